@@ -26,8 +26,8 @@ pub(super) fn start_connectors(
     let handle = connector::start(connector::SupervisorContext {
         me: cluster.node().id(),
         name: settings.name.clone(),
-        pace: cluster.watch_timing(),
-        prompt: consensus.clone(),
+        timing: cluster.watch_pace(),
+        lease_runtime: consensus.clone(),
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),
         silent: cluster.node().unreachable_members(),

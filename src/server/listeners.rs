@@ -97,7 +97,7 @@ impl MemberListeners {
             let cluster = fresh.clone();
             async move {
                 let caught_up = cluster.fresh_state(deadline).await;
-                caught_up.map(drop).map_err(|why| why.to_string())
+                caught_up.map(drop)
             }
             .boxed()
         };

@@ -344,8 +344,8 @@ impl Member {
         let handle = connector::start(SupervisorContext {
             me: id,
             name: format!("member-{id}"),
-            pace: watch::channel(timing.into()).1,
-            prompt: tokio::runtime::Handle::current(),
+            timing: watch::channel(timing.into()).1,
+            lease_runtime: tokio::runtime::Handle::current(),
             leadership: leadership.subscribe(),
             members: members.subscribe(),
             silent: silent.subscribe(),

@@ -1,7 +1,7 @@
-//! What a service is: the public face for Rust programs that embed a member.
+//! Public interface of services, for Rust programs that embed a member.
 //!
-//! A service is a type with one method. It is registered under a name on every member
-//! whose program carries it, and called for HTTP requests and for messages alike:
+//! A service is a type with one method. It is registered under a name on every member whose program
+//! carries it, and called for HTTP requests and for messages alike:
 //!
 //! ```
 //! use crate::{async_trait, Reply, Request, Service, ServiceError};
@@ -19,12 +19,12 @@
 //! }
 //! ```
 //!
-//! What a service may count on:
+//! A service may count on this:
 //! - At the request's deadline it is dropped where it awaits; it should not block the thread.
-//! - A panic is caught and counts as [`ServiceError::SessionFailure`]; the member lives on.
-//! - A message comes at least once. Whoever must not handle it twice keeps its
-//!   [`Message::id`]; whoever must not handle a copy of the past compares [`Message::epoch`]
-//!   with the greatest that it has seen and answers [`Reply::fenced`].
+//! - A panic is caught and counts as [`ServiceError::Failed`]; the member lives on.
+//! - A message comes at least once. A service that must not handle a message twice keeps its
+//!   [`Message::id`]; one that must not handle a copy of the past compares [`Message::epoch`] with
+//!   the greatest that it has seen and answers [`Reply::fenced`].
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ use quorate_clock::Instant;
 
 use super::params::Params;
 
-/// Handles requests and messages. Registered under a name; runs on every member whose
-/// program registers it.
+/// Handler of requests and messages. Registered under a name; runs on every member whose program
+/// registers it.
 #[async_trait]
 pub trait Service: Send + Sync + 'static {
     /// Handles one call. It is cancelled (dropped) at the request's deadline.
@@ -46,76 +46,76 @@ pub trait Service: Send + Sync + 'static {
 /// One call of a service.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The correlation id: `K` and 39 digits.
+    /// Correlation id: `K` and 39 digits.
     pub cid: String,
-    /// The HTTP method; POST for messages.
+    /// HTTP method; POST for messages.
     pub method: Method,
-    /// The path, without the query; `/` for messages.
+    /// Path, without the query; `/` for messages.
     pub path: String,
-    /// The query string, without `?`.
+    /// Query string, without `?`.
     pub query: Option<String>,
-    /// What the braces in the HTTP channel's path matched, decoded: a value may be `../x` or
+    /// Values that the braces in the HTTP channel's path matched, decoded: a value may be `../x` or
     /// hold control characters, see [`Params`].
     pub params: Params,
     /// Headers, without the hop-by-hop ones.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// Whole body.
     pub body: Bytes,
-    /// Where the call came from.
+    /// Origin of the call.
     pub origin: Origin,
-    /// When the caller stops waiting.
+    /// Time at which the caller stops waiting.
     pub deadline: Instant,
 }
 
 impl Request {
-    /// What is left until the deadline.
+    /// Returns the time left until the deadline.
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
 
-/// Where a call came from.
+/// Origin of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// An HTTP channel, by name; `None` for the paths that are built in.
+    /// An HTTP channel, by name; `None` for the built-in paths.
     Http(Option<String>),
     /// A connector's message.
     Message(Message),
-    /// `POST /v1/services/{name}/invoke` on the admin face.
+    /// `POST /v1/services/{name}/invoke` of the admin API.
     Admin,
 }
 
-/// The coordinates of a message: what a service needs to refuse a copy of the past.
+/// Coordinates of a message, by which a service can refuse a copy of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The channel's kind, for example `amqp_channel`.
+    /// Kind of the channel, for example `amqp_channel`.
     pub kind: String,
-    /// The channel's name.
+    /// Name of the channel.
     pub channel: String,
-    /// The epoch of the reign under which it was taken from the queue.
+    /// Epoch of the reign under which the message was taken from the queue.
     pub epoch: u64,
-    /// The message's id.
+    /// Id of the message.
     pub id: String,
-    /// 1 for the first try.
+    /// Number of the try, from 1.
     pub attempt: u32,
 }
 
-/// What a service answers.
+/// Answer of a service.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// 2xx means done: for a message, that it can be acked.
+    /// Status; 2xx means done: a message can be acknowledged.
     pub status: StatusCode,
     /// Headers of the answer.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// Whole body.
     pub body: Bytes,
 }
 
-/// The header by which a service refuses a message of an older epoch than one it has seen.
+/// Header by which a service refuses a message of an older epoch than one it has seen.
 pub const FENCED: HeaderName = HeaderName::from_static("quorate-fenced");
 
 impl Reply {
-    /// A status without a body.
+    /// Builds a status without a body.
     pub fn empty(status: StatusCode) -> Reply {
         Reply {
             status,
@@ -124,18 +124,18 @@ impl Reply {
         }
     }
 
-    /// 200 with a body of JSON.
+    /// Builds a 200 with a body of JSON.
     pub fn json(body: impl Into<Bytes>) -> Reply {
         Reply::typed(StatusCode::OK, "application/json", body.into())
     }
 
-    /// A status and a line for people. A number that is no status becomes 500.
+    /// Builds a status and a line for people. A number that is no status becomes 500.
     pub fn text(status: u16, body: impl Into<Bytes>) -> Reply {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Reply::typed(status, "text/plain; charset=utf-8", body.into())
     }
 
-    /// The refusal of a message whose epoch is older than one that the service has seen: the
+    /// Builds the refusal of a message whose epoch is older than one that the service has seen: the
     /// message goes back to its queue, and nothing counts as failed.
     pub fn fenced() -> Reply {
         let mut reply = Reply::empty(StatusCode::CONFLICT);
@@ -145,7 +145,7 @@ impl Reply {
         reply
     }
 
-    /// Whether this is such a refusal.
+    /// Returns true for such a refusal.
     pub fn is_fenced(&self) -> bool {
         is_fenced(self.status, &self.headers)
     }
@@ -167,27 +167,27 @@ pub(crate) fn is_fenced(status: StatusCode, headers: &HeaderMap) -> bool {
         && refusal.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-/// Why there is no reply.
+/// Reason why there is no reply.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum ServiceError {
     /// No such service here, or it can't be reached; it surely did not run.
     #[error("{0}")]
     NotRun(String),
-    /// It ran, or may have run, and failed.
+    /// The service ran, or may have run, and failed.
     #[error("{0}")]
     Failed(String),
-    /// The deadline was over first, after so many milliseconds; it may have run.
+    /// The deadline was over first, after so many milliseconds; the service may have run.
     #[error("no answer within {}", format_duration(Duration::from_millis(*.0)))]
     TimedOut(u64),
-    /// A newer epoch than the message's has been applied; it did not run.
+    /// A newer epoch than the message's has been applied; the service did not run.
     #[error("the message's epoch is older than {0}, which has been applied")]
     Fenced(u64),
-    /// What the caller asked for can't be: its own mistake, and the service did not run.
+    /// The caller asked for what can't be: its own mistake, and the service did not run.
     #[error("{0}")]
     BadRequest(String),
 }
 
-/// A time as it was set: `10 s`, `1500 ms`.
+/// Formats a time as it was set: `10 s`, `1500 ms`.
 pub(crate) fn format_duration(time: Duration) -> String {
     let ms = time.as_millis();
     if ms > 0 && ms.is_multiple_of(1000) {
@@ -197,21 +197,21 @@ pub(crate) fn format_duration(time: Duration) -> String {
     }
 }
 
-/// Whether a call may still begin. A message may while the lease of its epoch runs.
+/// Check whether a call may still begin: a message may while the lease of its epoch runs.
 pub type MayRun<'a> = &'a (dyn Fn() -> bool + Send + Sync);
 
-/// The permit of calls that depend on nothing.
+/// Check of calls that depend on nothing.
 pub const ALWAYS: MayRun<'static> = &|| true;
 
-/// Calls a service on some live member of the cluster.
+/// Caller of services on some live member of the cluster.
 #[async_trait]
 pub trait ServiceDispatch: Send + Sync + 'static {
-    /// Runs `service` once: on a live member that carries it, chosen fairly. Tries another
-    /// member only after one that surely did not run it, and only while `permit` says yes.
+    /// Runs `service` once: on a live member that carries it, chosen fairly. Tries another member
+    /// only after one that surely did not run it, and only while `may_run` allows it.
     async fn dispatch(
         &self,
         service: &str,
         request: Request,
-        permit: MayRun<'_>,
+        may_run: MayRun<'_>,
     ) -> Result<Reply, ServiceError>;
 }

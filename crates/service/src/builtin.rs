@@ -1,4 +1,4 @@
-//! The services that every member carries.
+//! Services that every member carries.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::api::{Reply, Request, Service, ServiceError};
 
-/// Answers that the member is alive.
+/// Name of the service that answers that the member is alive.
 pub(crate) const PING: &str = "ping";
-/// Answers with what it was sent.
+/// Name of the service that answers with the request's body.
 pub(crate) const ECHO: &str = "echo";
 
-/// Every built-in service by name.
+/// Returns every built-in service by name.
 pub(crate) fn all() -> [(&'static str, Arc<dyn Service>); 2] {
     [(PING, Arc::new(PingService)), (ECHO, Arc::new(EchoService))]
 }
 
-/// Whether every member carries `name`, whatever else its program carries.
+/// Returns true when every member carries `name`, whatever else its program carries.
 pub(crate) fn is_builtin(name: &str) -> bool {
     [PING, ECHO].contains(&name)
 }

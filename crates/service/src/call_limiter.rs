@@ -1,8 +1,8 @@
-//! Places for calls on one member: a bound on those that run at a time.
+//! Limit of the calls that run at a time on one member.
 //!
-//! Clients and messages have places of their own. A client that takes its time keeps a place
-//! for as long, and enough of them may have all; the connectors' messages are handled all the
-//! same, and the other way round.
+//! Clients and messages have places of their own. A client that takes its time keeps a place for as
+//! long, and enough of them may have all; the connectors' messages are handled all the same, and
+//! the other way round.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api::Origin;
 
-/// Places of each sort.
+/// Places for each sort of call.
 pub(super) const EACH_MAX: usize = 8192;
 
-/// One place; it is free again when this is dropped.
+/// One place; dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct CallPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// All places of a member.
+/// Places of a member.
 pub(super) struct CallLimiter {
     clients: Arc<Semaphore>,
     messages: Arc<Semaphore>,
@@ -35,7 +35,7 @@ impl CallLimiter {
         }
     }
 
-    /// A place for a call; `None`, which is counted, when all of its sort are taken.
+    /// Takes a place for a call; `None`, which is counted, when all of its sort are taken.
     pub(super) fn take(&self, origin: &Origin) -> Option<CallPermit> {
         let (places, what) = match origin {
             Origin::Message(_) => (&self.messages, "message"),
@@ -48,7 +48,7 @@ impl CallLimiter {
         permit.map(|permit| CallPermit { _permit: permit })
     }
 
-    /// How many are taken.
+    /// Returns how many places are taken.
     pub(super) fn taken(&self) -> usize {
         let free = self.clients.available_permits() + self.messages.available_permits();
         2 * self.calls_max - free
@@ -59,7 +59,7 @@ impl CallLimiter {
     }
 }
 
-/// Counts what this member had no room for.
+/// Counts a refusal for want of room.
 pub(crate) fn count_refused(what: &'static str) {
     metrics::counter!("quorate_refused_total", "what" => what).increment(1);
 }

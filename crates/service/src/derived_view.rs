@@ -1,10 +1,9 @@
-//! A view derived from the catalog, as new as the state at every look and without a lock on
-//! the way to it.
+//! View derived from the catalog, as new as the state at every look and without a lock on the way.
 //!
-//! Each view keeps the receiver with which the state it was built from was seen, so that
-//! "has anything been applied since?" is one atomic load. A task that rebuilt the view in
-//! the background would leave a moment in which a write has been answered and the old view
-//! is still served; here the first reader after a change rebuilds.
+//! Each view keeps the receiver with which the state it was built from was seen, so that "has
+//! anything been applied since?" is one atomic load. A task that rebuilt the view in the background
+//! would leave a moment in which a write has been answered and the old view is still served; here
+//! the first reader after a change rebuilds.
 
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use tokio::sync::watch;
 
 type BuildView<T> = dyn Fn(&State, Option<&T>) -> T + Send + Sync;
 
-/// The latest view of type `T`.
+/// Latest view of type `T`.
 pub(crate) struct DerivedView<T> {
     latest: ArcSwap<CachedView<T>>,
     rebuilding: Mutex<()>,
@@ -29,7 +28,8 @@ struct CachedView<T> {
 }
 
 impl<T> DerivedView<T> {
-    /// `build` gets the state and the view before, from which it may keep what has not changed.
+    /// Creates a view. `build` gets the state and the view before, from which it may keep what has
+    /// not changed.
     pub(crate) fn new(
         mut state: watch::Receiver<Arc<State>>,
         build: impl Fn(&State, Option<&T>) -> T + Send + Sync + 'static,
@@ -47,7 +47,7 @@ impl<T> DerivedView<T> {
         }
     }
 
-    /// The view of the state that is applied now.
+    /// Returns the view of the state that is applied now.
     pub(crate) fn get(&self) -> Arc<T> {
         let seen = self.latest.load();
         if is_current(&seen.state) {
@@ -81,7 +81,8 @@ impl<T> DerivedView<T> {
     }
 }
 
-/// A state that nobody publishes any more stays current: the member is stopping.
+/// Returns true while no newer state was published. A state whose sender is gone stays current: the
+/// member is stopping.
 fn is_current(state: &watch::Receiver<Arc<State>>) -> bool {
     !state.has_changed().unwrap_or(false)
 }

@@ -1,19 +1,23 @@
-//! The call of a service on some live member.
+//! Dispatcher of service calls to live members.
 //!
-//! Members that carry the service in their code take turns, this one like the others; it is
-//! called without the network. A service that is reached over HTTP works somewhere else
-//! whoever calls it, so this member calls it itself: to ask another one to would only cost a
-//! way there and back. The others are there for what this one can't reach. A member that surely did not run the call (it could not be reached, or said
-//! so) is passed over for the next one, and then left alone: one that can't be reached until a
-//! probe in the background has had an answer, one that refused for a moment. So a dead member
-//! costs the cluster's messages nothing after the first look. Neither does one that consensus
-//! takes for dead or silent: a paused process accepts connections and answers nothing, so a
-//! call sent to it would wait for its deadline. A member that is stopping asks the others
-//! first, and runs itself what none of them takes. Once a call has been sent and the connection
-//! breaks, nobody knows whether it ran, and nothing is tried again here.
+//! - Members that carry the service in their code take turns, this one like the others; this member
+//!   is called without the network.
+//! - A service that is reached over HTTP works somewhere else whichever member calls it, so this
+//!   member calls it itself: asking another one to would only cost a way there and back. The others
+//!   are there for upstreams that this one can't reach.
+//! - A member that surely did not run the call (it could not be reached, or answered so) is passed
+//!   over for the next one, and then left alone: one that can't be reached until a probe in the
+//!   background has had an answer, one that refused for a moment. So a dead member costs the
+//!   cluster's messages nothing after the first look.
+//! - Neither does one that consensus takes for dead or silent: a paused process accepts connections
+//!   and answers nothing, so a call sent to it would wait for its deadline.
+//! - A member that is stopping asks the others first, and runs itself only calls that none of them
+//!   takes.
+//! - Once a call has been sent and the connection breaks, nobody knows whether it ran, and nothing
+//!   is tried again here.
 //!
-//! Going from member to member takes time, and the lease of a message's epoch may end
-//! meanwhile: the caller's permit is asked before every try.
+//! Going from member to member takes time, and the lease of a message's epoch may end meanwhile:
+//! the caller's `may_run` is asked before every try.
 
 mod invocation_codec;
 mod invoke_server;
@@ -48,10 +52,10 @@ use super::{
 pub use invoke_server::InvokeServer;
 pub use pause_detector::{CatchUp, PauseLimit};
 
-/// The longest invocation and the longest answer to one, in bytes.
+/// Longest invocation and longest answer to one, in bytes.
 pub const INVOCATION_BYTES_MAX: usize = 64 << 20;
 
-/// Calls services on members.
+/// Dispatcher of calls to members.
 pub struct ServiceDispatcher {
     cluster: String,
     me: MemberId,
@@ -64,9 +68,9 @@ pub struct ServiceDispatcher {
 }
 
 impl ServiceDispatcher {
-    /// `members` follows the group's members, `silent` those that are dead or not heard. From now on [`Services::call_anywhere`] comes
-    /// through here for what this member's program doesn't carry; keep the dispatcher for as
-    /// long as that is wanted.
+    /// Creates a dispatcher. `members` follows the group's members, `silent` those that are dead or
+    /// not heard. From now on [`Services::call_anywhere`] uses it for services that this member's
+    /// program doesn't carry, for as long as the dispatcher is kept.
     pub fn new(
         cluster: impl Into<String>,
         me: MemberId,
@@ -89,7 +93,7 @@ impl ServiceDispatcher {
         dispatcher
     }
 
-    /// The members that can run `service`, ordered by id.
+    /// Returns the members that can run `service`, ordered by id.
     fn carriers(&self, service: &str, state: &State) -> Vec<MemberId> {
         let carrier = self.services.carrier(service);
         let here = self.services.carries(service);
@@ -112,8 +116,8 @@ impl ServiceDispatcher {
         ids
     }
 
-    /// The channel to a member, made when it is first wanted and again when its address
-    /// has changed.
+    /// Returns the channel to a member, made when it is first wanted and again when its address has
+    /// changed.
     fn peer(&self, id: MemberId) -> Option<Arc<PeerChannel>> {
         let members = self.members.borrow();
         let address = members
@@ -127,12 +131,12 @@ impl ServiceDispatcher {
             return Some(peer.clone());
         }
         let peer = PeerChannel::new(&self.cluster, id, address)
-            .inspect_err(|why| {
+            .inspect_err(|error| {
                 if let Some(left_out) = self.log_limit.due(address) {
                     tracing::warn!(
                         member = id,
                         address,
-                        why,
+                        why = error.to_string(),
                         left_out,
                         "no channel to this member"
                     );
@@ -143,7 +147,7 @@ impl ServiceDispatcher {
         Some(peer)
     }
 
-    /// Whether a member is to be asked last.
+    /// Returns true for a member that is to be asked last.
     fn comes_last(&self, id: MemberId) -> bool {
         if id == self.me {
             return self.services.refuses_messages();
@@ -173,7 +177,7 @@ impl ServiceDispatch for ServiceDispatcher {
         &self,
         service: &str,
         request: Request,
-        permit: MayRun<'_>,
+        may_run: MayRun<'_>,
     ) -> Result<Reply, ServiceError> {
         let begun = Instant::now();
         let allowed_ms = rounded(request.remaining()).as_millis() as u64;
@@ -193,7 +197,7 @@ impl ServiceDispatch for ServiceDispatcher {
                 refusals.push("the deadline was over".to_owned());
                 break;
             }
-            if !permit() {
+            if !may_run() {
                 refusals.push("the lease of its epoch is over".to_owned());
                 break;
             }

@@ -1,8 +1,8 @@
-//! Errors and what is behind them.
+//! Errors and their chain of causes.
 
 use std::error::Error;
 
-/// The error, its cause, the cause of that, and so on.
+/// Lists the error, its cause, the cause of that, and so on.
 pub(super) fn causes<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
@@ -11,15 +11,15 @@ pub(super) fn causes<'e>(
     })
 }
 
-/// The innermost cause: "Connection refused" says more than "error sending request".
+/// Returns the innermost cause: "Connection refused" says more than "error sending request".
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     causes(error)
         .last()
         .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// Whether hyper says "canceled", its word for a request that was never taken from its queue
-/// and so never written.
+/// Returns true when hyper reports "canceled", its word for a request that was never taken from its
+/// queue and so never written.
 pub(super) fn is_canceled(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| {
         cause

@@ -1,4 +1,4 @@
-//! Which headers travel: through a proxy, and with a message.
+//! Headers that travel through a proxy and with a message.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use percent_encoding::{CONTROLS, percent_encode};
 
 use super::api::{Message, Request};
 
-/// The correlation id, on every request and every answer.
+/// Correlation id, on every request and every answer.
 pub(crate) const CID: HeaderName = HeaderName::from_static("x-zato-cid");
 
-/// The host that the client asked for, and how it asked.
+/// Headers with the host that the client asked for, and with its scheme.
 pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -25,9 +25,9 @@ const ATTEMPT: HeaderName = HeaderName::from_static("quorate-attempt");
 const OURS: &str = "quorate-";
 const OWN: &str = "quorate-header-";
 
-/// Takes out what is meant for one connection only (RFC 9110, 7.6.1). What is known to be
-/// meant for the other end stays, whatever `MqiConnection` says of it: who names `Authorization`
-/// or `X-Forwarded-For` there wants them away from whoever relies on them.
+/// Removes the headers that are meant for one connection only (RFC 9110, 7.6.1). Those that are
+/// known to be meant for the other end stay, whatever `Connection` lists: a client that names
+/// `Authorization` or `X-Forwarded-For` there wants to hide them from a server that relies on them.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = connection_options(headers)
         .filter_map(|name| name.parse().ok())
@@ -50,9 +50,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes out of an answer what is meant for one connection only, but for what its status asks
-/// of the client: a 426 without `Upgrade`, or a 407 without `Proxy-Authenticate`, would not say
-/// what is wanted.
+/// Removes the headers of an answer that are meant for one connection only, but for those that its
+/// status asks of the client: a 426 needs `Upgrade`, a 407 `Proxy-Authenticate`.
 pub(crate) fn strip_answer(headers: &mut HeaderMap, status: StatusCode) {
     let asked = match status {
         StatusCode::UPGRADE_REQUIRED => header::UPGRADE,
@@ -66,7 +65,7 @@ pub(crate) fn strip_answer(headers: &mut HeaderMap, status: StatusCode) {
     }
 }
 
-/// What `MqiConnection` lists, in lower case.
+/// Lists the options of `Connection`, in lower case.
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
     headers
         .get_all(header::CONNECTION)
@@ -76,14 +75,14 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ 
         .map(|name| name.trim().to_ascii_lowercase())
 }
 
-/// The protocol that the client wants to change to, if it is one that is passed on.
+/// Returns true when the client wants to change to WebSocket, the only protocol that is passed on.
 pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     let wanted = headers.get(header::UPGRADE);
     wanted.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && connection_options(headers).any(|option| option == "upgrade")
 }
 
-/// Whether trailers may be sent back.
+/// Returns true when the client takes trailers.
 pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::TE).iter();
     accepted
@@ -92,7 +91,7 @@ pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// Headers that are for the other end by their definition.
+/// Returns true for headers that are for the other end by their definition.
 fn is_end_to_end(name: &HeaderName) -> bool {
     const FAMILIES: &[&str] = &[
         "accept",
@@ -137,14 +136,14 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
-/// Takes out the headers that only this cluster may set: a client could otherwise pass a
-/// request off as a message.
+/// Removes the headers that only this cluster may set: a client could otherwise pass a request off
+/// as a message.
 pub fn strip_ours(headers: &mut HeaderMap) {
     remove(headers, |name| hyphenated(name).starts_with(OURS));
 }
 
-/// Takes out what says who a client is. What a trusted proxy says stays; but not under names
-/// that only look like these, which a proxy passes on as its client has sent them.
+/// Removes headers that name the client. Those that a trusted proxy has set stay; but not under
+/// names that only look like these, which a proxy passes on as its client has sent them.
 pub(crate) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) {
     remove(headers, |name| {
         let claim = hyphenated(name);
@@ -154,7 +153,8 @@ pub(crate) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) {
     });
 }
 
-/// Takes out of a client's trailers what is decided by headers: many servers treat both alike.
+/// Removes from a client's trailers the names that decide something as headers: many servers treat
+/// both alike.
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     strip_hop_by_hop(trailers);
     strip_ours(trailers);
@@ -164,7 +164,7 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// A name as CGI and its kin know it, which can't tell `X_Forwarded_For` from the real one.
+/// Returns a name as CGI and its kin know it, which can't tell `X_Forwarded_For` from the real one.
 fn hyphenated(name: &str) -> Cow<'_, str> {
     if name.contains('_') {
         name.replace('_', "-").into()
@@ -180,8 +180,8 @@ fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
     }
 }
 
-/// Takes out what a client shows to whom it asks, and what proxies say of it: a request that
-/// is passed on by someone else's authority shows neither.
+/// Removes a client's credentials, and what proxies add about it: a request that is passed on by
+/// someone else's authority shows neither.
 pub fn strip_identity(headers: &mut HeaderMap) {
     const NAMES: &[&str] = &[
         "authorization",
@@ -192,7 +192,7 @@ pub fn strip_identity(headers: &mut HeaderMap) {
         "client-cert",
         "client-cert-chain",
     ];
-    // Nobody is trusted here: what a proxy said was meant for this member.
+    // Nobody is trusted here: a proxy's word was meant for this member.
     strip_claims(headers, false);
     remove(headers, |name| {
         let name = hyphenated(name);
@@ -201,7 +201,7 @@ pub fn strip_identity(headers: &mut HeaderMap) {
 }
 
 /// Gives a message's call the headers that services are promised: its coordinates, and the
-/// message's own headers as `Quorate-Header-NAME`. Doing so twice changes nothing.
+/// message's own headers as `Quorate-Header-NAME`. Idempotent.
 pub(crate) fn describe_message(request: &mut Request, message: &Message) {
     let mut headers = HeaderMap::with_capacity(request.headers.len() + 5);
     for (name, value) in request.headers.drain_pairs() {
@@ -226,7 +226,7 @@ fn keeps_its_name(name: &HeaderName) -> bool {
         || name.as_str().starts_with(OURS)
 }
 
-/// A header's value from any text: what can't stand there is percent-encoded.
+/// Builds a header's value from any text: characters that can't stand there are percent-encoded.
 pub fn to_header_value(value: &str) -> HeaderValue {
     HeaderValue::from_str(value).unwrap_or_else(|_| {
         let encoded = percent_encode(value.as_bytes(), CONTROLS).to_string();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_keeps_what_its_status_asks_of_the_client() {
+    fn answer_keeps_headers_its_status_needs() {
         for (status, kept) in [
             (426, Some("upgrade")),
             (407, Some("proxy-authenticate")),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_for_the_other_end_stays_whatever_connection_names() {
+    fn end_to_end_headers_survive_connection() {
         let kept = [
             "host",
             "authorization",
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_only_look_like_ours_are_taken_out_too() {
+    fn lookalikes_of_our_headers_are_removed() {
         let claims = [
             ("x-forwarded-for", true),
             ("x-forwarded-prefix", true),

@@ -1,8 +1,8 @@
-//! The services' HTTP face: HTTP/1.1 requests in, services' answers out.
+//! HTTP listener of the services: HTTP/1.1 requests in, services' answers out.
 //!
-//! Nothing on a request's way asks the group: routes and services are those of the state that
-//! this member has applied, so the face works without a quorum. Every answer carries
-//! `X-Zato-CID`; errors come in the `zato_env` envelope.
+//! Nothing on a request's way asks the group: routes and services are those of the state that this
+//! member has applied, so the listener works without a quorum. Every answer carries `X-Zato-CID`;
+//! errors come in the `zato_env` envelope.
 
 mod channel_guard;
 mod channel_router;
@@ -16,6 +16,7 @@ mod path_decoding;
 mod request_body;
 mod request_metrics;
 mod services_handler;
+mod shutdown_signals;
 #[cfg(test)]
 mod tests;
 mod transfer_pace;
@@ -38,27 +39,27 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{connection::ShutdownSignals, services_handler::ServicesHandler};
+use self::{services_handler::ServicesHandler, shutdown_signals::ShutdownSignals};
 use crate::Services;
 pub use client_limits::ClientLimits;
 use quorate_state::State;
 
-/// Connections that are being told at the same time that there is no room for them.
+/// Connections that are being refused at the same time for want of room.
 const TURNED_AWAY_MAX: usize = 256;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How a face ended.
+/// Report of a listener's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainReport {
     /// Connections that were cut off because the grace was over.
     pub cut: usize,
 }
 
-/// Serves until `shutdown` is cancelled, then drains: whoever has connected by then is
-/// served, answers say `Connection: close`, idle connections are closed after
-/// [`ClientLimits::linger`], and what is left after [`ClientLimits::grace`] is cut off.
+/// Serves until `shutdown` is cancelled, then drains: clients that have connected by then are
+/// served, answers carry `Connection: close`, idle connections are closed after
+/// [`ClientLimits::linger`], and the rest is cut off after [`ClientLimits::grace`].
 pub async fn serve(
     listener: TcpListener,
     services: Arc<Services>,
@@ -67,13 +68,13 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> DrainReport {
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let face = Arc::new(ServicesHandler::new(
+    let handler = Arc::new(ServicesHandler::new(
         services,
         state,
         limits,
         shutdown.clone(),
     ));
-    let orders = ShutdownSignals {
+    let signals = ShutdownSignals {
         stop: shutdown.clone(),
         cut: CancellationToken::new(),
     };
@@ -81,10 +82,10 @@ pub async fn serve(
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     let cut = Arc::new(AtomicUsize::new(0));
     let spawn = |(stream, peer): AcceptedConnection, permit: Option<OwnedSemaphorePermit>| {
-        let (face, orders, cut) = (face.clone(), orders.clone(), cut.clone());
+        let (handler, signals, cut) = (handler.clone(), signals.clone(), cut.clone());
         connections.spawn(async move {
             let _open = request_metrics::ConnectionMetrics::begin();
-            if connection::serve(stream, peer, face, orders).await {
+            if connection::serve(stream, peer, handler, signals).await {
                 cut.fetch_add(1, Ordering::Relaxed);
             }
             drop(permit);
@@ -101,26 +102,26 @@ pub async fn serve(
             spawn(accepted, Some(permit));
             continue;
         }
-        // Not even for that is there room without bound.
+        // Even refusals have bounded room.
         let permit = turned_away.clone().acquire_owned().await;
-        let (cut, room) = (orders.cut.clone(), face.limits.connections_max);
+        let (cut, room) = (signals.cut.clone(), handler.limits.connections_max);
         connections.spawn(async move {
             connection::reject_connection(accepted.0, room, &cut).await;
             drop(permit);
         });
     }
-    // Those that the kernel has accepted for us would be reset.
+    // Connections that the kernel has accepted already would be reset.
     while let Some(Ok(accepted)) = listener.accept().now_or_never() {
         spawn(accepted, None);
     }
     drop(listener);
 
     connections.close();
-    if timeout(face.limits.grace, connections.wait())
+    if timeout(handler.limits.grace, connections.wait())
         .await
         .is_err()
     {
-        orders.cut.cancel();
+        signals.cut.cancel();
         connections.wait().await;
     }
     DrainReport {
@@ -128,7 +129,7 @@ pub async fn serve(
     }
 }
 
-/// A connection, and whose.
+/// A connection with its peer's address.
 type AcceptedConnection = (TcpStream, SocketAddr);
 
 async fn accept(listener: &TcpListener) -> AcceptedConnection {

@@ -1,11 +1,10 @@
-//! One call of one service on this member: the epoch check, the deadline, the tries, and a
-//! fence around panics.
+//! One call of one service on this member: epoch check, deadline, tries, and a fence around panics.
 //!
-//! The epoch is checked before every try, against what this member has applied by then: once
-//! it has applied a newer reign, nothing of an older one is run here any more.
+//! The epoch is checked before every try, against the newest that this member has applied by then:
+//! once it has applied a newer reign, nothing of an older one is run here any more.
 //!
-//! An upstream's answer is a stream; whoever can't take one gets it whole, within a bound. A
-//! message is handled once its service has said so: then the body is of no account.
+//! An upstream's answer is a stream; a caller that can't take one gets it whole, within a bound. A
+//! message is handled once its service has answered so: then the body is of no account.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -27,37 +26,37 @@ use super::{
 const BACKOFF: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// The longest answer that is taken whole from an upstream, in bytes.
+/// Longest answer that is taken whole from an upstream, in bytes.
 const REPLY_BYTES_MAX: usize = 16 << 20;
-/// How much is read of an answer that is of little account, so that its connection is kept,
+/// Bytes that are read of an answer of little account, so that its connection is kept,
 const LITTLE_BYTES_MAX: usize = 64 << 10;
-/// and for how long.
+/// and the time for that.
 const LITTLE_WAIT: Duration = Duration::from_millis(100);
 
 /// Each message may bring the line about.
 static NOT_SENT_BACK: RateLimit = RateLimit::each_second();
 
-/// What runs when a service is called here.
+/// Target of a service's call on this member.
 #[derive(Clone)]
 pub(super) enum ServiceTarget {
     /// A service of the program.
     Code(Arc<dyn Service>),
-    /// One reached over HTTP.
+    /// A service reached over HTTP.
     Upstream(Arc<HttpUpstream>),
 }
 
-/// How long and how often.
+/// Rules of a call: how long and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CallRules {
     /// Longest time for one try.
     pub timeout: Duration,
-    /// Further tries after one that failed: an error, or an answer of 5xx. The user who sets
-    /// it says that the service may be run again.
+    /// Further tries after one that failed: an error, or an answer of 5xx. A user who sets them
+    /// agrees that the service may be run again.
     pub retries: u32,
 }
 
 impl CallRules {
-    /// The longest time for all tries and the pauses between them.
+    /// Returns the longest time for all tries and the pauses between them.
     pub(super) fn patience(&self) -> Duration {
         let mut pause = BACKOFF;
         let mut patience = self.timeout;
@@ -80,11 +79,11 @@ pub(super) async fn call(
     if let Origin::Message(message) = request.origin.clone() {
         headers::describe_message(&mut request, &message);
     }
-    // A message is tried once for each time that it is handed on: its channel's failure
-    // policy asks the lease before the next try, which nobody here can.
+    // A message is tried once for each time that it is handed on: its channel's failure policy asks
+    // the lease before the next try, which this member can't.
     let retries = match request.origin {
         Origin::Message(_) => 0,
-        // It is gone once it has been passed on.
+        // The body is gone once it has been passed on.
         _ if flow.upload.is_some() => 0,
         _ => rules.retries,
     };
@@ -134,9 +133,10 @@ async fn attempt_call(
     applied_epoch: impl Fn() -> u64,
 ) -> Result<ServiceAnswer, ServiceError> {
     let begun = Instant::now();
-    let allowed = match begun + timeout <= request.deadline {
-        true => timeout,
-        false => rounded(request.remaining()),
+    let allowed = if begun + timeout <= request.deadline {
+        timeout
+    } else {
+        rounded(request.remaining())
     };
     request.deadline = request.deadline.min(begun + timeout);
     let deadline = request.deadline;
@@ -160,7 +160,7 @@ async fn attempt_call(
         }
         ServiceTarget::Code(_) if flow.upload.is_some() => return Err(not_an_upstream()),
         ServiceTarget::Code(service) => {
-            // Dropped as a whole after a panic, so that nobody sees what it left half done.
+            // Dropped as a whole after a panic, so that nothing sees it half done.
             let handled = AssertUnwindSafe(async { service.handle(request).await }).catch_unwind();
             match timeout_at(deadline, handled).await {
                 Ok(Ok(outcome)) => outcome?.into(),
@@ -175,18 +175,19 @@ async fn attempt_call(
     Ok(answer)
 }
 
-/// A body was passed on to an upstream that has just become another service.
+/// Returns the error for a body that was passed on to an upstream that has just become another
+/// service.
 pub(super) fn not_an_upstream() -> ServiceError {
     ServiceError::NotRun("it was changed while it was called".into())
 }
 
-/// What was left when it was looked at is told without the microseconds that it took to look.
+/// Rounds a remaining time, so that a text has no microseconds that passed while it was made.
 pub(super) fn rounded(time: Duration) -> Duration {
     let ms = time.as_millis() as u64;
     Duration::from_millis(if ms < 100 { ms } else { (ms + 5) / 10 * 10 })
 }
 
-/// An answer with its whole body, as far as anyone needs it.
+/// Returns an answer with its whole body, as far as anyone needs it.
 pub(super) async fn whole(
     mut answer: ServiceAnswer,
     request: &Request,
@@ -220,7 +221,7 @@ async fn collect(
             .await
             .map_err(failed);
     }
-    // Only ZeroMQ's REP sends an answer back to whoever asked.
+    // Only ZeroMQ's REP sends an answer back to its client.
     if message.kind != "zmq_channel" {
         let soon = deadline.min(Instant::now() + LITTLE_WAIT);
         return Ok(download.beginning(LITTLE_BYTES_MAX, soon).await);
@@ -242,10 +243,10 @@ fn failed(error: DownloadError) -> ServiceError {
 }
 
 fn describe_panic(panic: &(dyn std::any::Any + Send)) -> String {
-    let said = panic
+    let message = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    format!("the service panicked: {said}")
+    format!("the service panicked: {message}")
 }

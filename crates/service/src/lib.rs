@@ -1,8 +1,8 @@
-//! Services: what handles requests and messages, here or on another member.
+//! Services, which handle requests and messages, here or on another member.
 //!
-//! A program registers its own with [`Services::new`]; the catalog names others, `upstream`
-//! ones reached over HTTP and `builtin` ones that programs carry in code. [`Services`] runs a
-//! service on this member; [`ServiceDispatcher`] on a live member that carries it.
+//! A program registers its own with [`Services::new`]; the catalog names others, `upstream` ones
+//! reached over HTTP and `builtin` ones that programs carry in code. [`Services`] runs a service on
+//! this member; [`ServiceDispatcher`] on a live member that carries it.
 
 pub mod api;
 mod builtin;
@@ -13,6 +13,7 @@ mod error_causes;
 pub mod headers;
 pub mod http;
 mod invoke;
+pub mod message_error;
 pub mod message_headers;
 pub mod message_parsing;
 pub mod params;

@@ -1,11 +1,11 @@
 //! Headers and properties of a message as headers of HTTP, and back.
 //!
-//! A message's names may have any letters and its values any bytes and types; HTTP has names
-//! of some ASCII characters, in whatever case, and values that are text on one line. What HTTP
-//! can't carry is percent-encoded. Of which values that is so, and which were no text, is said
-//! beside them: `Quorate-Headers-Typed: x-delay=long, note=percent`, and
-//! `Quorate-Properties-Encoded: correlation-id`. A service that answers with what it was given
-//! gives the message back as it was.
+//! A message's names may have any letters and its values any bytes and types; HTTP has names of
+//! some ASCII characters, in whatever case, and values that are text on one line. What HTTP can't
+//! carry is percent-encoded. The values of which that is so, and those that were no text, are
+//! listed beside them: `Quorate-Headers-Typed: x-delay=long, note=percent`, and
+//! `Quorate-Properties-Encoded: correlation-id`. A service that answers with the headers it was
+//! given gives the message back as it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,30 +16,32 @@ use percent_encoding::{
 };
 use quorate_proto::connector::{Header, HeaderType};
 
-/// Stands before a header's name.
+use super::message_error::MessageError;
+
+/// Prefix of a header's name.
 pub(crate) const OWN: &str = "quorate-header-";
-/// Stands before a property's name.
+/// Prefix of a property's name.
 pub const PROPERTY: &str = "quorate-property-";
-/// How many headers were not handed on.
+/// Number of headers that were not handed on.
 const LEFT_OUT: HeaderName = HeaderName::from_static("quorate-headers-left-out");
-/// The types of headers that are no plain text.
+/// Types of headers that are no plain text.
 pub(crate) const TYPED: HeaderName = HeaderName::from_static("quorate-headers-typed");
-/// The properties whose values are percent-encoded.
+/// Properties whose values are percent-encoded.
 pub(crate) const ENCODED: HeaderName = HeaderName::from_static("quorate-properties-encoded");
-/// A text that is percent-encoded.
+/// Type of a text that is percent-encoded.
 const PERCENT: &str = "percent";
-/// Bytes, percent-encoded.
+/// Type of bytes, percent-encoded.
 const BYTES: &str = "bytes";
 
-/// Most headers of a message's own that are handed on, and most bytes of them: with what else
-/// a request has it stays below the 100 headers and 8 KiB that common servers take. More
-/// would be answered with 431 each time, and the message never handled.
+/// Most headers of a message's own that are handed on, and most bytes of them: with what else a
+/// request has it stays below the 100 headers and 8 KiB that common servers take. More would be
+/// answered with 431 each time, and the message never handled.
 const OWN_HEADERS: usize = 64;
 const OWN_BYTES: usize = 6 << 10;
-/// So many bytes of properties have room beside them; what is more takes from their room.
+/// Bytes of properties that have room beside them; further ones take from their room.
 const PROPERTY_BYTES: usize = 1 << 10;
 
-/// All but what a name may have in HTTP; the percent sign is ours.
+/// All characters but those that a name may have in HTTP; the percent sign is the escape.
 const NO_TOKEN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -55,12 +57,12 @@ const NO_TOKEN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'`')
     .remove(b'|')
     .remove(b'~');
-/// What a value on one line can't have, or would lose at its ends.
+/// Characters that a value on one line can't have, or would lose at its ends.
 const NO_VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b' ');
 
-/// Adds a message's own headers, as far as there is room beside what is there already: `types`
-/// are those of the ones that are no text, `left_out` were left out before. What is left out
-/// is counted.
+/// Adds a message's own headers, as far as there is room beside what is there already: `types` are
+/// those of the ones that are no text, `left_out` were left out before. Headers that are left out
+/// are counted.
 pub fn put_headers(into: &mut HeaderMap, own: &[Header], types: &[HeaderType], left_out: u32) {
     let types: BTreeMap<&str, &str> = types
         .iter()
@@ -108,8 +110,7 @@ pub fn put_headers(into: &mut HeaderMap, own: &[Header], types: &[HeaderType], l
     }
 }
 
-/// Adds these headers of HTTP, which stand for properties of a message by the names beside
-/// them.
+/// Adds these headers of HTTP, which stand for properties of a message by the names beside them.
 pub fn put_properties<'a>(
     into: &mut HeaderMap,
     properties: impl Iterator<Item = (HeaderName, &'a str, &'a [u8])>,
@@ -125,21 +126,21 @@ pub fn put_properties<'a>(
     put_list(into, ENCODED, &all_encoded);
 }
 
-/// What the sender of a message says of the types of its headers, and which of its properties
-/// are percent-encoded.
+/// Types of a message's headers, and its properties that are percent-encoded, as its sender lists
+/// them.
 pub(crate) struct HeaderEncodings {
     types: BTreeMap<String, String>,
     encoded: BTreeSet<String>,
 }
 
 impl HeaderEncodings {
-    /// Reads the lists. An error says what was wrong.
-    pub(crate) fn read(headers: &HeaderMap) -> Result<HeaderEncodings, String> {
+    /// Reads the lists. The error names what is wrong.
+    pub(crate) fn read(headers: &HeaderMap) -> Result<HeaderEncodings, MessageError> {
         let mut types = BTreeMap::new();
         for item in items(headers, &TYPED)? {
-            let (name, kind) = item.rsplit_once('=').ok_or_else(|| {
-                format!("{item:?} in its {TYPED}, where NAME=TYPE such as x-delay=long is wanted")
-            })?;
+            let (name, kind) = item
+                .rsplit_once('=')
+                .ok_or_else(|| MessageError::NotTyped(item.to_owned()))?;
             types.insert(name.trim().to_ascii_lowercase(), kind.trim().to_owned());
         }
         let encoded = items(headers, &ENCODED)?
@@ -148,16 +149,16 @@ impl HeaderEncodings {
         Ok(HeaderEncodings { types, encoded })
     }
 
-    /// A header of the message's own, from its name in HTTP without what stands before it,
-    /// and its type where it is no text.
+    /// Returns a header of the message's own, from its name in HTTP without the prefix, and its
+    /// type where it is no text.
     pub(crate) fn header(
         &self,
         name: &str,
         value: &[u8],
-    ) -> Result<(Header, Option<HeaderType>), String> {
+    ) -> Result<(Header, Option<HeaderType>), MessageError> {
         let bare = percent_decode(name.as_bytes())
             .decode_utf8()
-            .map_err(|_| format!("a header named {name}, which is no percent-encoded UTF-8"))?
+            .map_err(|_| MessageError::BadHeaderName(name.to_owned()))?
             .into_owned();
         let kind = self.types.get(name).map(String::as_str);
         let value = match kind {
@@ -175,11 +176,12 @@ impl HeaderEncodings {
         Ok((header, typed))
     }
 
-    /// The value of a property.
+    /// Returns the value of a property.
     pub(crate) fn property(&self, name: &str, value: &[u8]) -> Bytes {
-        match self.encoded.contains(name) {
-            true => percent_decode(value).collect::<Vec<u8>>().into(),
-            false => Bytes::copy_from_slice(value),
+        if self.encoded.contains(name) {
+            percent_decode(value).collect::<Vec<u8>>().into()
+        } else {
+            Bytes::copy_from_slice(value)
         }
     }
 }
@@ -187,13 +189,13 @@ impl HeaderEncodings {
 fn items<'a>(
     headers: &'a HeaderMap,
     list: &HeaderName,
-) -> Result<impl Iterator<Item = &'a str> + use<'a>, String> {
+) -> Result<impl Iterator<Item = &'a str> + use<'a>, MessageError> {
     let texts: Result<Vec<&str>, _> = headers
         .get_all(list)
         .iter()
         .map(HeaderValue::to_str)
         .collect();
-    let texts = texts.map_err(|_| format!("a {list} that is not ASCII"))?;
+    let texts = texts.map_err(|_| MessageError::NotAscii(list.clone()))?;
     let items = texts.into_iter().flat_map(|text| text.split(','));
     Ok(items.map(str::trim).filter(|item| !item.is_empty()))
 }
@@ -206,7 +208,7 @@ fn put_list(into: &mut HeaderMap, name: HeaderName, items: &[String]) {
     }
 }
 
-/// The names, in lower case, that several have that are not the same.
+/// Returns the names, in lower case, that several different headers have.
 fn differ_in_case(own: &[Header]) -> BTreeSet<String> {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     let mut differ = BTreeSet::new();
@@ -226,7 +228,7 @@ fn capitals_encoded(name: &str) -> String {
     let mut characters = name.chars();
     while let Some(one) = characters.next() {
         if one == '%' {
-            // What is encoded already stays.
+            // A header that is encoded already stays.
             encoded.push(one);
             encoded.extend(characters.by_ref().take(2));
         } else if one.is_ascii_uppercase() {
@@ -238,7 +240,7 @@ fn capitals_encoded(name: &str) -> String {
     encoded
 }
 
-/// A value on one line, and whether it is percent-encoded for that.
+/// Returns a value on one line, and true when it is percent-encoded for that.
 fn carried(value: &[u8], always: bool) -> (HeaderValue, bool) {
     let at_end = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
     let whole = !always && !at_end(value.first()) && !at_end(value.last());
@@ -271,7 +273,7 @@ mod tests {
 
     /// Handed on, and sent back as it was given.
     #[test]
-    fn each_name_and_value_comes_back_as_it_was() {
+    fn names_and_values_survive_the_round_trip() {
         let own = [
             header("plain", b"a b"),
             header("Müller", "Grün".as_bytes()),
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_that_http_can_not_carry_are_encoded_and_listed() {
+    fn unprintable_properties_are_encoded_and_listed() {
         let mut headers = HeaderMap::new();
         let name = |name: &'static str| HeaderName::from_static(name);
         let properties: [(HeaderName, &str, &[u8]); 3] = [
@@ -366,7 +368,7 @@ mod tests {
     fn a_list_that_is_none_is_refused() {
         let mut headers = HeaderMap::new();
         headers.insert(TYPED, HeaderValue::from_static("x-delay"));
-        let wrong = HeaderEncodings::read(&headers).err().unwrap();
+        let wrong = HeaderEncodings::read(&headers).err().unwrap().to_string();
         assert!(wrong.contains("x-delay=long"), "{wrong}");
         let nothing = HeaderEncodings::read(&HeaderMap::new()).unwrap();
         assert!(nothing.header("a%FF", b"1").is_err());

@@ -1,27 +1,32 @@
-//! A message to be sent, as HTTP carries it: the body is the message's, `Content-Type` its
-//! content type, `Quorate-Header-NAME` a header of its own, `Quorate-Property-NAME` what the
-//! broker's protocol says of it, `Quorate-Message-Id` its id. The same names stand on the
-//! call that a service gets for a message that has come (see [`super::message_headers`]).
+//! Parser of a message to be sent, from its HTTP form.
+//!
+//! The body is the message's, `Content-Type` its content type, `Quorate-Header-NAME` a header of
+//! its own, `Quorate-Property-NAME` a property of the broker's protocol, `Quorate-Message-Id` its
+//! id. The same names stand on the call that a service gets for a message that has come (see
+//! [`super::message_headers`]).
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use quorate_proto::connector::{Header, Send};
 
-use super::message_headers::{HeaderEncodings, OWN, PROPERTY};
+use super::{
+    message_error::MessageError,
+    message_headers::{HeaderEncodings, OWN, PROPERTY},
+};
 
 /// Longest value in a query, in bytes.
 const VALUE_MAX: usize = 8 << 10;
 /// Longest message id, in bytes: AMQP's bound, and enough for the others.
 const ID_MAX: usize = 255;
 
-/// Reads a message. In a query `routing_key=a` is the property `routing-key`. An error says
-/// what was wrong.
+/// Reads a message. In a query `routing_key=a` is the property `routing-key`. The error names what
+/// is wrong.
 pub fn parse_message(
     headers: &HeaderMap,
     query: Option<&str>,
     body: Bytes,
     cid: String,
-) -> Result<Send, String> {
+) -> Result<Send, MessageError> {
     let mut message = Send {
         body,
         cid,
@@ -50,10 +55,11 @@ pub fn parse_message(
     }
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         if value.len() > VALUE_MAX {
-            return Err(format!(
-                "a value of {} bytes for {name} in its query; at most {VALUE_MAX} are allowed",
-                value.len()
-            ));
+            return Err(MessageError::LongValue {
+                name: name.into_owned(),
+                bytes: value.len(),
+                most: VALUE_MAX,
+            });
         }
         let name = name.replace('_', "-").to_ascii_lowercase();
         if name == "message-id" {
@@ -64,29 +70,29 @@ pub fn parse_message(
         put(&mut message.properties, Header { name, value })?;
     }
     if message.message_id.len() > ID_MAX {
-        return Err(format!(
-            "a message id of {} bytes; at most {ID_MAX} are allowed",
-            message.message_id.len()
-        ));
+        return Err(MessageError::LongId {
+            bytes: message.message_id.len(),
+            most: ID_MAX,
+        });
     }
     Ok(message)
 }
 
-/// One value for each property.
-fn put(properties: &mut Vec<Header>, property: Header) -> Result<(), String> {
+/// Adds a property: one value for each.
+fn put(properties: &mut Vec<Header>, property: Header) -> Result<(), MessageError> {
     if let Some(before) = properties.iter().find(|it| it.name == property.name) {
         // Content-Encoding stands for the property as well.
         if before.value == property.value {
             return Ok(());
         }
-        return Err(format!("the property {} twice", property.name));
+        return Err(MessageError::Twice(property.name));
     }
     properties.push(property);
     Ok(())
 }
 
-fn text(name: &str, value: &[u8]) -> Result<String, String> {
-    String::from_utf8(value.to_vec()).map_err(|_| format!("a {name} that is no UTF-8"))
+fn text(name: &str, value: &[u8]) -> Result<String, MessageError> {
+    String::from_utf8(value.to_vec()).map_err(|_| MessageError::NotUtf8(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -144,6 +150,7 @@ mod tests {
         let headers = headers(&[("quorate-property-routing-key", "a")]);
         let error =
             parse_message(&headers, Some("routing_key=b"), Bytes::new(), "K".into()).unwrap_err();
+        let error = error.to_string();
         assert!(error.contains("routing-key"), "{error}");
         let long = format!("routing_key={}", "x".repeat(VALUE_MAX + 1));
         assert!(parse_message(&HeaderMap::new(), Some(&long), Bytes::new(), "K".into()).is_err());

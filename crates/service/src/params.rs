@@ -1,15 +1,15 @@
-//! What the braces in an HTTP channel's path have matched.
+//! Path parameters: what the braces in an HTTP channel's path have matched.
 
 use std::{collections::BTreeMap, ops::Deref};
 
-/// The path parameters of a request, by name. Read as a map it has their decoded values; in
-/// the value of `{*rest}` a `/` may then be one of the path or an encoded one, which
-/// [`Params::segments`] keeps apart.
+/// Path parameters of a request, by name. Read as a map it has their decoded values; in the value
+/// of `{*rest}` a `/` may then be one of the path or an encoded one, which [`Params::segments`]
+/// keeps apart.
 ///
-/// They are what the client has sent. A value may be `..` or `../x` (sent as `..%2Fx`), `\`, or
-/// hold a NUL or a line break: only on the way into the path of an upstream are these refused.
-/// A service that makes a file's path or a line of them checks them first, and one that makes
-/// a URL encodes them.
+/// The values are as the client has sent them. A value may be `..` or `../x` (sent as `..%2Fx`),
+/// `\`, or hold a NUL or a line break: only on the way into the path of an upstream are these
+/// refused. A service that makes a file's path or a line of them checks them first, and one that
+/// makes a URL encodes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
     values: BTreeMap<String, String>,
@@ -29,14 +29,14 @@ impl Params {
         self.values.insert(name, value);
     }
 
-    /// Adds the parameter that takes the rest of the path, by its decoded segments. No
-    /// segment, or an empty one, is a path that ends where the rest would begin.
+    /// Adds the parameter that takes the rest of the path, by its decoded segments. No segment, or
+    /// an empty one, is a path that ends where the rest would begin.
     pub fn insert_rest(&mut self, name: String, segments: Vec<String>) {
         self.values.insert(name.clone(), segments.join("/"));
         self.rest = Some(RestParam { name, segments });
     }
 
-    /// The decoded segments of a parameter: one for `{id}`, as many as the path has for
+    /// Returns the decoded segments of a parameter: one for `{id}`, as many as the path has for
     /// `{*rest}`. `/files/a/b%2Fc/` gives `["a", "b/c", ""]` for `/files/{*rest}`.
     pub fn segments(&self, name: &str) -> Option<Vec<&str>> {
         match &self.rest {
@@ -47,7 +47,7 @@ impl Params {
         }
     }
 
-    /// The name and segments of the parameter that took the rest of the path.
+    /// Returns the name and segments of the parameter that took the rest of the path.
     pub fn rest(&self) -> Option<(&str, &[String])> {
         let rest = self.rest.as_ref()?;
         Some((&rest.name, &rest.segments))
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segments_keep_a_slash_of_the_path_and_an_encoded_one_apart() {
+    fn segments_tell_encoded_slash_from_real() {
         let mut params = Params::default();
         params.insert("id".into(), "x/y".into());
         params.insert_rest("rest".into(), vec!["a".into(), "b/c".into(), String::new()]);

@@ -1,4 +1,4 @@
-//! Which services there are, and the call of one: here, or through whoever carries it.
+//! Registry of services, and the call of one: here, or on a member that carries it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,9 +33,8 @@ const CODE_RULES: CallRules = CallRules {
     retries: 0,
 };
 
-/// The services of this member: those that its program carries in code, and those of the
-/// catalog, as new as the applied state at each call. Where both have one name, the catalog's
-/// is meant.
+/// Services of this member: those that its program carries in code, and those of the catalog, as
+/// new as the applied state at each call. Where both have one name, the catalog's is meant.
 pub struct Services {
     carried: BTreeMap<String, Arc<dyn Service>>,
     state: watch::Receiver<Arc<State>>,
@@ -45,21 +44,21 @@ pub struct Services {
     elsewhere: OnceLock<Weak<dyn ServiceDispatch>>,
 }
 
-/// Who can run a service.
+/// Members that can run a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceHost {
-    /// Every member: it is reached over HTTP, or built into Quorate.
+    /// Every member: the service is reached over HTTP, or built into Quorate.
     EveryMember,
-    /// The members whose program carries this name in code.
+    /// Members whose program carries this name in code.
     Code(String),
 }
 
 #[derive(Default)]
 struct ServiceTable {
-    /// What it was made of.
+    /// Catalog that it was built from.
     catalog: Catalog,
     entries: OrdMap<Arc<str>, ServiceEntry>,
-    /// How many services have each patience.
+    /// Number of services with each patience.
     patience: OrdMap<Duration, usize>,
 }
 
@@ -72,8 +71,8 @@ struct ServiceEntry {
 }
 
 impl Services {
-    /// `carried`: the services of the program, by name. `ping` and `echo` are added; nobody
-    /// else can have these names.
+    /// Creates the services. `carried`: the services of the program, by name. `ping` and `echo` are
+    /// added; nobody else can have these names.
     pub fn new(
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
@@ -134,22 +133,23 @@ impl Services {
         })
     }
 
-    /// The names of the services that the program carries in code, sorted: what it announces.
+    /// Returns the names of the services that the program carries in code, sorted, as they are
+    /// announced.
     pub fn carried_names(&self) -> Vec<String> {
         self.carried.keys().cloned().collect()
     }
 
-    /// The state that is applied now.
+    /// Returns the state that is applied now.
     pub fn state(&self) -> Arc<State> {
         self.state.borrow().clone()
     }
 
-    /// Calls that run on this member now.
+    /// Returns the number of calls that run on this member now.
     pub fn in_flight(&self) -> usize {
         self.places.taken()
     }
 
-    /// From now on messages that other members send here are sent on to someone else; HTTP
+    /// Refuses messages of other members from now on, so that these send them elsewhere; HTTP
     /// requests are still served. The first step of an orderly stop.
     pub fn refuse_messages(&self) {
         self.refuses_messages.store(true, Ordering::Relaxed);
@@ -159,7 +159,7 @@ impl Services {
         self.refuses_messages.load(Ordering::Relaxed)
     }
 
-    /// Where calls go whose service this program doesn't carry. The first one stays.
+    /// Sets the way for calls whose service this program doesn't carry. The first one stays.
     pub(super) fn send_elsewhere_through(&self, dispatch: Weak<dyn ServiceDispatch>) {
         if self.elsewhere.set(dispatch).is_err() {
             tracing::warn!(
@@ -168,7 +168,7 @@ impl Services {
         }
     }
 
-    /// Whether an HTTP upstream handles this service, rather than code.
+    /// Returns true when an HTTP upstream handles this service, rather than code.
     pub fn is_upstream(&self, service: &str) -> bool {
         let table = self.table.get();
         let target = table
@@ -178,7 +178,7 @@ impl Services {
         matches!(target, Some(ServiceTarget::Upstream(_)))
     }
 
-    /// How this service takes the body of a request.
+    /// Returns how this service takes the body of a request.
     pub(crate) fn body_mode(&self, service: &str) -> BodyMode {
         let table = self.table.get();
         match table.entries.get(service) {
@@ -187,7 +187,7 @@ impl Services {
                 rules,
                 ..
             }) => match rules.retries {
-                // What is signed has to be there.
+                // A signature covers the body, so it has to be there.
                 _ if upstream.is_signed() => BodyMode::Whole,
                 0 => BodyMode::Stream,
                 _ => BodyMode::ShortWhole,
@@ -196,22 +196,22 @@ impl Services {
         }
     }
 
-    /// The longest time that a call of this service takes, all tries together.
+    /// Returns the longest time that a call of this service takes, all tries together.
     pub(crate) fn patience(&self, service: &str) -> Duration {
         let table = self.table.get();
         let rules = table.entries.get(service).map(|entry| entry.rules);
         rules.unwrap_or(CODE_RULES).patience()
     }
 
-    /// The longest time for which any call may be without a word: what stands in front of the
-    /// members has to wait for so long.
+    /// Returns the longest time for which any call may be silent: proxies in front of the members
+    /// have to wait for so long.
     pub fn longest_wait(&self) -> Duration {
         let table = self.table.get();
         let longest = table.patience.get_max().map(|(patience, _)| *patience);
         longest.unwrap_or_default().max(upstream::STREAM_SILENCE)
     }
 
-    /// Who can run this service; also for a name that nobody has heard of.
+    /// Returns the members that can run this service; also for an unknown name.
     pub fn carrier(&self, service: &str) -> ServiceHost {
         match self.table.get().entries.get(service) {
             Some(entry) => entry.carrier.clone(),
@@ -219,12 +219,12 @@ impl Services {
         }
     }
 
-    /// Whether [`Services::call`] can run this service.
+    /// Returns true when [`Services::call`] can run this service.
     pub fn carries(&self, service: &str) -> bool {
         self.find(service).is_some()
     }
 
-    /// The other members that say that they carry this name in code.
+    /// Returns the other members that announce that they carry this name in code.
     pub(super) fn announced_by(&self, state: &State, code: &str, member: MemberId) -> bool {
         state
             .announced_programs()
@@ -232,17 +232,17 @@ impl Services {
             .is_some_and(|announced| announced.services.iter().any(|name| name == code))
     }
 
-    /// Runs a service on this member: at most `timeout_ms` for each try, `retries` further
-    /// tries, within the request's deadline.
+    /// Runs a service on this member: at most `timeout_ms` for each try, `retries` further tries,
+    /// within the request's deadline.
     pub async fn call(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
-        let place = self.places.take(&request.origin).ok_or_else(|| {
+        let call_permit = self.places.take(&request.origin).ok_or_else(|| {
             ServiceError::NotRun(format!(
                 "{} calls are in progress on this member, as many as it takes",
                 self.places.each_max()
             ))
         })?;
         let flow = StreamOptions::default();
-        let answer = self.run(service, request, &flow, place).await?;
+        let answer = self.run(service, request, &flow, call_permit).await?;
         let ServiceAnswerBody::Whole(body) = answer.body else {
             let why = "its answer is a stream, which was not asked for";
             return Err(ServiceError::Failed(why.into()));
@@ -254,22 +254,22 @@ impl Services {
         })
     }
 
-    /// A place for the call of an HTTP client; `None` when there is none left.
+    /// Takes a place for the call of an HTTP client; `None` when there is none left.
     pub(crate) fn admit(&self, origin: &Origin) -> Option<CallPermit> {
         self.places.take(origin)
     }
 
-    /// Runs a service for an HTTP client, here or on a member that carries it. An upstream's
-    /// answer is passed on as it comes, and keeps the place until it has ended.
+    /// Runs a service for an HTTP client, here or on a member that carries it. An upstream's answer
+    /// is passed on as it comes, and keeps the place until it has ended.
     pub(crate) async fn serve(
         &self,
         service: &str,
         request: Request,
         flow: &StreamOptions,
-        place: CallPermit,
+        call_permit: CallPermit,
     ) -> Result<ServiceAnswer, ServiceError> {
         if self.carries(service) {
-            return self.run(service, request, flow, place).await;
+            return self.run(service, request, flow, call_permit).await;
         }
         if flow.upload.is_some() {
             return Err(invoke::not_an_upstream());
@@ -284,13 +284,13 @@ impl Services {
         service: &str,
         request: Request,
         flow: &StreamOptions,
-        place: CallPermit,
+        call_permit: CallPermit,
     ) -> Result<ServiceAnswer, ServiceError> {
         let (target, rules) = self.find(service).ok_or_else(|| self.unknown(service))?;
         let applied_epoch = || self.state.borrow().reign().epoch;
         let mut outcome = invoke::call(&target, rules, request, flow, applied_epoch).await;
         if let Ok(answer) = &mut outcome {
-            answer.hold(place);
+            answer.hold(call_permit);
         }
         metrics::counter!("quorate_service_calls_total",
             "service" => service.to_owned(), "outcome" => outcome_label(&outcome))
@@ -334,8 +334,9 @@ impl Services {
 }
 
 impl ServiceTable {
-    /// Made of the table before and of what has changed since: with twenty thousand services,
-    /// making all anew at each write of one would hold a call up for longer than the write.
+    /// Builds the table from the one before and from what has changed since: with twenty thousand
+    /// services, building all anew at each write of one would hold a call up for longer than the
+    /// write.
     fn build(
         catalog: &Catalog,
         before: Option<&ServiceTable>,
@@ -370,7 +371,7 @@ impl ServiceTable {
                 };
             }
         }
-        // Those whose signatures are made by another key now. A key changes rarely.
+        // Services whose signatures are made by another key now. A key changes rarely.
         let keys = catalog.changes(&before.catalog, Kind::ApiKey);
         let keys: BTreeSet<&str> = keys
             .filter_map(|(was, is)| Some(is.or(was)?.resource.name()))

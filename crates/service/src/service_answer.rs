@@ -1,7 +1,7 @@
-//! The answer of a service on its way to an HTTP client: whole, or a stream.
+//! Answer of a service on its way to an HTTP client: whole, or a stream.
 //!
-//! Services in code answer whole. What an upstream answers is a stream that is read no
-//! further than the client takes it; who wants it whole reads it within a bound.
+//! Services in code answer whole. An upstream's answer is a stream that is read no further than the
+//! client takes it; a caller that wants it whole reads it within a bound.
 
 use std::{
     pin::Pin,
@@ -30,7 +30,7 @@ use super::{
 /// Each answer may bring the line about.
 static CUT_SHORT: RateLimit = RateLimit::each_second();
 
-/// What a service answers.
+/// Answer of a service.
 pub(crate) struct ServiceAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -39,14 +39,14 @@ pub(crate) struct ServiceAnswer {
     pub tunnel: Option<UpstreamTunnel>,
 }
 
-/// The connection to an upstream, once it speaks another protocol.
+/// Connection to an upstream, once it speaks another protocol.
 pub(crate) struct UpstreamTunnel {
     pub upstream: OnUpgrade,
-    /// What is kept until it ends.
+    /// Permit that is kept until it ends.
     pub websocket_permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Its body.
+/// Body of an answer.
 pub(crate) enum ServiceAnswerBody {
     Whole(Bytes),
     Stream(Box<UpstreamDownload>),
@@ -54,9 +54,9 @@ pub(crate) enum ServiceAnswerBody {
 
 impl ServiceAnswer {
     /// Keeps the call's place until the body has come to its end.
-    pub(crate) fn hold(&mut self, place: CallPermit) {
+    pub(crate) fn hold(&mut self, call_permit: CallPermit) {
         if let ServiceAnswerBody::Stream(download) = &mut self.body {
-            download.call_permit = Some(place);
+            download.call_permit = Some(call_permit);
         }
     }
 }
@@ -72,7 +72,7 @@ impl From<Reply> for ServiceAnswer {
     }
 }
 
-/// Why a body did not come to its end.
+/// Reason why a body did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownloadError {
     #[error("the answer broke off: {0}")]
@@ -86,7 +86,8 @@ pub(crate) enum DownloadError {
 }
 
 impl DownloadError {
-    /// What is the same for all errors of its kind: their texts may differ each time.
+    /// Returns a text that is the same for all errors of a kind: their own texts may differ each
+    /// time.
     fn kind(&self) -> &'static str {
         match self {
             DownloadError::Broken(_) => "broken",
@@ -97,15 +98,15 @@ impl DownloadError {
     }
 }
 
-/// The body of an upstream's answer.
+/// Body of an upstream's answer.
 pub(crate) struct UpstreamDownload {
     incoming: Incoming,
-    /// How long nothing may come.
+    /// Longest time for which nothing may come.
     silence: Duration,
     quiet: Option<Pin<Box<Sleep>>>,
-    /// Of its request, for the log.
+    /// Correlation id of its request, for the log.
     cid: String,
-    /// What is still being sent to the upstream.
+    /// Body that is still being sent to the upstream.
     upload: Option<ReplayableUpload>,
     call_permit: Option<CallPermit>,
 }
@@ -127,7 +128,7 @@ impl UpstreamDownload {
         }
     }
 
-    /// All of it, within bounds.
+    /// Returns all of it, within bounds.
     pub(crate) async fn whole(
         self,
         bytes_max: usize,
@@ -147,7 +148,7 @@ impl UpstreamDownload {
         }
     }
 
-    /// What comes of it within bounds.
+    /// Returns the part that comes within bounds.
     pub(crate) async fn beginning(mut self, bytes_max: usize, deadline: Instant) -> Bytes {
         let mut read = bytes::BytesMut::new();
         while read.len() < bytes_max {
@@ -208,7 +209,7 @@ impl Body for UpstreamDownload {
 
 impl Drop for UpstreamDownload {
     fn drop(&mut self) {
-        // What is left of the request is of no use to an upstream that has answered.
+        // The rest of the request is of no use to an upstream that has answered.
         if let Some(upload) = self.upload.take() {
             upload.take_back();
         }

@@ -1,8 +1,8 @@
-//! What the call of an HTTP client has that others have not.
+//! Options of an HTTP client's call that other calls lack.
 
 use super::upload::ReplayableUpload;
 
-/// How a service takes the body of a request.
+/// Mode in which a service takes the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyMode {
     /// As it comes: an upstream that is called once.
@@ -14,14 +14,13 @@ pub(crate) enum BodyMode {
     Whole,
 }
 
-/// How bodies flow, and what the client can do. Messages and calls from other members go
+/// Flow of the bodies, and abilities of the client. Messages and calls from other members go
 /// without: their bodies are whole.
 #[derive(Default)]
 pub(crate) struct StreamOptions {
     /// The answer may be a stream.
     pub streams: bool,
-    /// The body, where it is passed on as it comes; the request has none then, and is not
-    /// tried again.
+    /// Body, where it is passed on as it comes; the request has none then, and is not tried again.
     pub upload: Option<ReplayableUpload>,
     /// The client wants to speak WebSocket.
     pub websocket: bool,

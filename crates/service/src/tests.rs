@@ -79,7 +79,7 @@ fn saying(body: &'static str) -> Request {
 }
 
 #[tokio::test]
-async fn what_is_called_is_what_the_catalog_says_now() {
+async fn call_goes_by_the_current_catalog() {
     let mut f = fixture(10);
     assert_eq!(f.services.carried_names(), ["code", "echo", "ping"]);
     assert!(f.services.call("code", saying("")).await.is_ok());
@@ -152,7 +152,7 @@ async fn the_shorter_of_timeout_and_deadline_holds() {
 }
 
 #[tokio::test]
-async fn further_tries_are_made_only_when_asked_for_and_only_after_failures() {
+async fn retries_happen_only_when_set_after_failures() {
     let mut f = fixture(10);
     for (retries, body, tries, succeeds) in [
         (0, "fail twice", 1, false),
@@ -192,7 +192,7 @@ async fn an_old_epoch_runs_nothing() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_try_may_have_done_is_not_said_to_be_undone() {
+async fn earlier_try_keeps_outcome_uncertain() {
     let mut f = fixture(10);
     f.group
         .service("tried", json!({"builtin": "code", "retries": 1}));
@@ -236,7 +236,7 @@ async fn a_services_own_refusal_counts_for_messages_only() {
 }
 
 #[tokio::test]
-async fn calls_are_bounded_and_a_call_that_is_dropped_gives_its_place_back() {
+async fn calls_are_bounded_and_dropped_calls_free_places() {
     let f = fixture(2);
     let hanging: Vec<_> = (0..2)
         .map(|_| {
@@ -293,7 +293,7 @@ async fn a_message_comes_with_its_coordinates() {
 }
 
 #[tokio::test]
-async fn what_nobody_here_carries_goes_elsewhere_if_there_is_an_elsewhere() {
+async fn uncarried_service_goes_elsewhere_if_possible() {
     struct Elsewhere;
     #[async_trait]
     impl ServiceDispatch for Elsewhere {

@@ -1,8 +1,8 @@
-//! The body of an HTTP request on its way from the client to an upstream, piece by piece.
+//! Body of an HTTP request on its way from the client to an upstream, piece by piece.
 //!
-//! It is read once, and no further than the upstream takes it. Its beginning is kept, so that
-//! a request which surely never arrived can be sent again. Who waits for the upstream's answer
-//! learns from it when something moved last: an upload may take as long as it flows.
+//! It is read once, and no further than the upstream takes it. Its beginning is kept, so that a
+//! request which surely never arrived can be sent again. The wait for the upstream's answer learns
+//! from it when something moved last: an upload may take as long as it flows.
 
 use std::{
     pin::Pin,
@@ -20,16 +20,16 @@ use tokio::time::timeout_at;
 
 use super::api::format_duration;
 
-/// How much of a body is kept for another try.
+/// Bytes of a body that are kept for another try.
 const KEPT_BYTES_MAX: usize = 64 << 10;
 
-/// Where the pieces come from.
+/// Source of the pieces.
 pub(crate) type UploadSource = UnsyncBoxBody<Bytes, UploadError>;
 
-/// Why a body did not come to its end.
+/// Reason why a body did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UploadError {
-    /// It is longer than its channel allows, in bytes.
+    /// Longer than its channel allows, in bytes.
     #[error("the body is larger than {0} bytes, the most that is taken here")]
     TooLarge(u64),
     /// The client sent nothing for so long.
@@ -56,15 +56,15 @@ struct UploadState {
     begun: bool,
     ended: bool,
     failure: Option<UploadError>,
-    /// The frames so far; `None` once they are too many to be kept.
+    /// Frames so far; `None` once they are too many to be kept.
     kept: Option<Vec<KeptFrame>>,
     kept_bytes: usize,
-    /// Counts the tries; those before the last one get nothing any more.
+    /// Number of the try; earlier tries get nothing any more.
     attempt: u64,
     moved: Instant,
     /// The upstream waits for the client.
     awaits_client: bool,
-    /// Of whoever sends it.
+    /// Waker of the try that sends it.
     waker: Option<Waker>,
 }
 
@@ -91,7 +91,7 @@ impl ReplayableUpload {
         })))
     }
 
-    /// The body for another try; `None` when too much of it has been read to begin again.
+    /// Returns the body for another try; `None` when too much of it has been read to begin again.
     pub(crate) fn attempt(&self) -> Option<UploadBody> {
         let mut inner = self.0.lock();
         if inner.failure.is_some() || inner.kept.is_none() {
@@ -109,17 +109,18 @@ impl ReplayableUpload {
         })
     }
 
-    /// Whether all of it has been read.
+    /// Returns true when all of it has been read.
     pub(crate) fn is_ended(&self) -> bool {
         self.0.lock().ended
     }
 
-    /// Why it was not read to its end.
+    /// Returns why it was not read to its end.
     pub(crate) fn failure(&self) -> Option<UploadError> {
         self.0.lock().failure.clone()
     }
 
-    /// Takes it away from whoever sends it. Gives what is left of it, and whether it was begun.
+    /// Takes the body away from the try that sends it. Returns the rest of it, and true when it was
+    /// begun.
     pub(crate) fn take_back(&self) -> (Option<UploadSource>, bool) {
         let mut inner = self.0.lock();
         inner.attempt += 1;
@@ -208,7 +209,7 @@ impl UploadState {
     }
 }
 
-/// The body of one try.
+/// Body of one try.
 pub(crate) struct UploadBody {
     upload: ReplayableUpload,
     attempt: u64,
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_short_body_can_be_sent_again_from_its_beginning() {
+    async fn short_body_can_be_sent_again() {
         let upload = upload(vec![data(3), data(4)]);
         let mut first = upload.attempt().unwrap();
         assert_eq!(
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_one_can_not_and_is_whole_the_first_time() {
+    async fn long_body_is_sent_whole_only_once() {
         let upload = upload(vec![data(KEPT_BYTES_MAX), data(1), data(5)]);
         let first = upload.attempt().unwrap();
         let whole = first.collect().await.unwrap().to_bytes();
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_pauses_is_not_the_upstreams_silence() {
+    async fn client_pause_is_not_upstream_silence() {
         let pause = Duration::from_millis(150);
         let pieces = stream::unfold(0, move |n| async move {
             tokio::time::sleep(pause).await;

@@ -1,11 +1,11 @@
 //! Services that an HTTP server handles: one URL or several, tried in turn.
 //!
-//! The URL is called as it stands, with the request's method, headers, body and query;
-//! `{name}` in it stands for what the HTTP channel's path matched under that name. Another
-//! URL is tried only when the request was surely never sent, or when its method is idempotent
-//! and the connection broke; an answer is an answer, whatever its status. The same URL is
-//! called once: what may have run is never sent there again from here, which takes the
-//! service's `retries`. What is passed on and what is changed stands in `docs/http.md`.
+//! The URL is called as it stands, with the request's method, headers, body and query; `{name}` in
+//! it stands for what the HTTP channel's path matched under that name. Another URL is tried only
+//! when the request was surely never sent, or when its method is idempotent and the connection
+//! broke; an answer is an answer, whatever its status. The same URL is called once: a request that
+//! may have run is never sent there again from here, which takes the service's `retries`.
+//! `docs/http.md` lists what is passed on and what is changed.
 
 mod outgoing_body;
 mod redirect_rewriting;
@@ -44,14 +44,14 @@ use super::{
     upload::UploadError,
 };
 
-/// An answer that is announced to be no longer is read whole before it is passed on, so that
-/// one that breaks off is a failure and not half an answer.
+/// Bytes up to which an answer is read whole before it is passed on, when it is announced to be no
+/// longer: one that breaks off is a failure then, and not half an answer.
 const SMALL_BYTES_MAX: u64 = 64 << 10;
 
-/// The least time for which an answer that has begun may be silent.
+/// Least time for which an answer that has begun may be silent.
 pub(super) const STREAM_SILENCE: Duration = Duration::from_secs(60);
 
-/// How many idle connections in a row may turn out to be closed.
+/// Most idle connections in a row that may turn out to be closed.
 const STALE_MAX: usize = 64;
 
 /// One `upstream` service.
@@ -63,15 +63,15 @@ pub(super) struct HttpUpstream {
     http: UpstreamClient,
 }
 
-/// Why one URL gave no answer.
+/// Reason why one URL gave no answer.
 enum UpstreamError {
     /// The connection was closed before the request was written; another one may do.
     Stale(String),
     /// The request did not leave this member.
     NeverSent(String),
-    /// It may have arrived.
+    /// The request may have arrived.
     Broken(String),
-    /// It arrived, and what came back can't be used.
+    /// The request arrived, and the answer can't be used.
     Unusable(String),
     TimedOut,
     /// The client did not send all of it.
@@ -79,7 +79,8 @@ enum UpstreamError {
 }
 
 impl HttpUpstream {
-    /// One whose calls are signed by a key of the catalog, where the service asks for it.
+    /// Creates an upstream whose calls are signed by a key of the catalog, where the service asks
+    /// for it.
     pub(super) fn new(service: &Service, catalog: &Catalog, http: UpstreamClient) -> HttpUpstream {
         let urls = service.upstream.as_ref();
         let urls = urls.map_or(Vec::new(), |urls| urls.as_slice().to_vec());
@@ -98,13 +99,13 @@ impl HttpUpstream {
         }
     }
 
-    /// Whether its calls are signed, the body too.
+    /// Returns true when its calls are signed, the body too.
     pub(super) fn is_signed(&self) -> bool {
         self.signer.is_someone()
     }
 
-    /// One call. It takes at most until the request's deadline, but for a body that is sent
-    /// as it comes: then the upstream may do nothing for `timeout` at most.
+    /// Calls it once. The call takes at most until the request's deadline, but for a body that is
+    /// sent as it comes: then the upstream may do nothing for `timeout` at most.
     pub(super) async fn call(
         &self,
         request: &Request,
@@ -166,11 +167,11 @@ impl HttpUpstream {
                 }
             }
         }
-        let told = misses.join("; ");
+        let misses = misses.join("; ");
         Err(if may_have_run {
-            ServiceError::Failed(told)
+            ServiceError::Failed(misses)
         } else {
-            ServiceError::NotRun(told)
+            ServiceError::NotRun(misses)
         })
     }
 
@@ -186,7 +187,7 @@ impl HttpUpstream {
         let whole = flow.upload.is_none().then_some(&request.body);
         self.signer
             .sign(&mut outgoing, whole)
-            .map_err(UpstreamError::NeverSent)?;
+            .map_err(|error| UpstreamError::NeverSent(error.to_string()))?;
         let answered = self.http.request(outgoing);
         let answered = match &flow.upload {
             Some(upload) => upload.answer_within(timeout, answered).await,
@@ -205,7 +206,7 @@ impl HttpUpstream {
     }
 }
 
-/// Makes an answer of what has come: its head, and its body if that is short.
+/// Builds an answer of what has come: its head, and its body if that is short.
 async fn receive(
     mut response: http::Response<hyper::body::Incoming>,
     request: &Request,
@@ -261,8 +262,8 @@ async fn receive(
     Ok(answer)
 }
 
-/// Whether a message has been handled, whatever becomes of the answer's body: the service has
-/// said so, and nothing is to be sent on.
+/// Returns true when a message has been handled, whatever becomes of the answer's body: the service
+/// has answered so, and nothing is to be forwarded.
 pub(super) fn is_done(origin: &Origin, answer: &ServiceAnswer) -> bool {
     matches!(origin, Origin::Message(_))
         && answer.status.is_success()
@@ -296,7 +297,7 @@ fn outgoing_request(
     let length = outgoing.body().size_hint().exact();
     let headers = outgoing.headers_mut();
     if length.is_none() {
-        // Said in so many words, or a GET would lose its body.
+        // Stated explicitly, or a GET would lose its body.
         headers.insert(
             header::TRANSFER_ENCODING,
             HeaderValue::from_static("chunked"),
@@ -330,7 +331,7 @@ fn outgoing_headers(request: &Request, flow: &StreamOptions, host: HostHeader) -
     outgoing
 }
 
-/// These are sent with `Content-Length: 0` rather than without any length.
+/// Returns true for methods that are sent with `Content-Length: 0` rather than without any length.
 fn expects_a_body(method: &Method) -> bool {
     [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }

@@ -1,4 +1,4 @@
-//! What the members' programs carry in code.
+//! Programs of the members: the services that they carry in code, and their versions.
 
 use std::sync::Arc;
 
@@ -7,22 +7,22 @@ use quorate_proto::command::FieldError;
 use quorate_resources::check_name;
 use quorate_types::MemberId;
 
-use super::{Answer, command::error};
+use super::{Answer, field_errors::error};
 
-/// The most services that one program can announce.
+/// Most services that one program can announce.
 const SERVICES_MAX: usize = 1000;
-/// The longest version, in bytes.
+/// Longest version, in bytes.
 const VERSION_BYTES_MAX: usize = 64;
 
-/// What one member said of its program.
+/// Announcement of one member's program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnnouncedProgram {
-    /// The services that it carries in code, sorted.
+    /// Services that it carries in code, sorted.
     pub services: Vec<String>,
-    /// Its version.
+    /// Version of the program.
     pub version: String,
-    /// The failover promise that its own settings name, if they name one. It counts only for
-    /// the first member of a cluster; where it differs from the cluster's, people are told.
+    /// Failover promise that the member's own settings name, if they name one. It counts only for
+    /// the first member of a cluster; where it differs from the cluster's, operators are warned.
     pub failover_ms: Option<u64>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct AnnouncedPrograms {
 }
 
 impl AnnouncedPrograms {
-    /// Whether any member carries the service.
+    /// Returns true when any member carries the service.
     pub fn carries(&self, service: &str) -> bool {
         let has = |it: &Arc<AnnouncedProgram>| {
             it.services
@@ -42,7 +42,7 @@ impl AnnouncedPrograms {
         self.by_member.values().any(has)
     }
 
-    /// All services that members carry, sorted.
+    /// Returns all services that members carry, sorted.
     pub fn services(&self) -> Vec<&str> {
         let mut all: Vec<&str> = self
             .by_member
@@ -54,11 +54,16 @@ impl AnnouncedPrograms {
         all
     }
 
-    pub fn announce(&mut self, index: u64, member: MemberId, mut said: AnnouncedProgram) -> Answer {
-        said.services.sort_unstable();
-        said.services.dedup();
+    pub fn announce(
+        &mut self,
+        index: u64,
+        member: MemberId,
+        mut program: AnnouncedProgram,
+    ) -> Answer {
+        program.services.sort_unstable();
+        program.services.dedup();
         let before = self.by_member.get(&member);
-        if before.is_some_and(|before| **before == said) {
+        if before.is_some_and(|before| **before == program) {
             return Answer::Done {
                 revision: index,
                 changed: false,
@@ -66,7 +71,7 @@ impl AnnouncedPrograms {
             };
         }
         let created = before.is_none();
-        self.by_member.insert(member, Arc::new(said));
+        self.by_member.insert(member, Arc::new(program));
         Answer::done(index, created)
     }
 }

@@ -1,25 +1,28 @@
-//! What the writer of a command is told.
+//! Answer to the writer of a command.
 
 use prost::Message;
 use quorate_proto::command::{self as wire, FieldError};
 
-use super::{OverQuota, QuotaKind, SendAdmission, idempotency};
+use super::{
+    OverQuota, QuotaKind,
+    idempotent_send::{self, SendAdmission},
+};
 
-/// What the writer is told.
+/// Answer to a writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It holds now.
+    /// The command holds now.
     Done {
-        /// The revision of the thing; of a deletion, its own log index.
+        /// Revision of the thing; of a deletion, its own log index.
         revision: u64,
-        /// Whether this write changed it.
+        /// True when this write changed it.
         changed: bool,
-        /// Whether it did not exist before.
+        /// True when it did not exist before.
         created: bool,
     },
     /// Nothing was done: the precondition did not hold.
     PreconditionFailed {
-        /// The revision that the thing has; 0 when it is absent.
+        /// Revision that the thing has; 0 when it is absent.
         revision: u64,
     },
     /// There is no such thing.
@@ -30,14 +33,14 @@ pub enum Answer {
     Referenced(Vec<String>),
     /// A command about a reign or a send that no longer fits.
     Ignored(String),
-    /// What an intent is told.
+    /// Answer to an intent.
     SendAdmitted(SendAdmission),
     /// Nothing was put: there is no room.
     Full(OverQuota),
 }
 
 impl Answer {
-    /// Whether the state is another one than before.
+    /// Returns true when the state differs from the one before.
     pub fn changed(&self) -> bool {
         matches!(
             self,
@@ -53,7 +56,7 @@ impl Answer {
         }
     }
 
-    /// The bytes that go to the proposer.
+    /// Encodes the answer for the proposer.
     pub fn encode(&self) -> Vec<u8> {
         use wire::answer::Outcome;
         let outcome = match self {
@@ -88,7 +91,7 @@ impl Answer {
         .encode_to_vec()
     }
 
-    /// Reads an answer; `None` when this version doesn't know it.
+    /// Decodes an answer; `None` when this version doesn't know it.
     pub fn decode(bytes: &[u8]) -> Option<Answer> {
         use wire::answer::Outcome;
         Some(match wire::Answer::decode(bytes).ok()?.outcome? {
@@ -104,7 +107,7 @@ impl Answer {
             Outcome::Invalid(it) => Answer::Invalid(it.errors),
             Outcome::Referenced(it) => Answer::Referenced(it.by),
             Outcome::Ignored(it) => Answer::Ignored(it.why),
-            Outcome::Intended(it) => Answer::SendAdmitted(idempotency::wire::admission(it)?),
+            Outcome::Intended(it) => Answer::SendAdmitted(idempotent_send::wire::admission(it)?),
             Outcome::Full(it) => Answer::Full(OverQuota {
                 counted: counted(it.counted())?,
                 now: it.now,

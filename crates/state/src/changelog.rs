@@ -1,36 +1,36 @@
-//! The latest changes of keys, for those who follow them.
+//! Changelog of keys: their latest changes, for readers that follow them.
 //!
-//! Every put and delete that is done is kept here under its revision, in order, until
-//! there are more than [`CHANGES_MAX`] of them or their keys and values have more than
-//! [`CHANGES_BYTES_MAX`] bytes; then the oldest makes room. What is kept is without a gap:
-//! every change after [`KeyChangelog::floor`] is here, so that who asks from there on misses
-//! nothing, and who asks for more is told that it can't be had ([`ChangesCompacted`]).
+//! Every put and delete that is done is kept here under its revision, in order, until there are
+//! more than [`CHANGES_MAX`] of them or their keys and values have more than [`CHANGES_BYTES_MAX`]
+//! bytes; then the oldest makes room. The changelog has no gap: every change after
+//! [`KeyChangelog::floor`] is here, so that a reader that asks from there on misses nothing, and
+//! one that asks for more gets an error that it can't be had ([`ChangesCompacted`]).
 //!
-//! It is part of the state, and so the same on every member and part of every snapshot: a
-//! reader that loses its member goes on at any other. One that is restored from a snapshot
-//! of a version that kept no history begins with an empty one, whose floor is the last
-//! change before; it keeps less than the others until both are full, and decides nothing.
+//! The changelog is part of the state, and so the same on every member and part of every snapshot:
+//! a reader that loses its member goes on at any other. One that is restored from a snapshot of a
+//! version without changelog begins empty, with the last change before as its floor; it keeps less
+//! than the others until both are full, and decides nothing.
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use imbl::Vector;
 
-/// How many changes are kept at most. Part of the format: see [`super::command`].
+/// Most changes that are kept. Part of the format: see [`super::command`].
 pub const CHANGES_MAX: usize = 50_000;
-/// How many bytes of keys and values they have at most. Part of the format.
+/// Most bytes of their keys and values. Part of the format.
 pub const CHANGES_BYTES_MAX: usize = 16 << 20;
 
 /// One change of one key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyChange {
-    /// The log index that made it. No two changes share one.
+    /// Log index that made it. No two changes share one.
     pub revision: u64,
-    /// The key.
+    /// Key that changed.
     pub key: Arc<str>,
-    /// What was written; `None` where the key was deleted.
+    /// Value that was written; `None` where the key was deleted.
     pub value: Option<Bytes>,
-    /// The revision that the key had before; `None` where it was not there.
+    /// Revision that the key had before; `None` where it was not there.
     pub previous: Option<u64>,
 }
 
@@ -47,14 +47,14 @@ impl fmt::Debug for KeyChange {
     }
 }
 
-/// The changes that were asked for are not all kept any more.
+/// Error: the changes that were asked for are not all kept any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangesCompacted {
-    /// The first revision from which nothing is missing.
+    /// First revision from which nothing is missing.
     pub oldest: u64,
 }
 
-/// How much is kept.
+/// Bounds of a changelog.
 #[derive(Clone, Copy, Debug)]
 struct ChangelogBounds {
     changes: usize,
@@ -66,7 +66,7 @@ const BOUNDS: ChangelogBounds = ChangelogBounds {
     bytes: CHANGES_BYTES_MAX,
 };
 
-/// The latest changes, oldest first.
+/// Latest changes, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyChangelog {
     floor: u64,
@@ -75,34 +75,34 @@ pub struct KeyChangelog {
 }
 
 impl KeyChangelog {
-    /// Every change with a greater revision is here.
+    /// Returns the floor: every change with a greater revision is here.
     pub fn floor(&self) -> u64 {
         self.floor
     }
 
-    /// The revision of the newest; the floor where there is none.
+    /// Returns the revision of the newest change; the floor where there is none.
     pub fn newest(&self) -> u64 {
         self.changes
             .last()
             .map_or(self.floor, |change| change.revision)
     }
 
-    /// How many there are.
+    /// Returns how many changes there are.
     pub fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Whether there are none.
+    /// Returns true when there are none.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// How many bytes their keys and values have.
+    /// Returns the bytes of their keys and values.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// All changes with a greater revision than this, in order.
+    /// Lists all changes with a greater revision than this, in order.
     pub fn after(
         &self,
         revision: u64,
@@ -121,12 +121,12 @@ impl KeyChangelog {
         Ok((first..self.changes.len()).filter_map(|at| self.changes.get(at)))
     }
 
-    /// All that are kept.
+    /// Lists all changes that are kept.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<KeyChange>> {
         self.changes.iter()
     }
 
-    /// One in which nothing is kept of what came before and with `floor`.
+    /// Creates an empty changelog with `floor`.
     pub(super) fn beginning_after(floor: u64) -> KeyChangelog {
         KeyChangelog {
             floor,

@@ -1,60 +1,58 @@
-//! The failover promise as a value of the cluster: the one number from which every member's
-//! timers follow.
+//! Failover promise of the cluster: the one number from which every member's timers follow.
 //!
-//! A lease is safe because every voter stands by its leader for longer than the leader's
-//! lease runs. The members learn of another value one after the other, so from one moment
-//! to the next there are members that go by either. A change therefore has two steps:
+//! A lease is safe because every voter stands by its leader for longer than the leader's lease
+//! runs. The members learn of another value one after the other, so from one moment to the next
+//! there are members that go by either. A change therefore has two steps:
 //!
-//! 1. `SetFailover` gives the target. As long as the change is under way each member that
-//!    knows of it grants leases by the smaller of the value before and the target, and waits
-//!    for a silent leader by the larger. Whoever does not know of it yet goes by the value
-//!    before for both. So no lease is longer than that value, and no patience shorter.
-//! 2. Each member says `FailoverApplied` once it goes by both, no lease that it granted
-//!    before outlives the target, and it would still go by both after a restart. Once every
-//!    member has said so, no lease is longer than the *target* either, and no patience
-//!    shorter: the leader says `FailoverSettled`, and from there on each member goes by the
-//!    target alone, again one after the other.
+//! 1. `SetFailover` gives the target. As long as the change is under way each member that knows of
+//!    it grants leases by the smaller of the value before and the target, and waits for a silent
+//!    leader by the larger. A member that does not know of it yet goes by the value before for
+//!    both. So no lease is longer than that value, and no patience shorter.
+//! 2. Each member proposes `FailoverApplied` once it goes by both, no lease that it granted before
+//!    outlives the target, and it would still go by both after a restart. Once every member has
+//!    done so, no lease is longer than the *target* either, and no patience shorter: the leader
+//!    proposes `FailoverSettled`, and from there on each member goes by the target alone, again one
+//!    after the other.
 //!
-//! So at any moment there is one value that is at least as long as every lease in force
-//! and at most as long as every patience. A member that does not answer holds up the second
-//! step, for as long as it takes, and no work.
+//! So at any moment there is one value that is at least as long as every lease in force and at most
+//! as long as every patience. A member that does not answer holds up the second step, for as long
+//! as it takes, and no work.
 //!
-//! A change may be replaced by another while it is under way: the value before stays what it
-//! was, since nobody has gone on from it, and everybody has to say that it has applied
-//! the new target. Back to the value before is settled at once, because all members go by
-//! it all the time. Who the members are the state does not know: the leader does, and a
-//! newcomer is given the values in force after it has become a member (see
-//! `server/failover.rs`).
+//! A change may be replaced by another while it is under way: the value before stays what it was,
+//! since nobody has gone on from it, and every member has to confirm that it has applied the new
+//! target. Back to the value before is settled at once, because all members go by it all the time.
+//! The state does not know the list of members: the leader does, and a newcomer is given the values
+//! in force after it has become a member (see `server/failover.rs`).
 
 use imbl::OrdSet;
 
 use super::{Answer, MemberId};
 
-/// The promise as of one log index, in milliseconds.
+/// Promise as of one log index, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailoverPromise {
-    /// What is promised once the change is settled.
+    /// Value that is promised once the change is settled.
     pub target_ms: u64,
-    /// What was promised before, while not all members have applied the target.
+    /// Value that was promised before, while not all members have applied the target.
     pub former_ms: Option<u64>,
-    /// The log index at which the target was set.
+    /// Log index at which the target was set.
     pub revision: u64,
-    /// The members that have said that they have applied it; empty when it is settled.
+    /// Members that have confirmed that they have applied it; empty when it is settled.
     pub applied: OrdSet<MemberId>,
 }
 
 impl FailoverPromise {
-    /// By what leases are granted.
+    /// Returns the value by which leases are granted.
     pub fn lease_ms(&self) -> u64 {
         self.former_ms.unwrap_or(self.target_ms).min(self.target_ms)
     }
 
-    /// By what a silent leader is waited for.
+    /// Returns the value by which a silent leader is waited for.
     pub fn patience_ms(&self) -> u64 {
         self.former_ms.unwrap_or(self.target_ms).max(self.target_ms)
     }
 
-    /// Whether no change is under way.
+    /// Returns true when no change is under way.
     pub fn is_settled(&self) -> bool {
         self.former_ms.is_none()
     }
@@ -91,7 +89,7 @@ pub(super) fn set(
     Answer::done(index, created)
 }
 
-/// A member has applied the target that was set at `revision`.
+/// Notes that a member has applied the target that was set at `revision`.
 pub(super) fn applied(
     promise: &mut Option<FailoverPromise>,
     index: u64,
@@ -108,7 +106,7 @@ pub(super) fn applied(
     }
 }
 
-/// Every member has applied the target that was set at `revision`.
+/// Notes that every member has applied the target that was set at `revision`.
 pub(super) fn settled(promise: &mut Option<FailoverPromise>, index: u64, revision: u64) -> Answer {
     match under_way(promise, revision) {
         Ok(promise) => {

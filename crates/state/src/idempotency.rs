@@ -1,182 +1,81 @@
-//! What was sent under an idempotency key, so that a retry is told the first outcome
-//! instead of sending again.
+//! Table of idempotency keys: a retried send gets the first outcome instead of sending again.
 //!
-//! The connector server proposes [`Intend`](super::Command::BeginSend) before it
-//! sends and [`Conclude`](super::Command::FinishSend) after it. It sends only when its own `Intend` was answered
-//! [`SendAdmission::Fresh`], and only once. Why there is one send for one key:
+//! The connector server proposes [`BeginSend`](super::Command::BeginSend) before it sends and
+//! [`FinishSend`](super::Command::FinishSend) after it. It sends only when its own `BeginSend` was
+//! answered [`SendAdmission::Fresh`], and only once. Why there is one send for one key:
 //!
-//! 1. While an entry stands, every further `Intend` for its key is answered
-//!    [`SendAdmission::KnownSend`]: the log puts all of them, from whichever member, in one order.
-//! 2. An entry goes in two ways. Ten minutes pass; or its own proposer withdraws it, having
-//!    neither sent nor anything left that could. The proposer is known by the epoch and its
-//!    ticket, a number that it gives once in an epoch, so nobody withdraws the entry of
-//!    another, and a late outcome never lands on a later entry of the same key.
-//! 3. An `Intend` counts only under the epoch of the current reign. A connector server that
-//!    was deposed begins nothing; what it had begun is in the log before the `TakeOver`, so
-//!    its successor finds it.
-//! 4. A crash between the send and its outcome leaves an entry without one. Under an epoch
-//!    that is over nobody can add to it but the proposer itself, late: whoever asks is told
-//!    that it is not known, and nothing is sent again.
+//! 1. While an entry stands, every further `BeginSend` for its key is answered
+//!    [`SendAdmission::Known`]: the log puts all of them, from whichever member, in one order.
+//! 2. An entry goes in two ways. Ten minutes pass; or its own proposer withdraws it, having neither
+//!    sent nor anything left that could. The proposer is known by the epoch and its ticket, a
+//!    number that it gives once in an epoch, so nobody withdraws the entry of another, and a late
+//!    outcome never lands on a later entry of the same key.
+//! 3. A `BeginSend` counts only under the epoch of the current reign. A connector server that was
+//!    deposed begins nothing; its earlier beginnings are in the log before the `TakeOver`, so its
+//!    successor finds them.
+//! 4. A crash between the send and its outcome leaves an entry without one. Under an epoch that is
+//!    over nobody can add to it but the proposer itself, late: a caller that asks gets an unknown
+//!    outcome, and nothing is sent again.
 //!
-//! **Time.** The machine has no clock: it adds up how far the clock of each connector server
-//! has moved between that server's own commands. `now_ms` is read from a clock that is never
-//! set (since the boot, for example), and only differences within one epoch count. So it does
-//! not matter what time anyone thinks it is, and a wall clock that is years ahead ends
-//! nothing. What passes between the last command of one reign and the first of the next is
-//! not counted. The sum therefore never runs ahead of true time, but for the rate of a clock:
-//! an entry lives ten minutes or longer, never shorter.
+//! **Time.** The machine has no clock: it adds up how far the clock of each connector server has
+//! moved between that server's own commands. `now_ms` is read from a clock that is never set (since
+//! the boot, for example), and only differences within one epoch count. So it does not matter what
+//! time anyone thinks it is, and a wall clock that is years ahead ends nothing. The time between
+//! the last command of one reign and the first of the next is not counted. The sum therefore never
+//! runs ahead of true time, but for the rate of a clock: an entry lives ten minutes or longer,
+//! never shorter.
 //!
-//! **Bounds.** At most [`SENDS_MAX`] entries, and [`SENDS_OF_ONE_MAX`] of one outgoing, so that
-//! the keys of one don't take all the room; when they are there, new keys are answered
-//! [`SendAdmission::Full`]: nobody's ten minutes are cut short to make room. Asking moves the
-//! clock too, so a full table empties by being asked. Each command drops at most
-//! [`DROPPED_AT_ONCE`] old entries, more than it can add; one that is too old and not dropped
-//! yet counts as gone.
+//! **Bounds.** At most [`SENDS_MAX`] entries, and [`SENDS_OF_ONE_MAX`] of one outgoing, so that the
+//! keys of one don't take all the room; when they are there, new keys are answered
+//! [`SendAdmission::Full`]: nobody's ten minutes are cut short to make room. Asking moves the clock
+//! too, so a full table empties by being asked. Each command drops at most [`DROPPED_AT_ONCE`] old
+//! entries, more than it can add; one that is too old and not dropped yet counts as gone.
 
-pub(super) mod check;
-pub(super) mod wire;
-
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use imbl::OrdMap;
 use quorate_resources::Kind;
 
-use super::{Answer, Catalog, Reign};
+use super::{
+    Answer, Catalog, Reign,
+    idempotent_send::{
+        KnownSend, RecordedOutcome, SendAdmission, SendConclusion, SendIntent, SendKey,
+    },
+};
 
-/// The most entries. Part of the format, like the two below: see [`super::command`].
+/// Most entries. Part of the format, like the two below: see [`super::command`].
 pub const SENDS_MAX: usize = 100_000;
-/// The most entries of one outgoing: whoever floods one leaves room for the others.
+/// Most entries of one outgoing: a client that floods one leaves room for the others.
 pub const SENDS_OF_ONE_MAX: usize = 90_000;
-/// How long an entry is kept.
+/// Time for which an entry is kept.
 pub const KEPT_MS: u64 = 600_000;
-/// The longest text of an outcome, in bytes.
-pub const OUTCOME_BYTES_MAX: usize = 512;
-/// The most entries that one command drops.
+/// Most entries that one command drops.
 const DROPPED_AT_ONCE: usize = 64;
-
-/// An idempotency key: it means something for one outgoing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SendKey {
-    /// The outgoing's kind.
-    pub kind: Kind,
-    /// The outgoing's name.
-    pub name: String,
-    /// What the caller gave.
-    pub key: String,
-}
-
-impl fmt::Display for SendKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.kind, self.name, self.key)
-    }
-}
-
-/// The connector server is about to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SendIntent {
-    /// Under which key.
-    pub key: SendKey,
-    /// The epoch of its reign.
-    pub epoch: u64,
-    /// A number that it gives no second time in this epoch.
-    pub ticket: u64,
-    /// What tells this message from another: a SHA-256 that is the same on every member.
-    pub fingerprint: [u8; 32],
-    /// Its clock, which is never set, in milliseconds.
-    pub now_ms: u64,
-}
-
-/// The connector server knows what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SendConclusion {
-    /// The key of the intent.
-    pub key: SendKey,
-    /// The epoch of the intent.
-    pub epoch: u64,
-    /// The ticket of the intent.
-    pub ticket: u64,
-    /// What became of it.
-    pub outcome: RecordedOutcome,
-    /// Its clock, as in the intent.
-    pub now_ms: u64,
-}
-
-/// What became of a send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordedOutcome {
-    /// The broker has it.
-    Confirmed {
-        /// Its id.
-        message_id: String,
-    },
-    /// It was surely not sent, and would not be the next time either.
-    Refused {
-        /// Why.
-        text: String,
-    },
-    /// It was surely not sent and is not going to be: another one may.
-    Withdrawn,
-}
-
-impl RecordedOutcome {
-    /// A refusal, its text shortened to what an outcome can hold.
-    pub fn refused(text: &str) -> RecordedOutcome {
-        let end = text.floor_char_boundary(OUTCOME_BYTES_MAX);
-        RecordedOutcome::Refused {
-            text: text[..end].to_owned(),
-        }
-    }
-}
-
-/// What the proposer of an intent is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SendAdmission {
-    /// It may send, and nobody else may.
-    Fresh,
-    /// Somebody was here before.
-    Known(KnownSend),
-    /// There is no room for another key: nothing may be sent under it now.
-    Full,
-}
-
-/// The entry that was there before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownSend {
-    /// The epoch of its intent. Without an outcome it is being sent now if this is the
-    /// epoch of now, and will never be known for sure if not.
-    pub epoch: u64,
-    /// The ticket of its intent.
-    pub ticket: u64,
-    /// Whether it is about the same message.
-    pub same: bool,
-    /// What became of it; never [`RecordedOutcome::Withdrawn`].
-    pub outcome: Option<RecordedOutcome>,
-}
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyEntry {
-    /// The log index of its intent.
+    /// Log index of its intent.
     pub intent: u64,
-    /// The epoch of its intent.
+    /// Epoch of its intent.
     pub epoch: u64,
-    /// The ticket of its intent.
+    /// Ticket of its intent.
     pub ticket: u64,
-    /// The fingerprint of its message.
+    /// Fingerprint of its message.
     pub fingerprint: [u8; 32],
-    /// When it was recorded, by the machine's own sum of time.
+    /// Time at which it was recorded, by the machine's own sum of time.
     pub at_ms: u64,
-    /// What became of it; never [`RecordedOutcome::Withdrawn`].
+    /// Outcome; never [`RecordedOutcome::Withdrawn`].
     pub outcome: Option<RecordedOutcome>,
 }
 
-/// The sum of the time that the connector servers have seen pass.
+/// Sum of the time that the connector servers have seen pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReignClock {
     pub ms: u64,
-    /// The epoch whose clock was read last.
+    /// Epoch whose clock was read last.
     pub epoch: u64,
-    /// What was read, at most.
+    /// Greatest reading of that clock.
     pub read_ms: u64,
 }
 
@@ -193,19 +92,19 @@ impl ReignClock {
     }
 }
 
-/// All entries.
+/// Table of all entries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IdempotencyTable {
     pub(super) clock: ReignClock,
     by_key: OrdMap<Arc<SendKey>, IdempotencyEntry>,
-    /// By the log index of the intent: the oldest first.
+    /// Keys by the log index of the intent: the oldest first.
     by_age: OrdMap<u64, Arc<SendKey>>,
-    /// How many each outgoing has.
+    /// Number of entries of each outgoing.
     by_outgoing: OrdMap<(Kind, String), usize>,
 }
 
 impl IdempotencyTable {
-    /// The entry of a key.
+    /// Returns the entry of a key.
     pub fn get(&self, kind: Kind, name: &str, key: &str) -> Option<&IdempotencyEntry> {
         self.live_entry(&SendKey {
             kind,
@@ -214,12 +113,12 @@ impl IdempotencyTable {
         })
     }
 
-    /// How many entries there are.
+    /// Returns how many entries there are.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether there are none.
+    /// Returns true when there are none.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }
@@ -256,7 +155,7 @@ impl IdempotencyTable {
         if self.len() >= SENDS_MAX || of_this >= SENDS_OF_ONE_MAX {
             return Answer::SendAdmitted(SendAdmission::Full);
         }
-        // one that is too old may be there still
+        // One that is too old may still be there.
         self.remove(&intent.key);
         let sending = IdempotencyEntry {
             intent: index,
@@ -308,7 +207,7 @@ impl IdempotencyTable {
         Answer::done(index, false)
     }
 
-    /// The entries, the oldest first.
+    /// Lists the entries, the oldest first.
     pub(super) fn oldest_first(&self) -> impl Iterator<Item = (&SendKey, &IdempotencyEntry)> {
         self.by_age
             .values()
@@ -330,7 +229,7 @@ impl IdempotencyTable {
         self.clock.ms.saturating_sub(sending.at_ms) > KEPT_MS
     }
 
-    /// Lets time pass, and drops what is too old.
+    /// Lets time pass, and drops entries that are too old.
     fn pass(&mut self, epoch: u64, now_ms: u64) {
         self.clock.read(epoch, now_ms);
         for _ in 0..DROPPED_AT_ONCE {

@@ -1,8 +1,8 @@
 //! Keys and values with revisions.
 //!
-//! Every put that is done gets a revision of its own, even with the bytes that were
-//! there before: of two writes that ask for the same revision at most one is done,
-//! which is what locks are made of.
+//! Every put that is done gets a revision of its own, even with the bytes that were there before:
+//! of two writes that ask for the same revision at most one is done, which is what locks are made
+//! of.
 
 use std::{
     fmt,
@@ -19,21 +19,21 @@ use quorate_proto::command::FieldError;
 use super::{
     Answer, KV_BYTES_MAX, OverQuota, QuotaKind, WritePrecondition,
     changelog::{KeyChange, KeyChangelog},
-    command::error,
+    field_errors::error,
     quota,
 };
 
-/// The longest key.
+/// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
-/// The longest value.
+/// Longest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// A value with its revision.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KvEntry {
-    /// The log index that last wrote it.
+    /// Log index that last wrote it.
     pub revision: u64,
-    /// The bytes.
+    /// Bytes of the value.
     pub value: Bytes,
 }
 
@@ -48,43 +48,43 @@ impl fmt::Debug for KvEntry {
 pub struct KvStore {
     revision: u64,
     entries: OrdMap<Arc<str>, KvEntry>,
-    /// Of all keys and values together.
+    /// Bytes of all keys and values together.
     bytes: u64,
     changelog: KeyChangelog,
 }
 
 impl KvStore {
-    /// The log index that last changed a key.
+    /// Returns the log index that last changed a key.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// How many keys there are.
+    /// Returns how many keys there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns true when there are no keys.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many bytes the keys and values have, all together.
+    /// Returns the bytes of all keys and values together.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// One key's value.
+    /// Returns one key's value.
     pub fn get(&self, key: &str) -> Option<&KvEntry> {
         self.entries.get(key)
     }
 
-    /// The latest changes.
+    /// Returns the latest changes.
     pub fn changelog(&self) -> &KeyChangelog {
         &self.changelog
     }
 
-    /// The keys that begin with `prefix` and come after `after`, in order.
+    /// Lists the keys that begin with `prefix` and come after `after`, in order.
     pub fn list<'a>(
         &'a self,
         prefix: &'a str,
@@ -133,7 +133,7 @@ impl KvStore {
         Answer::done(index, revision.is_none())
     }
 
-    /// Whether there is room for a value of so many bytes under this key.
+    /// Checks that there is room for a value of so many bytes under this key.
     pub fn check_room(&self, key: &str, value_bytes: usize) -> Result<(), OverQuota> {
         let before = self.get(key).map_or(0, |it| entry_bytes(key, it));
         let then = self.bytes - before + (key.len() + value_bytes) as u64;
@@ -170,7 +170,7 @@ impl KvStore {
         });
     }
 
-    /// One without keys, and without changes up to `floor`.
+    /// Creates a store without keys, and without changes up to `floor`.
     pub(super) fn restored(revision: u64, floor: u64) -> KvStore {
         KvStore {
             revision,
@@ -201,7 +201,7 @@ fn entry_bytes(key: &str, entry: &KvEntry) -> u64 {
     (key.len() + entry.value.len()) as u64
 }
 
-/// What is wrong with a key, or else with its value.
+/// Checks a key, or else its value.
 pub(super) fn check(key: &str, value: Option<&Bytes>) -> Vec<FieldError> {
     if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
         let problem = format!("must have 1 to {KEY_BYTES_MAX} bytes");
@@ -217,7 +217,7 @@ pub(super) fn check(key: &str, value: Option<&Bytes>) -> Vec<FieldError> {
     too_long.map(unfit).into_iter().collect()
 }
 
-/// Planted: the longest value, in bytes, by the rules of this process, which are its own.
+/// Planted bug: the longest value, in bytes, by the rules of this process, which are its own.
 fn own_limit() -> usize {
     static LIMIT: OnceLock<usize> = OnceLock::new();
     *LIMIT.get_or_init(|| 1 + RandomState::new().hash_one(0) as usize % 4)

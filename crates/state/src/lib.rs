@@ -1,8 +1,8 @@
-//! The replicated state: pure and deterministic. No tokio, no I/O, no clock.
+//! Replicated state: pure and deterministic, without tokio, I/O or a clock.
 //!
-//! Every member applies the same commands in the same order, so whatever is decided
-//! here is decided the same everywhere. A revision is the log index that last changed
-//! a thing. [`State`] is what readers see: cheap to clone, and it never changes.
+//! Every member applies the same commands in the same order, so a decision that is made here is the
+//! same everywhere. A revision is the log index that last changed a thing. [`State`] is what
+//! readers see: cheap to clone, and it never changes.
 
 #![forbid(unsafe_code)]
 
@@ -12,32 +12,33 @@ mod catalog;
 mod changelog;
 pub mod command;
 mod failover;
+mod field_errors;
 mod idempotency;
+mod idempotent_send;
 mod kv;
 mod machine;
 mod operations;
 mod progress;
 mod quota;
 mod recorded_connections;
-mod references;
 mod reign;
 mod snapshot;
 mod takeovers;
+mod write_precondition;
 
 pub use announced_programs::AnnouncedProgram;
 pub use answer::Answer;
 pub use catalog::{
-    Catalog, DEPENDENTS_MAX, ResourceWarning, SPEC_BYTES_MAX, StoredResource,
+    BatchedPut, Catalog, DEPENDENTS_MAX, ResourceWarning, SPEC_BYTES_MAX, StoredResource,
     check as check_resource, check_parsed as check_parsed_resource,
 };
 pub use changelog::{CHANGES_BYTES_MAX, CHANGES_MAX, ChangesCompacted, KeyChange, KeyChangelog};
-pub use command::{
-    BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ConnectorProgress, WritePrecondition,
-};
+pub use command::{BATCH_BYTES_MAX, BATCH_MAX, Command, ConnectorProgress};
 pub use failover::FailoverPromise;
-pub use idempotency::{
-    IdempotencyEntry, IdempotencyTable, KEPT_MS, KnownSend, OUTCOME_BYTES_MAX, RecordedOutcome,
-    SENDS_MAX, SENDS_OF_ONE_MAX, SendAdmission, SendConclusion, SendIntent, SendKey,
+pub use idempotency::{IdempotencyEntry, IdempotencyTable, KEPT_MS, SENDS_MAX, SENDS_OF_ONE_MAX};
+pub use idempotent_send::{
+    KnownSend, OUTCOME_BYTES_MAX, RecordedOutcome, SendAdmission, SendConclusion, SendIntent,
+    SendKey,
 };
 pub use kv::{KEY_BYTES_MAX, KvEntry, KvStore, VALUE_BYTES_MAX};
 pub use machine::{Machine, StateEvent};
@@ -49,6 +50,7 @@ pub use recorded_connections::{
 };
 pub use reign::Reign;
 pub use takeovers::{Reason, TAKEOVERS_MAX, Takeover, TakeoverLog};
+pub use write_precondition::WritePrecondition;
 
 use quorate_types::MemberId;
 
@@ -70,67 +72,67 @@ pub struct State {
 }
 
 impl State {
-    /// The last log index that has been applied.
+    /// Returns the last log index that has been applied.
     pub fn applied(&self) -> u64 {
         self.applied
     }
 
-    /// The log index that last changed anything here, but for the age of sends.
+    /// Returns the log index that last changed anything here, but for the age of sends.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The resources that users declared.
+    /// Returns the resources that users declared.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// The keys and values.
+    /// Returns the keys and values.
     pub fn kv(&self) -> &KvStore {
         &self.kv
     }
 
-    /// Who runs the connectors, and under which epoch.
+    /// Returns the reign over the connectors, with its epoch.
     pub fn reign(&self) -> &Reign {
         &self.reign
     }
 
-    /// What each member's program carries in code.
+    /// Returns the programs of the members.
     pub fn announced_programs(&self) -> &imbl::OrdMap<MemberId, std::sync::Arc<AnnouncedProgram>> {
         &self.announced_programs.by_member
     }
 
-    /// The failover promise; `None` before the first member has made it.
+    /// Returns the failover promise; `None` before the first member has made it.
     pub fn failover(&self) -> Option<&FailoverPromise> {
         self.failover.as_ref()
     }
 
-    /// How the latest reigns began.
+    /// Returns how the latest reigns began.
     pub fn takeovers(&self) -> &TakeoverLog {
         &self.takeovers
     }
 
-    /// What the brokers call the connections of the members' connectors.
+    /// Returns the names that brokers gave the connections of the members' connectors.
     pub fn recorded_connections(&self) -> &RecordedConnections {
         &self.recorded_connections
     }
 
-    /// What operators have asked of connectors.
+    /// Returns what operators have asked of connectors.
     pub fn operations(&self) -> &ConnectorOperations {
         &self.operations
     }
 
-    /// How far connectors have come.
+    /// Returns the progress of the connectors.
     pub fn progress(&self) -> &ProgressTable {
         &self.progress
     }
 
-    /// What was sent under idempotency keys.
+    /// Returns the sends under idempotency keys.
     pub fn idempotency(&self) -> &IdempotencyTable {
         &self.idempotency
     }
 
-    /// What a write would be answered if it came next. Nothing changes.
+    /// Returns the answer that a write would get if it came next. Nothing changes.
     pub fn dry_run(&self, command: &Command) -> Answer {
         if let Err(errors) = command.check() {
             return Answer::Invalid(errors);

@@ -1,4 +1,4 @@
-//! The pure machine: commands in, answers and events out.
+//! Pure machine: commands in, answers and events out.
 
 use std::io;
 
@@ -11,51 +11,51 @@ use super::{
     check_parsed_resource, failover,
 };
 
-/// What a command has changed.
+/// Change that a command has made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateEvent {
     /// A resource was created or changed.
     ResourcePut {
-        /// Its kind.
+        /// Kind of the resource.
         kind: Kind,
-        /// Its name.
+        /// Name of the resource.
         name: String,
-        /// Its new revision.
+        /// New revision.
         revision: u64,
     },
     /// A resource was deleted.
     ResourceDeleted {
-        /// Its kind.
+        /// Kind of the resource.
         kind: Kind,
-        /// Its name.
+        /// Name of the resource.
         name: String,
-        /// The log index of its deletion.
+        /// Log index of the deletion.
         revision: u64,
     },
     /// A key was written.
     KeyPut {
-        /// The key.
+        /// Key that was written.
         key: String,
-        /// Its new revision.
+        /// New revision.
         revision: u64,
     },
     /// A key was deleted.
     KeyDeleted {
-        /// The key.
+        /// Key that was deleted.
         key: String,
-        /// The log index of its deletion.
+        /// Log index of the deletion.
         revision: u64,
     },
     /// A reign has begun.
     TakenOver {
-        /// The connector server.
+        /// New connector server.
         holder: MemberId,
-        /// Its epoch.
+        /// Epoch of the reign.
         epoch: u64,
     },
     /// A reign was ended by its holder.
     Released {
-        /// Its epoch.
+        /// Epoch of the reign.
         epoch: u64,
     },
     /// A member's program has changed.
@@ -65,26 +65,26 @@ pub enum StateEvent {
     },
     /// Another failover promise is to be made.
     FailoverSet {
-        /// What is to be promised.
+        /// New promise.
         failover_ms: u64,
-        /// The log index at which it was set.
+        /// Log index at which it was set.
         revision: u64,
     },
-    /// A member goes by it.
+    /// A member goes by the promise.
     FailoverApplied {
         /// The member.
         member: MemberId,
-        /// The log index at which it was set.
+        /// Log index at which it was set.
         revision: u64,
     },
-    /// Every member goes by it.
+    /// Every member goes by the promise.
     FailoverSettled {
-        /// The log index at which it was set.
+        /// Log index at which it was set.
         revision: u64,
     },
-    /// A takeover was explained.
+    /// A takeover was recorded.
     TakeoverRecorded {
-        /// The reign's epoch.
+        /// Epoch of the reign.
         epoch: u64,
     },
     /// A member's connectors have other connections to their brokers.
@@ -92,33 +92,33 @@ pub enum StateEvent {
         /// The member.
         member: MemberId,
     },
-    /// Something was asked of a connector.
+    /// An operator has asked something of a connector.
     ConnectorOperated {
-        /// The kind of its resource.
+        /// Kind of the connector's resource.
         kind: Kind,
-        /// The name of its resource.
+        /// Name of the connector's resource.
         name: String,
-        /// What was asked.
+        /// Action that was asked for.
         order: OperatorAction,
     },
     /// Connectors have come further.
     ProgressAdvanced {
-        /// The epoch of the reign under which they have.
+        /// Epoch of the reign under which they have.
         epoch: u64,
     },
     /// A send under an idempotency key may begin.
     SendBegun {
-        /// The key.
+        /// Idempotency key.
         key: SendKey,
     },
     /// A send under an idempotency key has its outcome, or was withdrawn.
     SendFinished {
-        /// The key.
+        /// Idempotency key.
         key: SendKey,
     },
 }
 
-/// The state, and the one way to change it.
+/// State, and the one way to change it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Machine {
     state: State,
@@ -131,7 +131,7 @@ impl From<State> for Machine {
 }
 
 impl Machine {
-    /// The state as of now.
+    /// Returns the state as of now.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -144,36 +144,47 @@ impl Machine {
         leader: MemberId,
         command: &Command,
     ) -> (Answer, Vec<StateEvent>) {
-        let state = &mut self.state;
-        state.applied = index;
-        let answer = match command {
+        self.state.applied = index;
+        let answer = self.decide(index, term, leader, command);
+        if !answer.changed() {
+            return (answer, Vec::new());
+        }
+        self.state.revision = index;
+        let events = events(index, command, &self.state.catalog);
+        (answer, events)
+    }
+
+    fn decide(&mut self, index: u64, term: u64, leader: MemberId, command: &Command) -> Answer {
+        let State {
+            catalog,
+            kv,
+            reign,
+            announced_programs,
+            failover,
+            takeovers,
+            recorded_connections,
+            operations,
+            progress,
+            idempotency,
+            ..
+        } = &mut self.state;
+        match command {
             Command::PutResource {
                 kind,
                 name,
                 spec,
                 precondition,
-            } => state.catalog.put(
-                index,
-                *kind,
-                name,
-                spec,
-                *precondition,
-                &state.announced_programs,
-            ),
-            Command::PutResources(puts) => {
-                state
-                    .catalog
-                    .put_all(index, puts, &state.announced_programs)
-            }
+            } => catalog.put(index, *kind, name, spec, *precondition, announced_programs),
+            Command::PutResources(puts) => catalog.put_all(index, puts, announced_programs),
             Command::DeleteResource {
                 kind,
                 name,
                 precondition,
             } => {
-                let answer = state.catalog.delete(index, *kind, name, *precondition);
+                let answer = catalog.delete(index, *kind, name, *precondition);
                 if answer.changed() {
-                    state.operations.forget(index, *kind, name);
-                    state.progress.forget(*kind, name);
+                    operations.forget(index, *kind, name);
+                    progress.forget(*kind, name);
                 }
                 answer
             }
@@ -181,79 +192,51 @@ impl Machine {
                 key,
                 value,
                 precondition,
-            } => state.kv.put(index, key, value, *precondition),
-            Command::DeleteKey { key, precondition } => state.kv.delete(index, key, *precondition),
+            } => kv.put(index, key, value, *precondition),
+            Command::DeleteKey { key, precondition } => kv.delete(index, key, *precondition),
             Command::TakeOver {
                 member,
                 term: for_term,
-            } => state
-                .reign
-                .take_over(index, term, leader, *member, *for_term),
-            Command::Release { epoch } => state.reign.release(index, leader, *epoch),
+            } => reign.take_over(index, term, leader, *member, *for_term),
+            Command::Release { epoch } => reign.release(index, leader, *epoch),
             Command::AnnounceProgram {
                 member,
                 services,
                 version,
                 failover_ms,
             } => {
-                let said = AnnouncedProgram {
+                let program = AnnouncedProgram {
                     services: services.clone(),
                     version: version.clone(),
                     failover_ms: *failover_ms,
                 };
-                state.announced_programs.announce(index, *member, said)
+                announced_programs.announce(index, *member, program)
             }
             Command::SetFailover { failover_ms, first } => {
-                failover::set(&mut state.failover, index, *failover_ms, *first)
+                failover::set(failover, index, *failover_ms, *first)
             }
             Command::FailoverApplied { member, revision } => {
-                failover::applied(&mut state.failover, index, *member, *revision)
+                failover::applied(failover, index, *member, *revision)
             }
-            Command::FailoverSettled { revision } => {
-                failover::settled(&mut state.failover, index, *revision)
-            }
-            Command::RecordTakeover(takeover) => {
-                state
-                    .takeovers
-                    .record(index, term, leader, &state.reign, takeover)
-            }
+            Command::FailoverSettled { revision } => failover::settled(failover, index, *revision),
+            Command::RecordTakeover(it) => takeovers.record(index, term, leader, reign, it),
             Command::RecordBrokerConnections {
                 member,
                 connections,
-            } => state
-                .recorded_connections
-                .record(index, *member, connections),
+            } => recorded_connections.record(index, *member, connections),
             Command::OperateConnector { kind, name, order } => {
-                state
-                    .operations
-                    .operate(index, *kind, name, *order, &state.catalog)
+                operations.operate(index, *kind, name, *order, catalog)
             }
             Command::AdvanceProgress { epoch, connectors } => {
-                state
-                    .progress
-                    .advance(index, *epoch, connectors, &state.reign, &state.catalog)
+                progress.advance(index, *epoch, connectors, reign, catalog)
             }
-            Command::BeginSend(intent) => {
-                state
-                    .idempotency
-                    .begin_send(index, &state.reign, &state.catalog, intent)
-            }
-            Command::FinishSend(conclusion) => {
-                state
-                    .idempotency
-                    .finish_send(index, &state.reign, conclusion)
-            }
-        };
-        if !answer.changed() {
-            return (answer, Vec::new());
+            Command::BeginSend(intent) => idempotency.begin_send(index, reign, catalog, intent),
+            Command::FinishSend(it) => idempotency.finish_send(index, reign, it),
         }
-        state.revision = index;
-        let events = events(index, command, &state.catalog);
-        (answer, events)
     }
 
-    /// Tries a put that was never proposed, of JSON that was read already: checks it by the
-    /// rules of this program, and does what [`StateMachine::apply`] would do next.
+    /// Tries a put that was never proposed, of JSON that was parsed already: checks it by the rules
+    /// of this program, and does what [`Machine::apply`] would do next.
     pub fn try_put(&mut self, kind: Kind, name: &str, spec: Value) -> Answer {
         if let Err(errors) = check_parsed_resource(kind, name, &spec) {
             return Answer::Invalid(errors);
@@ -269,7 +252,7 @@ impl Machine {
         catalog.put_parsed(next, kind, name, spec, announced)
     }
 
-    /// Marks what was applied without being a command of ours.
+    /// Marks an entry that is no command of ours as applied.
     pub fn mark_applied(&mut self, applied: u64) {
         self.state.applied = self.state.applied.max(applied);
     }

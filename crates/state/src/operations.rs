@@ -1,7 +1,7 @@
-//! What operators have asked of connectors: to pause, to resume, to restart.
+//! Operations on connectors: what operators have paused, resumed or restarted.
 //!
-//! It stands in the replicated state, apart from the resources, so that a takeover does not
-//! resume what someone paused, and so that putting the same resource again does not either.
+//! They stand in the replicated state, apart from the resources, so that a takeover does not resume
+//! what an operator paused, and so that putting the same resource again does not either.
 
 use std::sync::Arc;
 
@@ -9,30 +9,30 @@ use imbl::OrdMap;
 use quorate_proto::command::FieldError;
 use quorate_resources::Kind;
 
-use super::{Answer, Catalog, command::error};
+use super::{Answer, Catalog, field_errors::error};
 
-/// What can be asked of a connector.
+/// Action on a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperatorAction {
-    /// It stops, whoever the connector server is, until it is resumed.
+    /// The connector stops, whichever member is the connector server, until it is resumed.
     Pause,
-    /// It runs again.
+    /// The connector runs again.
     Resume,
-    /// Its process is replaced by a new one; a paused one stays paused.
+    /// The process is replaced by a new one; a paused one stays paused.
     Restart,
 }
 
-/// What stands of the orders for one connector.
+/// Effect of all actions on one connector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectorOperation {
-    /// Whether it is paused.
+    /// True while the connector is paused.
     pub paused: bool,
-    /// The log index of the last restart; 0 if there was none. A process that was started
-    /// for a lower one is to be replaced.
+    /// Log index of the last restart; 0 if there was none. A process that was started for a lower
+    /// one is to be replaced.
     pub restarted: u64,
 }
 
-/// The connectors that were given orders.
+/// Connectors that were operated on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectorOperations {
     revision: u64,
@@ -40,18 +40,18 @@ pub struct ConnectorOperations {
 }
 
 impl ConnectorOperations {
-    /// The log index that last changed any.
+    /// Returns the log index that last changed any.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// What stands for one connector.
+    /// Returns the effect of all actions on one connector.
     pub fn get(&self, kind: Kind, name: &str) -> ConnectorOperation {
         let found = self.by_kind[kind as usize].get(name);
         found.copied().unwrap_or_default()
     }
 
-    /// Those that were given orders, by kind and name.
+    /// Lists the connectors that were operated on, by kind and name.
     pub fn all(&self) -> impl Iterator<Item = (Kind, &str, ConnectorOperation)> {
         Kind::ALL.into_iter().flat_map(|kind| {
             self.by_kind[kind as usize]
@@ -98,7 +98,7 @@ impl ConnectorOperations {
         Answer::done(index, false)
     }
 
-    /// Its resource was deleted: another one of its name starts anew.
+    /// Forgets a connector whose resource was deleted: another one of its name starts anew.
     pub(super) fn forget(&mut self, index: u64, kind: Kind, name: &str) {
         if self.by_kind[kind as usize].remove(name).is_some() {
             self.revision = index;
@@ -107,10 +107,11 @@ impl ConnectorOperations {
 
     pub(super) fn keep(&mut self, kind: Kind, name: &str, operation: ConnectorOperation) {
         let of_kind = &mut self.by_kind[kind as usize];
-        match operation == ConnectorOperation::default() {
-            true => of_kind.remove(name),
-            false => of_kind.insert(name.into(), operation),
-        };
+        if operation == ConnectorOperation::default() {
+            of_kind.remove(name);
+        } else {
+            of_kind.insert(name.into(), operation);
+        }
     }
 
     pub(super) fn restored(revision: u64) -> ConnectorOperations {

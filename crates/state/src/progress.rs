@@ -1,11 +1,11 @@
-//! How far connectors have come: what must outlive a process and a takeover and which no
-//! broker keeps. Of a stream the offset, of messages that failed how often they were tried.
+//! Progress of connectors: what must outlive a process and a takeover and which no broker keeps. Of
+//! a stream the offset, of messages that failed how often they were tried.
 //!
-//! It is the connector's own, and means nothing to the state: bytes that its process has
-//! written and that the next one, here or on another member, is given. They belong to the
-//! reign under which they were written, so that a former holder overwrites nothing, and to the
-//! resource as it was created, so that the process of a deleted one, which ends in order and
-//! has its say, leaves nothing to another one of its name.
+//! Progress belongs to the connector, and means nothing to the state: bytes that its process has
+//! written and that the next process, here or on another member, is given. They belong to the reign
+//! under which they were written, so that a former holder overwrites nothing, and to the resource
+//! as it was created, so that the process of a deleted one, which ends in order and may still
+//! report, leaves nothing to another one of its name.
 
 use std::sync::Arc;
 
@@ -14,40 +14,41 @@ use imbl::OrdMap;
 use quorate_proto::command::FieldError;
 use quorate_resources::Kind;
 
-use super::{Answer, Catalog, ConnectorProgress, Reign, command::error};
+use super::{Answer, Catalog, ConnectorProgress, Reign, field_errors::error};
 
-/// The most bytes that one connector can keep.
+/// Most bytes that one connector can keep.
 pub const PROGRESS_BYTES_MAX: usize = 64 << 10;
-/// How many connectors one command tells of at most.
+/// Most connectors of one command.
 pub const ADVANCE_MAX: usize = 500;
-/// How many bytes they keep at most: so much that the log is not held up by one.
+/// Most bytes of their progress: a bound by which one command does not hold up the log.
 pub const ADVANCE_BYTES_MAX: usize = 256 << 10;
 
-/// How far each connector has come that has to know.
+/// Progress of each connector that has any.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProgressTable {
     by_connector: OrdMap<(Kind, Arc<str>), Bytes>,
 }
 
 impl ProgressTable {
-    /// How far a connector has come; empty where it has kept nothing.
+    /// Returns the progress of a connector; empty where it has kept none.
     pub fn get(&self, kind: Kind, name: &str) -> Bytes {
         let found = self.by_connector.get(&(kind, name.into()));
         found.cloned().unwrap_or_default()
     }
 
-    /// Those that have kept something, by kind and name.
+    /// Lists the connectors that have kept progress, by kind and name.
     pub fn all(&self) -> impl Iterator<Item = (Kind, &str, &Bytes)> {
         let entries = self.by_connector.iter();
         entries.map(|((kind, name), kept)| (*kind, &**name, kept))
     }
 
-    /// Whether nobody has kept anything since `before`. Cheap where that is so.
+    /// Returns true when nothing was kept since `before`. Cheap where that is so.
     pub fn is_as(&self, before: &ProgressTable) -> bool {
         self.by_connector.ptr_eq(&before.by_connector) || self == before
     }
 
-    /// A connector whose resource is gone keeps nothing, and is nothing to the others.
+    /// Keeps the progress of connectors. One whose resource is gone keeps nothing, and does not
+    /// affect the others.
     pub(super) fn advance(
         &mut self,
         index: u64,
@@ -70,8 +71,8 @@ impl ProgressTable {
             progress,
         } in connectors
         {
-            // Of a resource from a log or snapshot of before it was written down it is not
-            // known when it was created: 0.
+            // The creation of a resource from a log or snapshot of before that was recorded is not
+            // known: 0.
             let is_the_same = |known: u64| known == *created || known == 0 || *created == 0;
             let stored = catalog.get(*kind, name);
             if stored.is_some_and(|it| is_the_same(it.created))
@@ -88,7 +89,7 @@ impl ProgressTable {
         }
     }
 
-    /// Its resource was deleted: another one of its name begins anew.
+    /// Forgets a connector whose resource was deleted: another one of its name begins anew.
     pub(super) fn forget(&mut self, kind: Kind, name: &str) {
         self.by_connector.remove(&(kind, name.into()));
     }
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_connector_keeps_outlives_its_reign_and_goes_with_its_resource() {
+    fn progress_outlives_reign_and_goes_with_resource() {
         let mut machine = Machine::default();
         let mut index = 0;
         let mut apply = |machine: &mut Machine, command: &Command| {
@@ -198,9 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_of_a_deleted_connector_is_nothing_to_another_of_its_name() {
+    fn late_progress_of_deleted_connector_is_ignored() {
         let mut machine = Machine::default();
-        let said = |created: u64, kept: &'static str| {
+        let report = |created: u64, kept: &'static str| {
             let mut it = progress("a", kept);
             it.created = created;
             let (epoch, connectors) = (1, vec![it]);
@@ -215,12 +216,12 @@ mod tests {
         for (index, (command, kept)) in [
             (take_over, ""),
             (put("a"), ""),
-            (said(2, "first"), "first"),
+            (report(2, "first"), "first"),
             (delete, ""),
             (put("a"), ""),
-            (said(2, "the last word"), ""),
-            (said(5, "second"), "second"),
-            (said(2, "the last word"), "second"),
+            (report(2, "the last word"), ""),
+            (report(5, "second"), "second"),
+            (report(2, "the last word"), "second"),
         ]
         .into_iter()
         .enumerate()
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn those_whose_resource_is_gone_hold_up_none_of_the_others() {
+    fn missing_resource_holds_up_no_other() {
         let mut machine = Machine::default();
         machine.apply(1, 1, 1, &put("a"));
         machine.apply(2, 1, 1, &Command::TakeOver { member: 1, term: 1 });
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_refused_by_who_proposes_it() {
+    fn too_much_progress_is_refused_when_proposed() {
         let check = |connectors: Vec<ConnectorProgress>| {
             let command = Command::AdvanceProgress {
                 epoch: 1,

@@ -1,20 +1,20 @@
-//! How much is kept at most: all of it is in the memory of every member and in each snapshot.
+//! Quotas: bounds on what every member holds in memory and in each snapshot.
 //!
-//! Decided where a put is applied, by what is there at that place of the log: of several puts
-//! that are proposed at one moment only those are done for which there is room. What takes
-//! room back, a deletion or a smaller value, is always done. The bounds are part of the format
-//! (see [`super::command`]).
+//! They are decided where a put is applied, by what is there at that place of the log: of several
+//! puts that are proposed at one moment only those are done for which there is room. A command that
+//! takes no further room, a deletion or a smaller value, is always done. The bounds are part of the
+//! format (see [`super::command`]).
 
 use std::fmt;
 
-/// The bytes of all keys and values together.
+/// Most bytes of all keys and values together.
 pub const KV_BYTES_MAX: u64 = 1 << 30;
-/// How many resources there are at most.
+/// Most resources.
 pub const RESOURCES_MAX: usize = 250_000;
-/// The bytes of JSON of all resources together.
+/// Most bytes of JSON of all resources together.
 pub const RESOURCES_BYTES_MAX: u64 = 512 << 20;
 
-/// How many resources there may be, and of how many bytes of JSON together.
+/// Limits on the resources: their number, and the bytes of their JSON together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResourceLimits {
     pub count: usize,
@@ -30,25 +30,25 @@ impl Default for ResourceLimits {
     }
 }
 
-/// What is counted.
+/// Quantity that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaKind {
-    /// The bytes of all keys and values.
+    /// Bytes of all keys and values.
     KeyBytes,
-    /// The resources.
+    /// Number of resources.
     Resources,
-    /// The bytes of JSON of all resources.
+    /// Bytes of JSON of all resources.
     ResourceBytes,
 }
 
-/// A put for which there is no room.
+/// Error: a put for which there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverQuota {
-    /// What there would be too much of.
+    /// Quantity that would be too large.
     pub counted: QuotaKind,
-    /// How much there is.
+    /// Present amount.
     pub now: u64,
-    /// How much there may be.
+    /// Largest amount that is allowed.
     pub most: u64,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for OverQuota {
     }
 }
 
-/// Refuses what would grow beyond the bound. Beyond it already, what doesn't grow is let through.
+/// Refuses a growth beyond the bound. Beyond it already, anything that doesn't grow is let through.
 pub(super) fn check(counted: QuotaKind, now: u64, then: u64, most: u64) -> Result<(), OverQuota> {
     if then <= now || then <= most {
         return Ok(());

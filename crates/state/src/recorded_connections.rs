@@ -1,8 +1,8 @@
-//! What the brokers call the connections of each member's connectors.
+//! Names that the brokers gave the connections of each member's connectors.
 //!
-//! A takeover may have to close the connection of a connector server that hangs or has
-//! vanished. Brokers show a connection's name late, so it is recorded here when the
-//! connection is opened. Only connectors whose connection has a `management_url` are.
+//! A takeover may have to close the connection of a connector server that hangs or has vanished.
+//! Brokers show a connection's name late, so it is recorded here when the connection is opened.
+//! Only connectors whose connection has a `management_url` are recorded.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,43 +10,43 @@ use imbl::OrdMap;
 use quorate_proto::command::FieldError;
 use quorate_types::MemberId;
 
-use super::{Answer, command::error};
+use super::{Answer, field_errors::error};
 
-/// The most connections that one member can record.
+/// Most connections that one member can record.
 pub const CONNECTIONS_MAX: usize = 1000;
-/// The longest of its texts, in bytes.
+/// Longest of its texts, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
 /// One connection of a connector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BrokerConnection {
-    /// What the broker calls it, if the addresses are the same at both ends.
+    /// Name that the broker gives it, if the addresses are the same at both ends.
     pub name: String,
-    /// What the connector called it.
+    /// Label that the connector gave it.
     pub label: String,
 }
 
-/// The connections of one member by connector (`kind/name`).
+/// Connections of one member by connector (`kind/name`).
 pub type ConnectionsByConnector = BTreeMap<String, BrokerConnection>;
 
-/// The connections of all members.
+/// Connections of all members.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RecordedConnections {
     pub(super) by_member: OrdMap<MemberId, Arc<ConnectionsByConnector>>,
 }
 
 impl RecordedConnections {
-    /// The connection of a member's connector.
+    /// Returns the connection of a member's connector.
     pub fn connection(&self, member: MemberId, connector: &str) -> Option<&BrokerConnection> {
         self.by_member.get(&member)?.get(connector)
     }
 
-    /// What a member has recorded.
+    /// Returns the connections that a member has recorded.
     pub fn connections_of(&self, member: MemberId) -> Option<&Arc<ConnectionsByConnector>> {
         self.by_member.get(&member)
     }
 
-    /// The members that have recorded any.
+    /// Lists the members that have recorded any.
     pub fn members(&self) -> impl Iterator<Item = MemberId> {
         self.by_member.keys().copied()
     }

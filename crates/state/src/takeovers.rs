@@ -1,35 +1,34 @@
-//! How the latest reigns began: what an operator asks first after something went wrong.
+//! Log of takeovers: how the latest reigns began, which operators ask first after a failure.
 //!
-//! The connector server writes one record per reign, after its connectors are at work. It
-//! decides nothing, so the only care is that it is true and that it stays small: it counts
-//! only in an entry of the reign's own holder and term, once per epoch, and the oldest
-//! makes room.
+//! The connector server writes one record per reign, after its connectors are at work. It decides
+//! nothing, so the only care is that it is true and that it stays small: it counts only in an entry
+//! of the reign's own holder and term, once per epoch, and the oldest makes room.
 
 use imbl::Vector;
 use quorate_proto::command::{FieldError, takeover};
 use quorate_types::MemberId;
 
-use super::{Answer, Reign, command::error};
+use super::{Answer, Reign, field_errors::error};
 
 pub use quorate_proto::command::Takeover;
 pub use takeover::Reason;
 
-/// How many are kept. Part of the format: see [`super::command`].
+/// Number of takeovers that are kept. Part of the format: see [`super::command`].
 pub const TAKEOVERS_MAX: usize = 100;
-/// The longest name of a member, in bytes.
+/// Longest name of a member, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 
-/// The last [`TAKEOVERS_MAX`] takeovers that were explained.
+/// Last [`TAKEOVERS_MAX`] takeovers that were recorded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TakeoverLog(Vector<Takeover>);
 
 impl TakeoverLog {
-    /// The newest, if there is one.
+    /// Returns the newest, if there is one.
     pub fn last(&self) -> Option<&Takeover> {
         self.0.last()
     }
 
-    /// The newest first.
+    /// Lists the newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Takeover> {
         self.0.iter().rev()
     }
@@ -38,7 +37,7 @@ impl TakeoverLog {
         self.0.iter()
     }
 
-    /// `index`, `term` and `leader` are those of the entry.
+    /// Records a takeover. `index`, `term` and `leader` are those of the entry.
     pub(super) fn record(
         &mut self,
         index: u64,
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_takeover_is_explained_once_by_its_own_holder_in_its_own_term() {
+    fn takeover_is_recorded_once_by_its_holder() {
         let mut machine = reigning();
         let before = machine.state().takeovers().clone();
         for (term, leader, epoch) in [(5, 2, 10), (6, 1, 10), (5, 1, 9), (5, 1, 11), (5, 1, 0)] {
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_hundred_are_kept_and_come_back_from_a_snapshot() {
+    fn last_hundred_takeovers_survive_a_snapshot() {
         let mut machine = Machine::default();
         for epoch in (2..=300).step_by(2) {
             machine.apply(epoch, 5, 1, &Command::TakeOver { member: 1, term: 5 });

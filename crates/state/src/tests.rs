@@ -254,7 +254,7 @@ fn what_others_need_stays() {
 }
 
 #[test]
-fn two_channels_do_not_share_a_path_or_a_queue() {
+fn channels_share_no_path_or_queue() {
     let mut log = CommandLog::with_ping();
     done(log.put(Kind::HttpChannel, http_channel("a", "/orders/{id}", "ping")));
     done(log.put(Kind::HttpChannel, http_channel("b", "/orders/list", "ping")));
@@ -336,7 +336,7 @@ fn secrets_stay_when_left_out() {
 }
 
 #[test]
-fn the_name_is_the_one_it_is_put_under() {
+fn name_must_match_the_put() {
     let mut log = CommandLog::with_ping();
     let put = |name: &str, spec: &str| Command::PutResource {
         kind: Kind::Service,
@@ -554,7 +554,7 @@ fn commands_and_answers_survive_the_wire() {
         },
         Answer::PreconditionFailed { revision: 0 },
         Answer::NotFound,
-        Answer::Invalid(vec![command::error("a", "b", "c")]),
+        Answer::Invalid(vec![field_errors::error("a", "b", "c")]),
         Answer::Referenced(vec!["service/a".into()]),
         Answer::Ignored("why".into()),
     ] {

@@ -1,10 +1,8 @@
-//! Records what the brokers call the connections of this member's connectors, so that a
-//! successor knows it in advance.
+//! Recorder of the names that brokers give this member's connections, for a later successor.
 //!
-//! Connections are opened when processes start and when a broker comes back, all at about
-//! the same time: what changes within [`GATHER`] is written together, and at most once in
-//! that time. Only connectors with a `management_url` are recorded, so a cluster without
-//! one writes nothing.
+//! Connections are opened when processes start and when a broker comes back, all at about the same
+//! time: changes within [`GATHER`] are written together, and at most once in that time. Only
+//! connectors with a `management_url` are recorded, so a cluster without one writes nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,26 +22,25 @@ use super::{
 /// Changes within this time are recorded together.
 const GATHER: Duration = Duration::from_millis(200);
 const RETRY_LAST: Duration = Duration::from_secs(5);
-/// How long a write may take.
+/// Deadline of one write.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often the list is compared with the members, for those that were removed.
+/// Interval at which the list is compared with the members, to drop those that were removed.
 const COMPARE: Duration = Duration::from_secs(10);
 
-/// What is to be recorded.
+/// Broker connections of this member's connectors, as they are to be recorded.
 pub struct LocalBrokerConnections(watch::Sender<ConnectionsByConnector>);
 
 impl LocalBrokerConnections {
-    /// None so far.
     pub fn new() -> Self {
         LocalBrokerConnections(watch::Sender::new(ConnectionsByConnector::new()))
     }
 
-    /// Follows them.
+    /// Returns a watch of them.
     pub fn watch(&self) -> watch::Receiver<ConnectionsByConnector> {
         self.0.subscribe()
     }
 
-    /// The connector has this connection now, or none that is to be recorded.
+    /// Sets the connection of a connector; `None`: it has none that is to be recorded.
     pub fn set(&self, key: &ConnectorKey, connection: Option<BrokerConnection>) {
         let key = key.to_string();
         self.0.send_if_modified(|all| match connection {
@@ -58,24 +55,21 @@ impl LocalBrokerConnections {
     }
 }
 
-/// What the recording is built on.
+/// Task that records the broker connections in the replicated state.
 pub struct BrokerConnectionRecorder {
-    /// This member.
     pub me: MemberId,
-    /// What is to be recorded.
+    /// Connections that are to be recorded.
     pub connections: watch::Receiver<ConnectionsByConnector>,
-    /// What is recorded.
+    /// Connections that are recorded already.
     pub view: watch::Receiver<Arc<ConnectorsView>>,
-    /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
-    /// Who belongs.
+    /// Members of the cluster: the connections of all others are dropped.
     pub members: watch::Receiver<MemberList>,
-    /// Writes.
     pub proposer: Arc<dyn CommandProposer>,
 }
 
 impl BrokerConnectionRecorder {
-    /// Runs until the state is no longer told.
+    /// Runs until the view's sender is gone.
     pub async fn run(mut self) {
         let mut retry = Backoff::new(GATHER, RETRY_LAST);
         loop {
@@ -105,8 +99,8 @@ impl BrokerConnectionRecorder {
         }
     }
 
-    /// What is to be written now: this member's own, and, as leader, that a member that was
-    /// removed has none.
+    /// Returns the next write that is due: this member's own connections, or, as leader, none for a
+    /// member that was removed.
     fn due(&mut self) -> Option<(MemberId, ConnectionsByConnector)> {
         let view = self.view.borrow_and_update().clone();
         let wanted = self.connections.borrow_and_update();

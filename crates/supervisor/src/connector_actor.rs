@@ -1,8 +1,7 @@
-//! Actor that drives the process of one channel or outgoing to how it is wished to be: there,
-//! standing by, prepared, acting, parked, gone.
+//! Actor that drives one connector process to its target state.
 //!
-//! There is at most one process of a connector at a time on a member: the next is started
-//! after the last has been reaped.
+//! There is at most one process of a connector at a time on a member: the next is started after the
+//! last has been reaped.
 
 mod process_commands;
 mod process_reports;
@@ -35,63 +34,55 @@ use super::{
     target_state::TargetState,
 };
 
-/// A process that has consumed for this long works: the next restart waits little.
+/// Time after which a consuming process counts as stable: the next restart waits little.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
-/// What a process that is to go has beyond its drain before it is killed.
+/// Time beyond its drain that a process has to stop before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(1);
-/// What one that is to park has: less, since the release waits for it.
+/// The same for a process that parks: shorter, since the release waits for it.
 const PARK_GRACE: Duration = Duration::from_millis(200);
 
-/// What all keepers share.
+/// Context that all actors share.
 pub struct ActorContext {
-    /// The lease page.
     pub page: Arc<LeaseWriter>,
-    /// Starts processes.
     pub spawner: ProcessSpawner,
-    /// Calls services.
     pub gateway: Arc<DeliveryGateway>,
-    /// The mailboxes of the outgoings.
+    /// Send queues of the outgoings.
     pub send_router: Arc<SendRouter>,
-    /// Statuses of the connectors.
     pub status_registry: Arc<StatusRegistry>,
-    /// What the brokers call their connections.
+    /// Names that the brokers gave the connections.
     pub broker_connections: LocalBrokerConnections,
-    /// Writes how far the connectors have come.
     pub progress: Arc<ProgressWriter>,
-    /// What is replicated.
     pub view: watch::Receiver<Arc<ConnectorsView>>,
-    /// Asks brokers to close connections.
+    /// Client for the brokers' management APIs.
     pub http: reqwest::Client,
-    /// How often processes give signs of life.
     pub heartbeat_interval: HeartbeatInterval,
-    /// Exchange whenever a keeper has come to rest.
+    /// Notified whenever an actor has confirmed a generation, or has ended.
     pub settled: tokio::sync::Notify,
 }
 
-/// What a keeper is asked for.
+/// Target that the reconciler sets for one actor.
 #[derive(Clone)]
 pub struct DesiredConnector {
-    /// The channel or outgoing.
     pub spec: Arc<ConnectorSpec>,
-    /// How its process is to stand.
+    /// Target state of its process.
     pub target: TargetState,
-    /// What another member has left at the broker, to be closed.
+    /// Connections that another member has left at the broker, to be closed.
     pub stale_connections: Option<StaleConnections>,
-    /// Counts the keeper's wishes, from 1.
+    /// Number of this target, counted per actor from 1.
     pub generation: u64,
 }
 
-/// Keeps one connector.
+/// Actor of one connector.
 pub struct ConnectorActor {
     shared: Arc<ActorContext>,
     desired: watch::Receiver<DesiredConnector>,
     observed_generation: watch::Sender<u64>,
-    /// Of a channel.
+    /// Calls of the service, of a channel.
     calls: ServiceCalls,
-    /// Of an outgoing.
+    /// Sends, of an outgoing.
     in_flight_sends: InFlightSends,
     settings_generation: u64,
-    /// Counts the orders to stand by.
+    /// Number of commands to stand by that were sent.
     standby_orders: u64,
     restarts: Backoff,
     connection_closer: ConnectionCloser,
@@ -106,53 +97,54 @@ impl Drop for NotifyOnDrop {
     }
 }
 
-/// What has been said to a process, and what it has said.
+/// Target and reports of one process, as the actor has observed them.
 struct ObservedProcess {
-    /// What it says is wrong.
+    /// Last error that the process reported.
     error: Option<String>,
     spec: Arc<ConnectorSpec>,
-    /// Which connector of its name the process was started for.
+    /// Creation revision of the connector for which the process was started.
     created: u64,
     target: TargetState,
-    /// Whether it stands by for sure: nothing was begun, or it said that all is closed.
+    /// True while the process stands by for sure: nothing was begun, or it reported that all is
+    /// closed.
     parked: bool,
     tally: Tally,
     active_since: Option<Instant>,
 }
 
 impl ConnectorActor {
-    /// Starts keeping. On the returned watch stands the number of the last wish for no
-    /// process, or for a parked one, that has been met. It ends when `wish` is closed.
+    /// Starts the actor. The returned watch holds the last generation that asked for no process, or
+    /// for a parked one, and was reached. It ends when `desired` is closed.
     pub fn start(
         shared: Arc<ActorContext>,
-        wish: watch::Receiver<DesiredConnector>,
+        desired: watch::Receiver<DesiredConnector>,
     ) -> watch::Receiver<u64> {
-        let (rests, receiver) = watch::channel(0);
-        let spec = wish.borrow().spec.clone();
-        let keeper = ConnectorActor {
+        let (generations, receiver) = watch::channel(0);
+        let spec = desired.borrow().spec.clone();
+        let actor = ConnectorActor {
             calls: ServiceCalls::new(spec.concurrency_max),
             in_flight_sends: InFlightSends::new(&spec, &shared.send_router),
             shared,
-            desired: wish,
-            observed_generation: rests,
+            desired,
+            observed_generation: generations,
             settings_generation: 0,
             standby_orders: 0,
             connection_closer: ConnectionCloser::default(),
             log_limit: RateLimit::each_second(),
             restarts: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         };
-        // However it ends, the supervisor hears of it.
-        let bell = NotifyOnDrop(keeper.shared.clone());
+        // However the actor ends, the reconciler is notified.
+        let notify = NotifyOnDrop(actor.shared.clone());
         tokio::spawn(async move {
-            let _bell = bell;
-            keeper.run().await;
+            let _notify = notify;
+            actor.run().await;
         });
         receiver
     }
 
     async fn run(mut self) {
         while self.wait_until_wished().await {
-            let Some(turn) = self.acquire_start_permit().await else {
+            let Some(start_permit) = self.acquire_start_permit().await else {
                 continue;
             };
             let spec = self.desired.borrow().spec.clone();
@@ -161,7 +153,7 @@ impl ConnectorActor {
                 &self.shared.page,
                 &spec,
                 self.shared.heartbeat_interval.every(),
-                turn,
+                start_permit,
             )
             .await
             {
@@ -177,33 +169,33 @@ impl ConnectorActor {
         }
     }
 
-    /// Rests while no process is wished. False when no more wishes come.
+    /// Waits until a process is desired. Returns false when the reconciler is gone.
     async fn wait_until_wished(&mut self) -> bool {
         loop {
-            // The last wish outlives whoever made it, and is not to be acted on then.
+            // The last target outlives its sender, and is not to be acted on then.
             if self.desired.has_changed().is_err() {
                 return false;
             }
             let number = {
-                let wish = self.desired.borrow_and_update();
-                if wish.target.needs_process() {
+                let desired = self.desired.borrow_and_update();
+                if desired.target.needs_process() {
                     return true;
                 }
-                wish.generation
+                desired.generation
             };
             self.confirm_generation(number);
             tokio::select! {
                 changed = self.desired.changed() => if changed.is_err() { return false },
-                // Their process is gone; their answers are for nobody.
+                // Their process is gone: nobody waits for these answers.
                 _ = self.calls.next() => {}
             }
         }
     }
 
-    /// Waits for a turn to start a process; `None`: another wish has come.
+    /// Waits for a permit to start a process; `None`: the target has changed meanwhile.
     async fn acquire_start_permit(&mut self) -> Option<StartPermit> {
         tokio::select! {
-            turn = self.shared.spawner.acquire_start_permit() => Some(turn),
+            start_permit = self.shared.spawner.acquire_start_permit() => Some(start_permit),
             _ = self.desired.changed() => {
                 self.desired.mark_changed();
                 None
@@ -211,14 +203,14 @@ impl ConnectorActor {
         }
     }
 
-    /// The wish of this number is met.
+    /// Publishes that this generation was reached.
     fn confirm_generation(&self, number: u64) {
         if self.observed_generation.send_replace(number) != number {
             self.shared.settled.notify_one();
         }
     }
 
-    /// Says what is wrong and waits a while, unless another wish comes first.
+    /// Shows the error and waits for the backoff, or until the target changes.
     async fn failed(&mut self, spec: &ConnectorSpec, error: String) {
         let wait = self.restarts.step();
         warn!(connector = %spec.key, error, wait_ms = wait.as_millis() as u64, "connector process not running");
@@ -232,16 +224,16 @@ impl ConnectorActor {
         }
     }
 
-    /// Looks after a process until it is gone.
+    /// Supervises a process until it is gone.
     async fn supervise_process(&mut self, mut process: ConnectorProcess) {
         let DesiredConnector {
             spec,
-            target: stance,
-            stale_connections: remains,
+            target,
+            stale_connections,
             ..
         } = self.desired.borrow_and_update().clone();
         self.connection_closer
-            .follow(&self.shared.http, &spec, remains);
+            .follow(&self.shared.http, &spec, stale_connections);
         self.calls.session_over();
         self.shared.status_registry.update(&spec.key, |status| {
             status.state = ConnectorState::Starting;
@@ -249,7 +241,7 @@ impl ConnectorActor {
             (status.epoch, status.activated_at) = (None, None);
             status.counts = MessageCounts::default();
         });
-        let mut exchange = ObservedProcess {
+        let mut observed = ObservedProcess {
             spec: spec.clone(),
             created: spec.created,
             target: TargetState::Standby(Duration::ZERO),
@@ -259,9 +251,9 @@ impl ConnectorActor {
             active_since: None,
         };
         self.configure(&mut process, &spec);
-        self.apply_target(&mut process, &mut exchange, &spec, stance);
+        self.apply_target(&mut process, &mut observed, &spec, target);
         loop {
-            if exchange.parked && matches!(exchange.target, TargetState::Parked(_)) {
+            if observed.parked && matches!(observed.target, TargetState::Parked(_)) {
                 let number = self.desired.borrow().generation;
                 self.confirm_generation(number);
             }
@@ -271,57 +263,58 @@ impl ConnectorActor {
                         return process.reap().await;
                     }
                     let DesiredConnector { spec, target, stale_connections, .. } = self.desired.borrow_and_update().clone();
-                    if exchange.active_since.is_none() || !spec.fenced_by_broker {
+                    if observed.active_since.is_none() || !spec.fenced_by_broker {
                         self.connection_closer.follow(&self.shared.http, &spec, stale_connections);
                     }
-                    if !spec.has_same_settings(&exchange.spec) {
+                    if !spec.has_same_settings(&observed.spec) {
                         self.configure(&mut process, &spec);
                     }
                     let target = match target {
-                        target if !spec.requires_new_process(&exchange.spec) => target,
-                        // A release doesn't wait longer for it than it would anyway.
+                        target if !spec.requires_new_process(&observed.spec) => target,
+                        // A release waits no longer for a process that must be replaced than for
+                        // one that parks.
                         TargetState::Parked(drain) => TargetState::Stopped(drain.min(spec.drain_timeout)),
                         _ => TargetState::Stopped(spec.drain_timeout),
                     };
-                    self.apply_target(&mut process, &mut exchange, &spec, target);
-                    exchange.spec = spec;
+                    self.apply_target(&mut process, &mut observed, &spec, target);
+                    observed.spec = spec;
                 }
                 event = process.next() => match event {
-                    ProcessEvent::Frame(epoch, frame) => self.handle_frame(&mut process, &mut exchange, epoch, frame),
-                    ProcessEvent::Ended(why) => return self.ended(&exchange, why).await,
+                    ProcessEvent::Frame(epoch, frame) => self.handle_frame(&mut process, &mut observed, epoch, frame),
+                    ProcessEvent::Ended(why) => return self.ended(&observed, why).await,
                 },
                 (incarnation, outcome) = self.calls.next() => if incarnation == process.incarnation {
-                    self.show_outcome(&exchange, &outcome);
+                    self.show_outcome(&observed, &outcome);
                     process.order(to_process::Frame::Outcome(outcome));
                 },
-                // None behind an order to end: it would be lost with the process.
-                send = self.in_flight_sends.next(), if exchange.active_since.is_some() && matches!(exchange.target, TargetState::Active(_)) => {
+                // No message behind a command to stop: it would be lost with the process.
+                send = self.in_flight_sends.next(), if observed.active_since.is_some() && matches!(observed.target, TargetState::Active(_)) => {
                     process.order(send);
                 }
             }
         }
     }
 
-    async fn ended(&mut self, exchange: &ObservedProcess, why: String) {
-        let spec = exchange.spec.clone();
+    async fn ended(&mut self, observed: &ObservedProcess, why: String) {
+        let spec = observed.spec.clone();
         self.calls.session_over();
         self.in_flight_sends.fail_all();
         self.shared.status_registry.gone(&spec.key);
         self.shared.broker_connections.set(&spec.key, None);
-        if !exchange.target.needs_process() {
+        if !observed.target.needs_process() {
             info!(connector = %spec.key, why, "connector process gone");
             self.restarts.reset();
             return;
         }
-        if exchange
+        if observed
             .active_since
             .is_some_and(|since| since.elapsed() >= STABLE_AFTER)
         {
             self.restarts.reset();
         }
-        let lease_over = matches!(exchange.target, TargetState::Active(epoch) if !self.shared.page.reader().holds(epoch));
+        let lease_over = matches!(observed.target, TargetState::Active(epoch) if !self.shared.page.reader().holds(epoch));
         let why = if lease_over {
-            // Nothing is wrong with the process: it did as it should.
+            // Nothing is wrong with the process: it ended because it had to.
             self.restarts.reset();
             format!("{why} (the lease was over)")
         } else {

@@ -1,4 +1,4 @@
-//! One connector process, as its parent holds it: frames both ways, signs of life, its end.
+//! Parent side of one connector process: frames both ways, heartbeats, exit.
 
 use std::{io, time::Duration};
 
@@ -23,54 +23,52 @@ use super::{
     process_spawner::{ProcessSpawner, StartPermit},
 };
 
-/// How long a new process may take to give its first sign of life.
+/// Longest time until a new process gives its first heartbeat.
 const FIRST_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silent intervals, of which a lease has four, until a process counts as stuck. The first
-/// of them has begun before the last sign of life. One that stands by speaks less often.
+/// Silent intervals, of which a lease has four, until a process counts as stuck. The first of them
+/// has begun before the last heartbeat. One that stands by sends them less often.
 const SILENT_INTERVALS_MAX: u32 = 5;
-/// Room for an outcome for each message in flight, of which there are at most as many as
-/// the largest prefetch, and for other orders. It takes memory as it fills.
+/// Room for an outcome for each message in flight, of which there are at most as many as the
+/// largest prefetch, and for other commands. Memory is taken only as the queue fills.
 const OUTBOX_CAPACITY: usize = u16::MAX as usize + 64;
 
 /// A running process.
 pub struct ConnectorProcess {
-    /// Its number.
     pub incarnation: u64,
-    /// The operating system's id of it.
+    /// Process id of the operating system.
     pub pid: u32,
-    /// When it was started.
     pub started: Instant,
     child: Child,
     frames: FrameReader<OwnedReadHalf>,
     orders: mpsc::Sender<ToProcess>,
     ticks: Interval,
     silent_intervals: u32,
-    /// Whether it was told to consume, or to be about to.
+    /// True once the process got the command to consume or to prepare.
     is_active: bool,
     has_reported: bool,
-    /// Given back with its first sign of life.
+    /// Permit that is given back with the first heartbeat.
     start_permit: Option<StartPermit>,
     kill_at: Option<Instant>,
     killed: Option<&'static str>,
     end_of_frames: bool,
 }
 
-/// What a process did.
+/// Event of a process.
 pub enum ProcessEvent {
-    /// It sent this under this epoch.
+    /// A frame that was sent under this epoch.
     Frame(u64, from_process::Frame),
-    /// It is gone and reaped; why.
+    /// The process is gone and reaped, for this reason.
     Ended(String),
 }
 
 impl ConnectorProcess {
-    /// Starts one.
+    /// Starts a process.
     pub async fn start(
         spawner: &ProcessSpawner,
         page: &LeaseWriter,
         spec: &ConnectorSpec,
         alive: Duration,
-        turn: StartPermit,
+        start_permit: StartPermit,
     ) -> io::Result<ConnectorProcess> {
         let (child, control) = spawner.spawn(&spec.key, page.descriptor()?, alive).await?;
         let pid = child
@@ -78,7 +76,7 @@ impl ConnectorProcess {
             .ok_or_else(|| io::Error::other("the process ended at once"))?;
         let (read, write) = control.into_split();
         let (orders, outbox) = mpsc::channel(OUTBOX_CAPACITY);
-        // It ends with the process: the socket closes.
+        // The task ends with the process, as the socket closes.
         tokio::spawn(write_frames(write, outbox));
         let mut ticks = interval(alive);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -93,14 +91,14 @@ impl ConnectorProcess {
             silent_intervals: 0,
             is_active: false,
             has_reported: false,
-            start_permit: Some(turn),
+            start_permit: Some(start_permit),
             kill_at: None,
             killed: None,
             end_of_frames: false,
         })
     }
 
-    /// Sends an order. A process that does not read them is stuck, and killed.
+    /// Sends a command. A process that does not read its commands is stuck, and killed.
     pub fn order(&mut self, frame: to_process::Frame) {
         match frame {
             to_process::Frame::Activate(_) | to_process::Frame::Prepare(_) => {
@@ -116,7 +114,7 @@ impl ConnectorProcess {
         }
     }
 
-    /// Kills it at that time, if it is still there; `None`: lets it live.
+    /// Sets the time at which the process is killed if it is still there; `None`: it may live.
     pub fn kill_at(&mut self, at: Option<Instant>) {
         self.kill_at = at;
     }
@@ -125,24 +123,23 @@ impl ConnectorProcess {
         if self.killed.is_none() {
             self.killed = Some(why);
             warn!(pid = self.pid, why, "killing a connector process");
-            // An error means that it has ended by itself.
+            // An error means that the process has ended by itself.
             let _ = self.child.start_kill();
         }
     }
 
-    /// The next event. Frames of a process that was killed are dropped. Can be dropped
-    /// and called again.
+    /// Returns the next event. Frames of a process that was killed are dropped. Cancel safe.
     pub async fn next(&mut self) -> ProcessEvent {
         loop {
             tokio::select! {
-                // What it said before it ended comes before its end.
+                // Frames that were sent before the end come before it.
                 biased;
                 frame = self.frames.next::<FromProcess>(), if !self.end_of_frames => match frame {
                     Ok(Some(FromProcess { epoch, incarnation, frame: Some(frame) })) => {
                         self.silent_intervals = 0;
                         self.has_reported = true;
                         self.start_permit = None;
-                        // 0: before its first activation.
+                        // Incarnation 0: sent before the first activation.
                         if self.killed.is_none() && (incarnation == self.incarnation || incarnation == 0) {
                             return ProcessEvent::Frame(epoch, frame);
                         }
@@ -151,7 +148,8 @@ impl ConnectorProcess {
                     Ok(None) => self.end_of_frames = true,
                     Err(error) => {
                         self.end_of_frames = true;
-                        // Otherwise it has died, and how is told by its status.
+                        // On any other error the process has died, and its exit status gives the
+                        // reason.
                         if error.kind() == io::ErrorKind::InvalidData {
                             self.kill("it sent what is no frame");
                         }
@@ -183,11 +181,11 @@ impl ConnectorProcess {
         if self.has_reported && self.silent_intervals >= most {
             self.kill("it gave no sign of life");
         } else if !self.has_reported && self.started.elapsed() > FIRST_HEARTBEAT_TIMEOUT {
-            self.kill("it never spoke: does the program call child::run_if_asked first?");
+            self.kill("it never spoke: does the program call quorate::run_if_asked first?");
         }
     }
 
-    /// Waits until it is reaped, however it takes.
+    /// Kills the process and waits until it is reaped, however long that takes.
     pub async fn reap(&mut self) {
         self.kill("its channel has ended");
         while timeout(Duration::from_secs(5), self.child.wait())

@@ -1,4 +1,4 @@
-//! What is told of each connector: over REST, on the command line and in metrics.
+//! Status of each connector, as REST, the command line and the metrics show it.
 
 use std::time::Duration;
 
@@ -6,100 +6,100 @@ use quorate_clock::Instant;
 use quorate_proto::connector::Tally;
 use serde::{Deserialize, Serialize};
 
-/// The state of a connector on a member.
+/// State of a connector on a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectorState {
     /// Consuming under the reign's epoch.
     Active,
-    /// Connected, consuming nothing: it could be taken over now.
+    /// Connected and consuming nothing: ready to take over.
     Standby,
-    /// Declared inactive, or paused by somebody.
+    /// Declared inactive, or paused by an operator.
     Paused,
-    /// Its process is being started or is connecting.
+    /// Process starting or connecting.
     Starting,
-    /// It can't work; `last_error` says why. Tried again with backoff.
+    /// Unable to work; `last_error` has the reason. Tried again with backoff.
     Failed,
 }
 
-/// One connector.
+/// Status of one connector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectorStatus {
-    /// The channel's kind.
+    /// Kind of the channel or outgoing.
     pub kind: String,
-    /// The channel's name.
+    /// Name of the channel or outgoing.
     pub name: String,
-    /// Its state.
+    /// State on this member.
     pub state: ConnectorState,
-    /// The name of the member that runs it.
+    /// Name of the member that runs it.
     pub member: String,
-    /// The epoch under which it acts.
+    /// Epoch under which it acts.
     pub epoch: Option<u64>,
-    /// When this member heard that its process consumes under that epoch, first; by this
+    /// Time at which this member first heard that the process consumes under that epoch; by this
     /// member's clock, so it is not passed on.
     #[serde(skip)]
     pub activated_at: Option<Instant>,
-    /// The operating system's id of its process.
+    /// Process id of the operating system.
     pub pid: Option<u32>,
-    /// The messages since its process started.
+    /// Counts of messages since the process started.
     #[serde(flatten)]
     pub counts: MessageCounts,
-    /// When the last message was handled or sent: RFC 3339, UTC.
+    /// Time at which the last message was handled or sent: RFC 3339, UTC.
     pub last_message_at: Option<String>,
     /// The same by this member's clock, so it is not passed on.
     #[serde(skip)]
     pub settled_at: Option<Instant>,
-    /// Since when messages wait and none is settled; by this member's clock, so it is not
+    /// Time since which messages wait and none is settled; by this member's clock, so it is not
     /// passed on.
     #[serde(skip)]
     pub idle_since: Option<Instant>,
-    /// For how long that may last: longer is stalled. Its service hangs or keeps failing then,
-    /// or the broker hands nothing out.
+    /// Longest time for that before the connector counts as stalled: its service hangs or keeps
+    /// failing then, or the broker hands nothing out.
     #[serde(skip)]
     pub patience: Option<Duration>,
-    /// For how many seconds messages have waited and none was settled, if that is longer than
-    /// it should take.
+    /// Seconds for which messages have waited and none was settled, if that is longer than
+    /// `patience`.
     #[serde(default)]
     pub stalled_s: Option<u64>,
-    /// The last error, cleared when it works again.
+    /// Last error, cleared when it works again.
     pub last_error: Option<String>,
 }
 
-/// What became of messages since the process started.
+/// Counts of messages since the process started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MessageCounts {
-    /// Messages that came, each counted once for each time that the broker handed it out.
+    /// Messages received, each counted once per delivery by the broker.
     pub received: u64,
-    /// Handled and acked.
+    /// Messages handled and acknowledged.
     pub handled: u64,
-    /// Given up.
+    /// Messages given up.
     pub failed: u64,
-    /// Tries that failed and were tried again.
+    /// Tries that failed and were repeated.
     pub retried: u64,
-    /// Put into the dead-letter queue.
+    /// Messages put into the dead-letter queue.
     pub dead_lettered: u64,
-    /// Sent and confirmed.
+    /// Messages sent and confirmed.
     pub sent: u64,
-    /// Refused: surely not sent.
+    /// Messages refused: surely not sent.
     pub refused: u64,
-    /// Sent or not, which isn't known.
+    /// Messages with an unknown outcome.
     pub unknown: u64,
-    /// In flight now.
+    /// Messages in flight now.
     pub in_flight: u64,
-    /// Waiting at the broker, when it was asked last; null where that can't be known.
+    /// Messages waiting at the broker, when it was asked last; null where that can't be known.
     pub waiting: Option<u64>,
     /// Connections to the broker after the first.
     pub reconnects: u64,
 }
 
 impl MessageCounts {
-    /// How many messages have come to an end.
+    /// Returns how many messages have come to an end.
     pub fn settled(&self) -> u64 {
         self.handled + self.failed + self.sent + self.refused + self.unknown
     }
 
-    /// Whether there is something to be settled.
+    /// Returns true when there are messages to be settled.
     pub fn has_work(&self) -> bool {
         self.in_flight > 0 || self.waiting.is_some_and(|waiting| waiting > 0)
     }
@@ -124,7 +124,7 @@ impl From<&Tally> for MessageCounts {
 }
 
 impl ConnectorStatus {
-    /// One whose process is being started.
+    /// Returns the status of a connector whose process is being started.
     pub fn starting(kind: &str, name: &str, member: &str) -> ConnectorStatus {
         ConnectorStatus {
             kind: kind.to_owned(),
@@ -144,7 +144,7 @@ impl ConnectorStatus {
         }
     }
 
-    /// It, with how long it has settled nothing, as of `now`.
+    /// Returns the status with the time for which nothing was settled, as of `now`.
     pub fn as_of(mut self, now: Instant) -> ConnectorStatus {
         let idle = self
             .idle_since

@@ -1,4 +1,4 @@
-//! What the connectors need to know of the replicated state, and nothing more.
+//! View of the replicated state with what the connectors need of it, and nothing more.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,31 +12,30 @@ use super::{
 pub use quorate_state::Reign;
 use quorate_state::{ProgressTable, RecordedConnections, State};
 
-/// What is to run, and under whom.
+/// Connectors to run, and the reign under which they run.
 #[derive(Clone, Default)]
 pub struct ConnectorsView {
-    /// Who runs the connectors.
+    /// Current reign.
     pub reign: Reign,
-    /// The channels and outgoings that are declared. The same `Arc` as long as none has
-    /// changed.
+    /// Channels and outgoings that are declared. The same `Arc` as long as none has changed.
     pub connectors: Arc<BTreeMap<ConnectorKey, Arc<ConnectorSpec>>>,
-    /// What each of them was made of.
+    /// Versions of what each spec was built from.
     pub(super) made_of: Arc<BTreeMap<ConnectorKey, SpecVersion>>,
-    /// What the brokers call the members' connections.
+    /// Names that the brokers gave the members' connections.
     pub brokers: RecordedConnections,
-    /// How far the connectors have come.
+    /// Progress of the connectors.
     pub progress: ProgressTable,
 }
 
 impl ConnectorsView {
-    /// What `state` says. Those that have not changed stay the same `Arc`s as `before`.
+    /// Builds the view of `state`. Specs that have not changed stay the same `Arc`s as in `before`.
     pub fn from_state(state: &State, before: &ConnectorsView) -> ConnectorsView {
         let (mut connectors, mut made_of) = (BTreeMap::new(), BTreeMap::new());
         for (key, now, stored) in spec_builder::all(state) {
             let old = before.connectors.get(&key);
             let spec = match old {
-                // With a thousand, making all anew for each write of one takes longer than
-                // the write.
+                // With a thousand, building all anew for each write of one takes longer than the
+                // write.
                 Some(old) if before.made_of.get(&key) == Some(&now) => old.clone(),
                 _ => {
                     let Some(spec) = spec_builder::spec(state, stored) else {
@@ -58,8 +57,8 @@ impl ConnectorsView {
         }
     }
 
-    /// Follows the state. Writes that concern no connector are not passed on, and cost nothing
-    /// for how many connectors there are.
+    /// Follows the state. Writes that concern no connector are not passed on, and cost nothing,
+    /// however many connectors there are.
     pub fn follow(mut state: watch::Receiver<Arc<State>>) -> watch::Receiver<Arc<ConnectorsView>> {
         let mut seen = state.borrow_and_update().clone();
         let (sender, receiver) = watch::channel(Arc::new(ConnectorsView::from_state(
@@ -88,7 +87,7 @@ impl ConnectorsView {
                 {
                     sender.send_replace(Arc::new(view));
                 } else if !view.progress.is_as(&before.progress) {
-                    // Looked up when a process is told to act; nobody waits for it.
+                    // Read when a process is activated; nothing waits for a change of it.
                     sender.send_if_modified(|shown| {
                         *shown = Arc::new(view);
                         false
@@ -100,8 +99,8 @@ impl ConnectorsView {
     }
 }
 
-/// Whether what the specs are made of may have changed. Of services it may: how long they may
-/// take is part of a channel's spec.
+/// Returns true when a spec may have changed. A service counts: its timeouts are part of a
+/// channel's spec.
 fn concern_connectors(before: &State, now: &State) -> bool {
     let aside = [Kind::HttpChannel, Kind::BasicAuth, Kind::ApiKey];
     let mut kinds = Kind::ALL.into_iter().filter(|kind| !aside.contains(kind));

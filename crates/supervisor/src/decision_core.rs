@@ -1,5 +1,4 @@
-//! What decides who takes over and how processes stand, for tests that drive it over a group
-//! that they make up.
+//! Deciders of takeovers and of target states, for tests that drive them over a made-up group.
 
 pub use super::{
     connector_spec::{ConnectorKey, ConnectorSpec},

@@ -1,13 +1,16 @@
-//! Deliveries in, calls of services out, answers back.
+//! Gateway from deliveries to services: checks lease and epoch, calls, judges the answer.
 //!
-//! The last check on this side stands here: immediately before the call, and again before
-//! it is passed on from a member that did not take it to the next, the lease page must let
-//! the delivery's epoch act, and no newer reign may have been applied. So a member that was
-//! paused and resumed runs nothing from its buffers. The member that runs the service
-//! compares epochs once more.
+//! The last check of the supervising member stands here. Immediately before the call, and again
+//! before a call that one member did not take is passed on to the next:
 //!
-//! An answer with `Quorate-Send: KIND/NAME` is sent by that outgoing as part of the same
-//! handling (see [`onward`]).
+//! 1. the lease page must let the delivery's epoch act, and
+//! 2. no newer reign may have been applied.
+//!
+//! So a member that was paused and resumed runs nothing from its buffers. The member that runs the
+//! service compares epochs once more.
+//!
+//! An answer with `Quorate-Send: KIND/NAME` is sent by that outgoing as part of the same handling
+//! (see [`reply_forwarding`]).
 
 mod reply_forwarding;
 
@@ -29,37 +32,37 @@ use super::{
     connector_spec::ConnectorSpec, connectors_view::ConnectorsView, send_router::SendRouter,
 };
 
-/// How much of a service's refusal is kept as the reason.
+/// Characters of a service's refusal that are kept as the reason.
 const REASON_MAX: usize = 300;
 
-/// Hands deliveries on.
+/// Gateway from deliveries to services.
 pub struct DeliveryGateway {
     dispatch: Arc<dyn ServiceDispatch>,
     lease: lease::LeaseReader,
     view: watch::Receiver<Arc<ConnectorsView>>,
-    outlets: Arc<SendRouter>,
+    send_router: Arc<SendRouter>,
 }
 
 impl DeliveryGateway {
-    /// Over this dispatcher, under this page. Answers that are to be sent go to `outlets`.
     pub fn new(
         dispatch: Arc<dyn ServiceDispatch>,
         lease: lease::LeaseReader,
         view: watch::Receiver<Arc<ConnectorsView>>,
-        outlets: Arc<SendRouter>,
+        send_router: Arc<SendRouter>,
     ) -> Self {
         DeliveryGateway {
             dispatch,
             lease,
             view,
-            outlets,
+            send_router,
         }
     }
 
     /// Runs the channel's service for a delivery of this epoch.
     pub async fn deliver(&self, spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Outcome {
         let over = || match self.lease.tenure(epoch) {
-            // It may be renewed: the message stays where it is, and is no worse for it.
+            // The lease may be renewed: the message stays where it is, and its tries are not
+            // counted.
             LeaseTenure::Lapsed(..) => {
                 Outcome::NotRun(format!("the lease of epoch {epoch} has lapsed"))
             }
@@ -81,7 +84,7 @@ impl DeliveryGateway {
         let request = request(spec, epoch, delivery);
         let deadline = request.deadline;
         let answer = match self.dispatch.dispatch(service, request, &held).await {
-            // Not the service's fault, nor its members'.
+            // Neither the service's fault nor its members'.
             Err(ServiceError::NotRun(_)) if !held() => return over(),
             answer => answer,
         };
@@ -89,8 +92,11 @@ impl DeliveryGateway {
             Ok(reply) => match reply_forwarding::read(&reply, cid) {
                 Ok(None) => Outcome::Handled(handled(reply)),
                 Ok(Some(onward)) => {
-                    match onward.send(&self.outlets, service, deadline, reply).await {
-                        // The next connector server's to send, not a failure of the service.
+                    match onward
+                        .send(&self.send_router, service, deadline, reply)
+                        .await
+                    {
+                        // For the next connector server to send, not a failure of the service.
                         Outcome::Failed(_) if !held() => over(),
                         outcome => outcome,
                     }
@@ -102,7 +108,7 @@ impl DeliveryGateway {
     }
 }
 
-/// What a service is asked, as the contract has it.
+/// Builds the request to a service, as the contract has it.
 fn request(spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Request {
     let Delivery {
         message_id,
@@ -148,7 +154,8 @@ fn request(spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Request {
     }
 }
 
-/// What is told of a message beside its own headers, in the names of HTTP and of the message.
+/// Lists the properties of a message beside its own headers, by their names in HTTP and in the
+/// message.
 fn property_headers<'a>(
     properties: &'a [Header],
     content_type: &'a str,
@@ -169,7 +176,7 @@ fn property_headers<'a>(
     named.chain(encoding).chain(content_type)
 }
 
-/// The service's answer, or what another one means for the message.
+/// Returns the service's reply, or the outcome of the message when it is no success.
 fn judge(service: &str, answer: Result<Reply, ServiceError>) -> Result<Reply, Outcome> {
     match answer {
         Ok(reply) if reply.status.is_success() => Ok(reply),
@@ -182,7 +189,7 @@ fn judge(service: &str, answer: Result<Reply, ServiceError>) -> Result<Reply, Ou
     }
 }
 
-/// What is told of an answer that means done.
+/// Builds the reply to the process for a message that was handled.
 fn handled(reply: Reply) -> connector::Reply {
     let content_type = reply.headers.get(header::CONTENT_TYPE);
     connector::Reply {

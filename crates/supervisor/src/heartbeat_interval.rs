@@ -1,9 +1,9 @@
-//! How often a connector process gives a sign of life.
+//! Interval between the heartbeats of a connector process.
 //!
-//! Each sign costs the process a wake-up and a write, and its parent a read. That is nothing
-//! for one, and a processor for a thousand: the more there are, the less often each speaks,
-//! so that all together cost the same from [`FULL_RATE_PROCESSES_MAX`] on. What it costs is time until
-//! a process that hangs is replaced, and no safety: that is the lease's.
+//! Each heartbeat costs the process a wake-up and a write, and its parent a read. That is nothing
+//! for one process, and a processor for a thousand: the more there are, the less often each sends
+//! one, so that all together cost the same from [`FULL_RATE_PROCESSES_MAX`] on. The price is time
+//! until a process that hangs is replaced, and no safety: that is the lease's.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -15,34 +15,35 @@ use tokio::sync::watch;
 
 use super::silence;
 
-/// So many processes speak as often as the promise asks for.
+/// Number of processes up to which each sends heartbeats as often as the timing asks for.
 const FULL_RATE_PROCESSES_MAX: usize = 200;
 
-/// The pace.
+/// Interval for processes that are started now.
 pub struct HeartbeatInterval {
-    pace: watch::Receiver<EffectiveTiming>,
+    timing: watch::Receiver<EffectiveTiming>,
     processes: AtomicUsize,
 }
 
 impl HeartbeatInterval {
-    /// Four signs in the longest silence that `pace` leaves, while there are few.
-    pub fn new(pace: watch::Receiver<EffectiveTiming>) -> Self {
+    /// Follows `timing`: four heartbeats in the longest silence that it allows, while processes are
+    /// few.
+    pub fn new(timing: watch::Receiver<EffectiveTiming>) -> Self {
         HeartbeatInterval {
-            pace,
+            timing,
             processes: AtomicUsize::new(0),
         }
     }
 
-    /// There are so many processes now. Those that run already keep their pace.
+    /// Sets the number of processes. Those that run already keep their interval.
     pub fn set_process_count(&self, processes: usize) {
         self.processes.store(processes, Ordering::Relaxed);
     }
 
-    /// Between two signs of a process that is started now.
+    /// Returns the time between two heartbeats of a process that is started now.
     pub fn every(&self) -> Duration {
         let processes = self.processes.load(Ordering::Relaxed);
         let times = processes.div_ceil(FULL_RATE_PROCESSES_MAX).max(1);
-        silence(&self.pace) / 4 * u32::try_from(times).unwrap_or(u32::MAX)
+        silence(&self.timing) / 4 * u32::try_from(times).unwrap_or(u32::MAX)
     }
 }
 
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_together_never_speak_more_often_than_so_many_at_full_pace() {
+    fn heartbeats_of_many_processes_never_exceed_full_rate() {
         let full = Duration::from_millis(125);
         let timing = Timing::from_failover_ms(500).unwrap();
         let signs = HeartbeatInterval::new(watch::channel(timing.into()).1);

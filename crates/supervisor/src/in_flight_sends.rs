@@ -1,9 +1,11 @@
-//! The messages that one outgoing has under way, as its keeper holds them.
+//! Sends of one outgoing that its process has taken and not yet reported.
 
 use std::collections::BTreeMap;
 
 use quorate_ipc::SendOutcome;
-use quorate_proto::connector::{Confirmed, Send, Sent as Said, sent::Outcome, to_process::Frame};
+use quorate_proto::connector::{
+    Confirmed, Send, Sent as SentReport, sent::Outcome, to_process::Frame,
+};
 
 use super::{
     connector_spec::ConnectorSpec,
@@ -11,55 +13,52 @@ use super::{
     send_router::SendRouter,
 };
 
-/// Of an outgoing: what waits and what is under way. Of a channel: nothing.
+/// Queue and sends in flight of an outgoing; empty for a channel.
 pub struct InFlightSends {
     waiting: Option<SendQueue>,
-    under_way: BTreeMap<u64, SendRequest>,
-    /// Most messages that the process has at a time: what there is no place for waits where
-    /// it can be taken back.
+    in_flight: BTreeMap<u64, SendRequest>,
+    /// Most messages that the process has at a time: the others wait where they can be withdrawn.
     places: usize,
     next: u64,
 }
 
 impl InFlightSends {
-    /// Of a connector.
-    pub fn new(spec: &ConnectorSpec, outlets: &SendRouter) -> InFlightSends {
+    pub fn new(spec: &ConnectorSpec, send_router: &SendRouter) -> InFlightSends {
         InFlightSends {
-            waiting: spec.service.is_none().then(|| outlets.open(&spec.key)),
-            under_way: BTreeMap::new(),
+            waiting: spec.service.is_none().then(|| send_router.open(&spec.key)),
+            in_flight: BTreeMap::new(),
             places: spec.concurrency_max.into(),
             next: 1,
         }
     }
 
-    /// The next message for the process; waits for ever when there is none. Can be dropped
-    /// and called again.
+    /// Returns the next message for the process, or waits. Cancel safe.
     pub async fn next(&mut self) -> Frame {
         let Some(waiting) = self
             .waiting
             .as_ref()
-            .filter(|_| self.under_way.len() < self.places)
+            .filter(|_| self.in_flight.len() < self.places)
         else {
             return std::future::pending().await;
         };
-        let job = waiting.take().await;
+        let request = waiting.take().await;
         let send = self.next;
         self.next += 1;
         let frame = Frame::Send(Send {
             send,
-            within_ms: job.within().as_millis().try_into().unwrap_or(u64::MAX),
-            ..job.message.clone()
+            within_ms: request.within().as_millis().try_into().unwrap_or(u64::MAX),
+            ..request.message.clone()
         });
-        self.under_way.insert(send, job);
+        self.in_flight.insert(send, request);
         frame
     }
 
-    /// What the process says became of one.
-    pub fn resolve(&mut self, said: Said) {
-        let Some(job) = self.under_way.remove(&said.send) else {
+    /// Answers a send with the outcome that the process reports.
+    pub fn resolve(&mut self, report: SentReport) {
+        let Some(request) = self.in_flight.remove(&report.send) else {
             return;
         };
-        job.answer(match said.outcome {
+        request.answer(match report.outcome {
             Some(Outcome::Confirmed(Confirmed { message_id, reply })) => {
                 SendOutcome::Confirmed { message_id, reply }
             }
@@ -71,10 +70,10 @@ impl InFlightSends {
         });
     }
 
-    /// The process is gone.
+    /// Answers all sends in flight as unknown: the process is gone.
     pub fn fail_all(&mut self) {
-        for job in std::mem::take(&mut self.under_way).into_values() {
-            job.answer(SendOutcome::Unknown(
+        for request in std::mem::take(&mut self.in_flight).into_values() {
+            request.answer(SendOutcome::Unknown(
                 "its process has ended before the broker confirmed".into(),
             ));
         }

@@ -1,8 +1,8 @@
-//! Lapses of the lease: it ran out under a connector server that stayed one, or was replaced.
+//! Lapses of the lease under a connector server that kept its reign or was replaced.
 //!
-//! Connectors stand still in one and go on after it, unless it lasts: then they give back what
-//! they hold, and it is handed out and handled again. Channels that keep order give it back in
-//! each, since a successor's messages could overtake what they hold.
+//! Connectors stand still during a lapse and go on after it. In one that lasts they give back what
+//! they hold, and it is handed out and handled again. Channels that keep order give it back in each
+//! lapse, since a successor's messages could overtake what they hold.
 
 use std::time::Duration;
 
@@ -10,31 +10,31 @@ use metrics::counter;
 use quorate_clock::Instant;
 use tokio::sync::watch;
 
-/// Those of one member, since it was started.
+/// Lapses of one member since it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaseLapses {
-    /// How many there were.
+    /// Number of lapses.
     pub count: u64,
-    /// In how many of them messages in flight were given back: those that lasted, and where
-    /// a channel that keeps order was at work all of them.
+    /// Number of lapses in which messages in flight were given back: those that lasted, and all of
+    /// them where a channel that keeps order was at work.
     pub gave_back: u64,
-    /// The longest.
+    /// Longest lapse.
     pub longest: Duration,
-    /// When the last one was over.
+    /// End of the last lapse.
     pub last_at: Option<Instant>,
 }
 
-/// Watches for them.
+/// Tracker of lapses.
 pub(super) struct LapseTracker {
     granted: Option<LastGrant>,
     seen: watch::Sender<LeaseLapses>,
 }
 
-/// What was granted last.
+/// Last grant of the lease.
 struct LastGrant {
     epoch: u64,
     until: Instant,
-    /// For how long connectors hold what they have, beyond its end.
+    /// Time beyond the end of the lease for which connectors hold what they have.
     respite: Duration,
 }
 
@@ -44,8 +44,8 @@ impl LapseTracker {
         LapseTracker { granted, seen }
     }
 
-    /// The lease of `epoch` runs until then. Connectors hold what they have for `respite`
-    /// beyond its end; `in_order` tells whether any of them keeps order.
+    /// Notes that the lease of `epoch` runs until `until`. Connectors hold what they have for
+    /// `respite` beyond its end; `in_order` returns true when any of them keeps order.
     pub fn granted(
         &mut self,
         epoch: u64,
@@ -66,14 +66,14 @@ impl LapseTracker {
         }
     }
 
-    /// This member no longer reigns.
+    /// Notes that this member no longer reigns.
     pub fn over(&mut self, now: Instant, in_order: impl Fn() -> bool) {
         if let Some(last) = self.granted.take() {
             self.note(&last, now, in_order);
         }
     }
 
-    /// Notes a lapse, if what was granted had run out.
+    /// Counts a lapse, if the last grant had run out.
     fn note(&self, granted: &LastGrant, now: Instant, in_order: impl Fn() -> bool) {
         let lasted = now.saturating_duration_since(granted.until);
         if lasted.is_zero() {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_out_is_a_lapse_and_a_long_one_gave_messages_back() {
+    fn expired_lease_is_a_lapse_and_gives_back() {
         let (seen, lapses) = watch::channel(LeaseLapses::default());
         let mut tracker = LapseTracker::new(seen);
         let none = || false;

@@ -1,13 +1,19 @@
-//! Connectors: one process for each channel that consumes and each outgoing that sends, on
-//! the connector server only; on the other voters one that stands by.
+//! Parent side of the connectors: the reign, the processes it runs, and what passes through them.
 //!
-//! `reign` asks for the reign and keeps the lease page; `supervisor` compares what is
-//! `declared` with who acts and asks one `keeper` per connector for a process; `process` is
-//! such a process as its parent holds it; what runs inside is the crate `connector`. Inbound, `gateway`
-//! hands a channel's messages to the services and judges the answers; outbound, `outlets`
-//! takes messages to an outgoing's keeper. `names` records what the brokers call the
-//! connections, `progress` how far the channels have come, and `evict` closes those that a
-//! former holder left behind. `chronicle` looks on and tells how each reign began.
+//! There is one process for each channel that consumes and each outgoing that sends, on the
+//! connector server only; on the other voters one that stands by.
+//!
+//! - `reign_driver` asks for the reign and keeps the lease page; `takeover_policy` decides for it,
+//!   and `release_sequence` ends a reign in an orderly way.
+//! - `reconciler` compares the specs of `spec_builder` with the reign and gives one
+//!   `connector_actor` per connector its `target_state`. `connector_process` is the parent side of
+//!   such a process; its inside is the crate `connector`.
+//! - Inbound, `gateway` hands a channel's messages to the services and judges the answers;
+//!   outbound, `send_router` takes messages to an outgoing's actor.
+//! - `broker_connections` records the names that the brokers gave the connections,
+//!   `progress_writer` the progress of the channels, and `stale_connections` closes what a former
+//!   holder left behind.
+//! - `takeover_recorder` observes how each reign began and records it.
 
 #![deny(unsafe_code)]
 
@@ -28,6 +34,7 @@ mod progress_writer;
 mod reconciler;
 pub mod reign_driver;
 mod reign_status;
+mod release_sequence;
 mod send_queue;
 mod send_router;
 mod service_calls;
@@ -43,10 +50,7 @@ use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 use quorate_clock::Instant;
 use quorate_log::LogSettings;
 use quorate_types::{EffectiveTiming, Leadership, MemberId, MemberList};
-use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::timeout,
-};
+use tokio::sync::{Notify, mpsc, watch};
 
 use self::{
     broker_connections::{BrokerConnectionRecorder, LocalBrokerConnections},
@@ -57,7 +61,8 @@ use self::{
     process_spawner::ProcessSpawner,
     progress_writer::ProgressWriter,
     reconciler::{ConnectorReconciler, StandbyPolicy},
-    reign_driver::{REAP_TIMEOUT, ReignDriver, ReleaseRequest},
+    reign_driver::ReignDriver,
+    release_sequence::{ReleaseRequest, ReleaseSequence},
     send_router::SendRouter,
     status_registry::StatusRegistry,
     takeover_recorder::TakeoverRecorder,
@@ -69,6 +74,7 @@ pub use self::{
     lease_lapses::LeaseLapses,
     reign_driver::CommandProposer,
     reign_status::ReignStatus,
+    release_sequence::ReleaseGuard,
     send_router::SendUnavailable,
 };
 use quorate_ipc::lease::LeaseWriter;
@@ -76,181 +82,198 @@ pub use quorate_ipc::{IPC_DIR_HOLDS, LocalRules, SendOutcome};
 use quorate_service::api::ServiceDispatch;
 pub use quorate_types::backoff::Backoff;
 
-/// The shortest time in which a process must give a sign of life. A loaded machine holds
-/// up a healthy process for longer than the lease of a short promise; it costs nothing to
-/// wait, since the lease is kept by the process itself.
+/// Shortest silence after which a process counts as stuck. A loaded machine holds up a healthy
+/// process for longer than the lease of a short promise; waiting costs nothing, since the process
+/// keeps the lease itself.
 const SILENCE_MIN: Duration = Duration::from_millis(500);
 
-/// What the connectors are built on.
+/// Parts of a member that the supervisor is built on.
 pub struct SupervisorContext {
-    /// This member's id.
+    /// Id of this member.
     pub me: MemberId,
-    /// This member's name.
+    /// Name of this member.
     pub name: String,
-    /// The timers in force.
-    pub pace: watch::Receiver<EffectiveTiming>,
-    /// Where the lease is kept: a runtime that nothing else of this member holds up.
-    pub prompt: tokio::runtime::Handle,
-    /// Who leads.
+    /// Timers in force.
+    pub timing: watch::Receiver<EffectiveTiming>,
+    /// Runtime that keeps the lease, which nothing else of this member holds up.
+    pub lease_runtime: tokio::runtime::Handle,
+    /// Current leadership.
     pub leadership: watch::Receiver<Leadership>,
-    /// The members, for their names and for who can be elected.
+    /// Members, for their names and for which of them can be elected.
     pub members: watch::Receiver<MemberList>,
     /// Members that don't answer, as far as this one knows.
     pub silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
-    /// What is declared, and who reigns ([`ConnectorsView::follow`]).
+    /// Declared connectors and the reign ([`ConnectorsView::follow`]).
     pub view: watch::Receiver<Arc<ConnectorsView>>,
-    /// At most so many processes stand by while another member runs the connectors.
+    /// Most processes that stand by while another member runs the connectors.
     pub standby_max: usize,
-    /// What this host allows connectors.
+    /// Rules of this host for connectors.
     pub rules: LocalRules,
-    /// Puts the reign's commands into the log.
+    /// Proposer of the reign's commands.
     pub proposer: Arc<dyn CommandProposer>,
-    /// Calls services.
+    /// Caller of services.
     pub dispatch: Arc<dyn ServiceDispatch>,
-    /// How connector processes write their logs.
+    /// Log settings of connector processes.
     pub log: LogSettings,
-    /// The program that calls [`child::run_if_asked`] first thing in its `main`:
-    /// normally [`this_program`].
+    /// Program that calls `quorate::run_if_asked` first thing in its `main`: normally
+    /// [`this_program`].
     pub program: PathBuf,
 }
 
-/// This program itself, also after its file was replaced.
+/// Returns the path of the running program, also after its file was replaced.
 pub fn this_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
-/// The connectors of a running member.
+/// Handle of a running member's connectors.
 #[derive(Clone)]
 pub struct SupervisorHandle {
     statuses: watch::Receiver<Arc<Vec<ConnectorStatus>>>,
-    standing: watch::Receiver<ReignStatus>,
+    reign_status: watch::Receiver<ReignStatus>,
     lapses: watch::Receiver<LeaseLapses>,
     supervised: watch::Receiver<()>,
     release_requests: mpsc::Sender<ReleaseRequest>,
     send_router: Arc<SendRouter>,
-    pace: watch::Receiver<EffectiveTiming>,
+    timing: watch::Receiver<EffectiveTiming>,
 }
 
-/// Starts following the leadership and the state.
+/// Starts to follow the leadership and the state.
 pub fn start(context: SupervisorContext) -> io::Result<SupervisorHandle> {
+    let page = Arc::new(LeaseWriter::new()?);
+    let status_registry = Arc::new(StatusRegistry::new(context.name.clone()));
+    let statuses = status_registry.watch();
+    let (status_sender, reign_status) = watch::channel(ReignStatus::default());
+    let (lapses_sender, lapses) = watch::channel(LeaseLapses::default());
+    let (drained_sender, drained) = watch::channel(0);
+    let (release_requests, requests_received) = mpsc::channel(8);
+    let send_router = Arc::new(SendRouter::new(reign_status.clone(), context.view.clone()));
+    let shared = Arc::new(actor_context(
+        &context,
+        page.clone(),
+        status_registry.clone(),
+        send_router.clone(),
+    )?);
+    let driver = ReignDriver {
+        me: context.me,
+        timing: context.timing.clone(),
+        page,
+        proposer: context.proposer.clone(),
+        leadership: context.leadership.clone(),
+        view: context.view.clone(),
+        status: status_sender,
+        lapses: LapseTracker::new(lapses_sender),
+        drained,
+        release_requests: requests_received,
+    };
+    tokio::spawn(status_registry.publish_changes());
+    context.lease_runtime.spawn(driver.run());
+    spawn_recorders(&context, &shared, &reign_status, &statuses);
+    let standby_policy = StandbyPolicy {
+        me: context.me,
+        members: context.members,
+        processes_max: context.standby_max,
+        timing: context.timing.clone(),
+    };
+    let (reconciler, supervised) = ConnectorReconciler::new(
+        shared,
+        standby_policy,
+        context.view,
+        reign_status.clone(),
+        context.silent,
+        drained_sender,
+    );
+    tokio::spawn(reconciler.run());
+    Ok(SupervisorHandle {
+        statuses,
+        reign_status,
+        lapses,
+        supervised,
+        release_requests,
+        send_router,
+        timing: context.timing,
+    })
+}
+
+/// Builds the context that all actors share, and starts the thread that starts processes.
+fn actor_context(
+    context: &SupervisorContext,
+    page: Arc<LeaseWriter>,
+    status_registry: Arc<StatusRegistry>,
+    send_router: Arc<SendRouter>,
+) -> io::Result<ActorContext> {
     let SupervisorContext {
-        me,
-        name,
-        pace,
-        prompt,
-        leadership,
-        members,
-        silent,
+        timing,
         view,
-        standby_max,
         rules,
-        proposer,
         dispatch,
         log,
         program,
+        ..
     } = context;
-    let page = Arc::new(LeaseWriter::new()?);
-    let board = Arc::new(StatusRegistry::new(name.clone()));
-    let statuses = board.watch();
-    let (standing_sender, standing) = watch::channel(ReignStatus::default());
-    let (lapses_sender, lapses) = watch::channel(LeaseLapses::default());
-    let (rested_sender, rested) = watch::channel(0);
-    let (leavers, leavers_received) = mpsc::channel(8);
-    let outlets = Arc::new(SendRouter::new(standing.clone(), view.clone()));
-    let shared = ActorContext {
+    Ok(ActorContext {
         gateway: Arc::new(DeliveryGateway::new(
-            dispatch,
+            dispatch.clone(),
             page.reader().clone(),
             view.clone(),
-            outlets.clone(),
+            send_router.clone(),
         )),
-        send_router: outlets.clone(),
-        spawner: ProcessSpawner::start(program, pace.clone(), &rules, &log)?,
-        page: page.clone(),
-        status_registry: board.clone(),
+        send_router,
+        spawner: ProcessSpawner::start(program.clone(), timing.clone(), rules, log)?,
+        page,
+        status_registry,
         broker_connections: LocalBrokerConnections::new(),
         progress: Arc::new(ProgressWriter::default()),
         view: view.clone(),
         http: client()?,
-        heartbeat_interval: HeartbeatInterval::new(pace.clone()),
+        heartbeat_interval: HeartbeatInterval::new(timing.clone()),
         settled: Notify::new(),
-    };
-    let shared = Arc::new(shared);
-    let recorder = BrokerConnectionRecorder {
-        me,
-        connections: shared.broker_connections.watch(),
-        view: view.clone(),
-        leadership: leadership.clone(),
-        members: members.clone(),
-        proposer: proposer.clone(),
-    };
-    let warmth = StandbyPolicy {
-        me,
-        members: members.clone(),
-        processes_max: standby_max,
-        pace: pace.clone(),
-    };
-    let chronicle = TakeoverRecorder {
-        me,
-        name,
-        pace: pace.clone(),
-        leadership: leadership.clone(),
-        view: view.clone(),
-        standing: standing.clone(),
-        statuses: statuses.clone(),
-        members,
-        proposer: proposer.clone(),
-    };
-    let writer = proposer.clone();
-    let reigning = ReignDriver {
-        me,
-        pace: pace.clone(),
-        page,
-        proposer,
-        leadership,
-        view: view.clone(),
-        status: standing_sender,
-        lapses: LapseTracker::new(lapses_sender),
-        drained: rested,
-        release_requests: leavers_received,
-    };
-    tokio::spawn(board.publish_changes());
-    prompt.spawn(reigning.run());
-    tokio::spawn(chronicle.run());
-    tokio::spawn(recorder.run());
-    let rested = shared.clone();
-    let writing = shared
-        .progress
-        .clone()
-        .run(writer, move || rested.settled.notify_one());
-    tokio::spawn(writing);
-    let (supervisor, supervised) = ConnectorReconciler::new(
-        shared,
-        warmth,
-        view,
-        standing.clone(),
-        silent,
-        rested_sender,
-    );
-    tokio::spawn(supervisor.run());
-    Ok(SupervisorHandle {
-        statuses,
-        standing,
-        lapses,
-        supervised,
-        release_requests: leavers,
-        send_router: outlets,
-        pace,
     })
 }
 
-/// How long a process may give no sign of life, and how long it has to leave its broker
-/// once its lease is revoked.
-fn silence(pace: &watch::Receiver<EffectiveTiming>) -> Duration {
-    pace.borrow().lease.lease.max(SILENCE_MIN)
+/// Spawns the tasks that write what they see into the replicated state.
+fn spawn_recorders(
+    context: &SupervisorContext,
+    shared: &Arc<ActorContext>,
+    reign_status: &watch::Receiver<ReignStatus>,
+    statuses: &watch::Receiver<Arc<Vec<ConnectorStatus>>>,
+) {
+    let takeovers = TakeoverRecorder {
+        me: context.me,
+        name: context.name.clone(),
+        timing: context.timing.clone(),
+        leadership: context.leadership.clone(),
+        view: context.view.clone(),
+        reign_status: reign_status.clone(),
+        statuses: statuses.clone(),
+        members: context.members.clone(),
+        proposer: context.proposer.clone(),
+    };
+    let broker_connections = BrokerConnectionRecorder {
+        me: context.me,
+        connections: shared.broker_connections.watch(),
+        view: context.view.clone(),
+        leadership: context.leadership.clone(),
+        members: context.members.clone(),
+        proposer: context.proposer.clone(),
+    };
+    let settled = shared.clone();
+    let progress = shared
+        .progress
+        .clone()
+        .run(context.proposer.clone(), move || {
+            settled.settled.notify_one()
+        });
+    tokio::spawn(takeovers.run());
+    tokio::spawn(broker_connections.run());
+    tokio::spawn(progress);
 }
 
-/// For brokers' management faces.
+/// Longest silence of a process, and the time it has to leave its broker once its lease is revoked.
+fn silence(timing: &watch::Receiver<EffectiveTiming>) -> Duration {
+    timing.borrow().lease.lease.max(SILENCE_MIN)
+}
+
+/// Builds the client for brokers' management APIs.
 fn client() -> io::Result<reqwest::Client> {
     quorate_platform::tls_provider::install_provider();
     reqwest::Client::builder()
@@ -262,24 +285,24 @@ fn client() -> io::Result<reqwest::Client> {
 }
 
 impl SupervisorHandle {
-    /// The connectors of this member: on the connector server all of them, on another
-    /// voter those that stand by.
+    /// Returns the statuses of this member's connectors: on the connector server all of them, on
+    /// another voter those that stand by.
     pub fn statuses(&self) -> watch::Receiver<Arc<Vec<ConnectorStatus>>> {
         self.statuses.clone()
     }
 
-    /// Whether this member acts as the connector server.
+    /// Returns a watch of this member's part in the reign.
     pub fn reign(&self) -> watch::Receiver<ReignStatus> {
-        self.standing.clone()
+        self.reign_status.clone()
     }
 
-    /// How often the lease of this member's reigns has run out.
+    /// Returns a watch of the lapses of this member's leases.
     pub fn lapses(&self) -> watch::Receiver<LeaseLapses> {
         self.lapses.clone()
     }
 
     /// Sends a message by the outgoing of this kind and name, if this member is the connector
-    /// server. Waits until the deadline for the outgoing to be able to. The numbers of
+    /// server. Waits until the deadline for the outgoing to become able to. The numbers of
     /// `message` are set on the way.
     pub async fn send(
         &self,
@@ -291,47 +314,25 @@ impl SupervisorHandle {
         self.send_router.send(kind, name, message, deadline).await
     }
 
-    /// Ends with what looks after the processes, which should outlive everything.
+    /// Returns a watch that ends with the reconciler, which should outlive everything.
     pub fn supervised(&self) -> watch::Receiver<()> {
         self.supervised.clone()
     }
 
-    /// Lets go of the reign in an orderly way: what is in flight finishes within `drain`,
-    /// the processes stand by (those that don't are killed and reaped), the lease is revoked,
-    /// the release is committed. For before a transfer of the leadership: should this member
-    /// still lead once the [`ReleaseGuard`] is dropped, it takes over again, under a new epoch.
+    /// Releases the reign in an orderly way, for before a transfer of the leadership: see
+    /// [`ReleaseSequence`]. Should this member still lead once the [`ReleaseGuard`] is dropped, it
+    /// takes over again, under a new epoch.
     pub async fn release(&self, drain: Duration) -> ReleaseGuard {
-        self.leave(drain, false).await
+        self.run_release(ReleaseSequence::new(drain, false)).await
     }
 
-    /// As [`SupervisorHandle::release`], for good: for before the member stops.
+    /// Releases the reign for good, for before the member stops.
     pub async fn shutdown(&self, drain: Duration) {
-        drop(self.leave(drain, true).await);
+        drop(self.run_release(ReleaseSequence::new(drain, true)).await);
     }
 
-    fn failover(&self) -> Duration {
-        self.pace.borrow().patience.failover
+    async fn run_release(&self, release: ReleaseSequence) -> ReleaseGuard {
+        let failover = || self.timing.borrow().patience.failover;
+        release.run(&self.release_requests, failover).await
     }
-
-    async fn leave(&self, drain: Duration, for_good: bool) -> ReleaseGuard {
-        let (wish, parted) = oneshot::channel();
-        let (done, let_go) = oneshot::channel();
-        let leaver = ReleaseRequest {
-            drain,
-            for_good,
-            done,
-            withdrawn: parted,
-        };
-        if self.release_requests.send(leaver).await.is_ok() {
-            let _ = timeout(drain + REAP_TIMEOUT + self.failover() * 3, let_go).await;
-        }
-        ReleaseGuard { _wish: wish }
-    }
-}
-
-/// This member has let go of its reign, and takes over no more in its term before this is
-/// dropped.
-#[must_use = "once it is dropped, a member that still leads takes over again"]
-pub struct ReleaseGuard {
-    _wish: oneshot::Sender<()>,
 }

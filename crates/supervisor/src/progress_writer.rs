@@ -1,12 +1,11 @@
-//! Writes down how far the connectors of this member have come.
+//! Writer of the connectors' progress into the replicated state.
 //!
-//! What processes say is gathered for a [`TICK`] and written as one command, only the latest
-//! of each connector: what is said meanwhile takes the place of what was said before, and
-//! goes into the next. So nobody waits longer than a tick, a write under way and its own, up
-//! to [`ADVANCE_MAX`] connectors and [`ADVANCE_BYTES_MAX`] bytes; beyond that they take
-//! turns. Where a release waits for it nothing is gathered. It is written under the epoch
-//! under which it was said, so that nothing of a former holder stands in the way of its
-//! successor.
+//! Reports are gathered for a [`TICK`] and written as one command, only the latest of each
+//! connector: a report that comes meanwhile replaces the one before, and goes into the next
+//! command. So no report waits longer than a tick, a write under way and its own write, up to
+//! [`ADVANCE_MAX`] connectors and [`ADVANCE_BYTES_MAX`] bytes; beyond that connectors take turns.
+//! Where a release waits nothing is gathered. Progress is written under the epoch under which it
+//! was reported, so that nothing of a former holder stands in the way of its successor.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -23,18 +22,18 @@ use tracing::{debug, warn};
 
 use super::{connector_spec::ConnectorKey, reign_driver::CommandProposer};
 
-/// Between the beginnings of two writes, unless a release waits: so many entries stand in the
-/// log at most, however many connectors there are.
+/// Time between the beginnings of two writes, unless a release waits. It bounds the entries in the
+/// log, however many connectors there are.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a write may take.
+/// Deadline of one write.
 const ANSWER: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
-/// A release waits so long for what is to be written: without it messages are repeated or
-/// tried once more, and with it nothing is lost.
+/// Longest time for which a release waits for unwritten progress: without the progress messages are
+/// repeated or tried once more, and nothing is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What one connector has said, and nobody has written yet.
+/// Progress that one connector has reported and that is not written yet.
 #[derive(Clone, PartialEq)]
 struct PendingProgress {
     created: u64,
@@ -42,7 +41,7 @@ struct PendingProgress {
     progress: Bytes,
 }
 
-/// What connectors have said that is to be written.
+/// Progress that connectors have reported and that is to be written.
 #[derive(Default)]
 pub struct ProgressWriter {
     waiting: Mutex<ProgressQueue>,
@@ -53,11 +52,11 @@ pub struct ProgressWriter {
 #[derive(Default)]
 struct ProgressQueue {
     unwritten: BTreeMap<ConnectorKey, PendingProgress>,
-    /// When something was said last.
+    /// Time of the last report.
     last: Option<Instant>,
 }
 
-/// What goes into one command, all of it said under one epoch.
+/// Content of one command, all of it reported under one epoch.
 struct ProgressBatch {
     epoch: u64,
     progress: Vec<(ConnectorKey, PendingProgress)>,
@@ -79,11 +78,11 @@ impl ProgressBatch {
 }
 
 impl ProgressWriter {
-    /// The process of the connector that was created at this revision has come so far under
+    /// Takes the progress of the connector that was created at this revision, as reported under
     /// this epoch.
     pub fn set(&self, key: &ConnectorKey, (created, epoch): (u64, u64), progress: Bytes) {
         if progress.len() > PROGRESS_BYTES_MAX {
-            // It would be refused, with all that is written beside it.
+            // The command would be refused, with everything else in it.
             let bytes = progress.len();
             warn!(connector = %key, bytes, most = PROGRESS_BYTES_MAX, "its progress is too long to be written");
             return;
@@ -104,27 +103,27 @@ impl ProgressWriter {
         self.changed.notify_one();
     }
 
-    /// Until when a release is to wait for what is not written yet.
+    /// Returns until when a release is to wait for unwritten progress.
     pub fn wanted_until(&self) -> Option<Instant> {
         self.waiting.lock().last.map(|last| last + PATIENCE)
     }
 
-    /// A release waits: nothing is gathered.
+    /// Stops gathering: a release waits.
     pub fn hurry(&self) {
         self.hurried.notify_one();
     }
 
-    /// What the connector of this creation has said last under this epoch, if that is not
-    /// written yet.
+    /// Returns the last progress that the connector of this creation reported under this epoch, if
+    /// that is not written yet.
     pub fn unwritten(&self, key: &ConnectorKey, of: (u64, u64)) -> Option<Bytes> {
         let waiting = self.waiting.lock();
-        let said = waiting.unwritten.get(key);
-        let said = said.filter(|it| (it.created, it.epoch) == of);
-        said.map(|it| it.progress.clone())
+        let reported = waiting.unwritten.get(key);
+        let reported = reported.filter(|it| (it.created, it.epoch) == of);
+        reported.map(|it| it.progress.clone())
     }
 
-    /// The next to be written, from the one after `last` on: each has its turn, however often
-    /// others have something to say.
+    /// Returns the next batch, beginning after the connector `last`: each connector has its turn,
+    /// however often others report.
     fn next(&self, last: Option<&ConnectorKey>) -> Option<ProgressBatch> {
         let waiting = self.waiting.lock();
         let after = |key: &ConnectorKey| last.is_none_or(|last| key > last);
@@ -146,7 +145,7 @@ impl ProgressWriter {
         })
     }
 
-    /// This was written, or can't be any more.
+    /// Forgets a batch that was written, or can't be any more.
     fn done(&self, batch: ProgressBatch) {
         let mut waiting = self.waiting.lock();
         for (key, written) in batch.progress {
@@ -159,8 +158,8 @@ impl ProgressWriter {
         }
     }
 
-    /// Writes for as long as this member runs connectors. `written` is told when nothing is
-    /// left to be written.
+    /// Writes for as long as this member runs connectors. Calls `written` when nothing is left to
+    /// be written.
     pub async fn run(self: Arc<Self>, proposer: Arc<dyn CommandProposer>, written: impl Fn()) {
         let mut retry = Backoff::new(RETRY_FIRST, RETRY_LAST);
         let mut last: Option<ConnectorKey> = None;

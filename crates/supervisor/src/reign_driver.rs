@@ -1,4 +1,5 @@
-//! Follows leadership, asks for the reign, and keeps the lease page.
+//! Driver of the reign: follows the leadership, proposes takeovers and releases, keeps the lease
+//! page.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,37 +20,39 @@ use super::{
     connectors_view::ConnectorsView,
     lease_lapses::LapseTracker,
     reign_status::ReignStatus,
+    release_sequence::{REAP_TIMEOUT, ReleaseRequest},
     takeover_policy::{ProposalOutcome, ReleaseProposal, TakeoverDecision, TakeoverPolicy},
 };
 
-/// Puts the commands of the reign into the log, as leader of exactly one term:
-/// never forwarded, never retried. `Ok` means committed and applied here.
+/// Proposer of the reign's commands, as leader of exactly one term: never forwarded, never retried.
+/// `Ok` means committed and applied here.
 #[async_trait]
 pub trait CommandProposer: Send + Sync + 'static {
-    /// `TakeOver {member, term}`
+    /// Proposes `TakeOver {member, term}`.
     async fn take_over(
         &self,
         member: MemberId,
         term: u64,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
-    /// `Release {epoch}`
+    /// Proposes `Release {epoch}`.
     async fn release(&self, term: u64, epoch: u64, deadline: Instant) -> Result<(), ProposeError>;
-    /// `Explain {takeover}`, in the takeover's term.
+    /// Proposes `RecordTakeover {takeover}`, in the takeover's term.
     async fn record_takeover(
         &self,
         takeover: state::Takeover,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
-    /// `Connected {member, connections}`: from any member, and harmless when repeated.
+    /// Proposes `RecordBrokerConnections {member, connections}`: from any member, and harmless when
+    /// repeated.
     async fn record_broker_connections(
         &self,
         member: MemberId,
         connections: ConnectionsByConnector,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
-    /// `Advance {epoch, connectors}`: from any member, and harmless when repeated. `Ok` also
-    /// where it can't be written any more, for the reign or a connector is gone.
+    /// Proposes `Advance {epoch, connectors}`: from any member, and harmless when repeated. `Ok`
+    /// also where the progress can't be written any more, since the reign or a connector is gone.
     async fn advance(
         &self,
         epoch: u64,
@@ -58,58 +61,44 @@ pub trait CommandProposer: Send + Sync + 'static {
     ) -> Result<(), ProposeError>;
 }
 
-/// Somebody wants the reign to end in an orderly way.
-pub(super) struct ReleaseRequest {
-    /// How long what is in flight may take to finish.
-    pub drain: Duration,
-    /// Never take over again.
-    pub for_good: bool,
-    /// Told when the reign is let go of, or can't be.
-    pub done: oneshot::Sender<()>,
-    /// Ends with the wish: from then on this member may take over again.
-    pub withdrawn: oneshot::Receiver<()>,
-}
-
-/// Beyond its drain: how long a process may take to be killed and reaped.
-pub(super) const REAP_TIMEOUT: Duration = Duration::from_secs(2);
-
 pub(super) struct ReignDriver {
     pub me: MemberId,
-    pub pace: watch::Receiver<EffectiveTiming>,
+    pub timing: watch::Receiver<EffectiveTiming>,
     pub page: Arc<LeaseWriter>,
     pub proposer: Arc<dyn CommandProposer>,
     pub leadership: watch::Receiver<Leadership>,
     pub view: watch::Receiver<Arc<ConnectorsView>>,
     pub status: watch::Sender<ReignStatus>,
     pub lapses: LapseTracker,
-    /// For which parting the processes rest. Its end is that of all processes.
+    /// Number of the drain for which the processes rest. The watch ends when all processes have.
     pub drained: watch::Receiver<u64>,
     pub release_requests: mpsc::Receiver<ReleaseRequest>,
 }
 
-/// How a spawned proposal ended.
+/// End of a spawned proposal.
 enum FinishedProposal {
-    /// That to take over in this term.
+    /// Of the takeover in this term.
     TakeOver(u64, ProposalOutcome),
-    /// That to release this epoch.
+    /// Of the release of this epoch.
     Release(u64),
 }
 
 impl ReignDriver {
-    /// Runs until the leadership is no longer told.
+    /// Runs until the leadership's sender is gone.
     pub async fn run(mut self) {
         let mut takeover = TakeoverPolicy::new(self.me, self.patience());
         let mut offsets = ClockOffsets::default();
-        let (ended, mut endings) = mpsc::channel::<FinishedProposal>(8);
+        let (ended, mut finished) = mpsc::channel::<FinishedProposal>(8);
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
-        let mut wishes: FuturesUnordered<BoxFuture<'static, u64>> = FuturesUnordered::new();
+        let mut withdrawals: FuturesUnordered<BoxFuture<'static, u64>> = FuturesUnordered::new();
         loop {
             // First of all, so that rounds sent from here on have a sample from before.
             offsets.sample();
             let watched = self.drained.has_changed().is_ok();
-            takeover.mark_drained(match watched {
-                true => *self.drained.borrow_and_update(),
-                false => u64::MAX,
+            takeover.mark_drained(if watched {
+                *self.drained.borrow_and_update()
+            } else {
+                u64::MAX
             });
             let leadership = *self.leadership.borrow_and_update();
             let reign = self.view.borrow_and_update().reign;
@@ -117,7 +106,7 @@ impl ReignDriver {
             takeover.set_patience(self.patience());
             let lease = leadership.lease;
             let decision = takeover.decide(now, &leadership, &reign);
-            // The page first: a release says that it lets nobody act.
+            // The page first: a release claims that no lease lets anything act.
             let lease_end = self.update_lease(&decision, lease, &offsets, now);
             if let Some(term) = decision.propose {
                 self.propose(term, ended.clone());
@@ -132,7 +121,7 @@ impl ReignDriver {
             }
             if !takeover.is_releasing() {
                 for done in waiting.drain(..) {
-                    // Who asked may have stopped waiting.
+                    // The requester may have stopped waiting.
                     let _ = done.send(());
                 }
             }
@@ -142,21 +131,21 @@ impl ReignDriver {
                 changed = self.leadership.changed() => if changed.is_err() { break },
                 changed = self.view.changed() => if changed.is_err() { break },
                 _ = self.drained.changed(), if watched => {}
-                Some(ended) = endings.recv() => match ended {
+                Some(ended) = finished.recv() => match ended {
                     FinishedProposal::TakeOver(term, outcome) => takeover.ended(Instant::now(), term, outcome),
                     FinishedProposal::Release(epoch) => takeover.released(epoch),
                 },
-                Some(leaver) = self.release_requests.recv() => {
-                    let ReleaseRequest { drain, for_good, done, withdrawn } = leaver;
+                Some(request) = self.release_requests.recv() => {
+                    let ReleaseRequest { drain, for_good, done, withdrawn } = request;
                     let number = takeover.begin_release(drain, Instant::now() + drain + REAP_TIMEOUT, for_good);
                     waiting.push(done);
-                    wishes.push(Box::pin(async move {
-                        // Nothing is ever sent: it is the end that tells.
+                    withdrawals.push(Box::pin(async move {
+                        // Nothing is ever sent: the end of the channel is the signal.
                         let _ = withdrawn.await;
                         number
                     }));
                 }
-                Some(number) = wishes.next(), if !wishes.is_empty() => takeover.withdraw_release(number),
+                Some(number) = withdrawals.next(), if !withdrawals.is_empty() => takeover.withdraw_release(number),
                 () = sleep_until(look_again.unwrap_or(now)), if look_again.is_some() => {}
             }
         }
@@ -169,15 +158,15 @@ impl ReignDriver {
     }
 
     fn failover(&self) -> Duration {
-        self.pace.borrow().patience.failover
+        self.timing.borrow().patience.failover
     }
 
-    /// How long a proposal of unknown outcome may take to show.
+    /// Returns how long a proposal of unknown outcome may take to show.
     fn patience(&self) -> Duration {
         (self.failover() * 4).max(Duration::from_secs(1))
     }
 
-    /// Renews or revokes the page and says so. Returns when the lease ends.
+    /// Renews or revokes the lease and publishes the status. Returns when the lease ends.
     fn update_lease(
         &mut self,
         decision: &TakeoverDecision,
@@ -210,28 +199,28 @@ impl ReignDriver {
         }
         let granted = granted.map(|(_, left)| left);
         let last = self.page.reader().read().epoch;
-        let standing = self
+        let status = self
             .status
             .borrow()
             .after(decision, granted.is_some(), last);
-        gauge!("quorate_connector_epoch").set(standing.epoch as f64);
+        gauge!("quorate_connector_epoch").set(status.epoch as f64);
         gauge!("quorate_connector_lease_remaining_seconds")
             .set(granted.map_or(0.0, |left| left.as_secs_f64()));
         self.status.send_if_modified(|old| {
-            if old.acting != standing.acting || old.epoch != standing.epoch {
-                let verb = if standing.acting {
+            if old.acting != status.acting || old.epoch != status.epoch {
+                let verb = if status.acting {
                     "acts"
                 } else {
                     "does not act"
                 };
                 info!(
-                    epoch = standing.epoch,
-                    lapsed = standing.lapsed,
+                    epoch = status.epoch,
+                    lapsed = status.lapsed,
                     "this member {verb} as the connector server"
                 );
             }
-            let changed = *old != standing;
-            *old = standing;
+            let changed = *old != status;
+            *old = status;
             changed
         });
         granted.map(|left| now + left)
@@ -253,14 +242,14 @@ impl ReignDriver {
                     }
                 }
             };
-            // Nobody listens any more once the member stops.
+            // Nothing listens any more once the member stops.
             let _ = ended.send(FinishedProposal::TakeOver(term, outcome)).await;
         });
     }
 
-    /// Commits the release. The processes are gone or parked by now, and the page is revoked.
-    /// The release says that no lease of this epoch *or of an earlier one* runs, so after an
-    /// early election it waits until the latter is sure: at most one lease.
+    /// Commits the release. The processes are gone or parked by now, and the page is revoked. The
+    /// release claims that no lease of this epoch *or of an earlier one* runs, so after an early
+    /// election the proposal waits until that is sure of the earlier ones: at most one lease.
     fn release(&self, release: ReleaseProposal, ended: mpsc::Sender<FinishedProposal>) {
         let ReleaseProposal { term, epoch, from } = release;
         let proposer = self.proposer.clone();
@@ -274,7 +263,7 @@ impl ReignDriver {
                 .await
             {
                 Ok(()) => info!(epoch, "released"),
-                // The successor waits for the lease instead, unless it commits after all.
+                // The successor waits for the lease instead, unless the release commits after all.
                 Err(error) => warn!(epoch, %error, "the release was not confirmed"),
             }
             let _ = ended.send(FinishedProposal::Release(epoch)).await;

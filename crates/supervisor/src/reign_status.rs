@@ -1,5 +1,6 @@
-//! Whether this member acts as the connector server: what follows from a decision and from
-//! the lease. Pure, and so what made-up groups live by too.
+//! Status of this member's reign, as it follows from a decision and from the lease.
+//!
+//! Pure, so that tests with made-up groups use it as well.
 
 use std::time::Duration;
 
@@ -9,34 +10,34 @@ use quorate_planted::{Mutant, planted};
 
 use super::takeover_policy::{ActPermit, DrainOrder, TakeoverDecision};
 
-/// Whether this member acts as the connector server.
+/// Status of this member as connector server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReignStatus {
-    /// It leads, has taken over in its term, and its lease runs.
+    /// True while this member leads, has taken over in its term, and its lease runs.
     pub acting: bool,
-    /// It was elected and its takeover is on the way: processes prepare.
+    /// True while this member is elected and its takeover is on the way: processes prepare.
     pub elected: bool,
-    /// The epoch of its reign; 0 when it never had one.
+    /// Epoch of its reign; 0 when it never had one.
     pub epoch: u64,
-    /// Its reign goes on, and its lease does not run at this moment: what acts stands still.
+    /// True while the reign goes on and its lease does not run: connectors stand still.
     pub lapsed: bool,
-    /// From when on connectors without a fence of the broker may act; `None`: not yet known.
+    /// Time from which on connectors without a fence of the broker may act; `None`: not yet known.
     pub clear_at: Option<Instant>,
-    /// It is about to let go of its reign, or has: the processes finish and stand by.
+    /// Drain for a release: the processes finish and stand by.
     pub drain: Option<DrainOrder>,
 }
 
-/// For how long the lease lets an act go on.
+/// Time for which the lease lets an act go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseGrant {
-    /// When it ends.
+    /// End of the lease.
     pub deadline: BootInstant,
-    /// How long that is from now.
+    /// Time left until then.
     pub left: Duration,
 }
 
 impl ActPermit {
-    /// How long it goes on, by a lease of this length; `None` where that is over already, or
+    /// Returns the grant of a lease of this length; `None` where it is over already, or its end
     /// can't be told for sure.
     pub fn grant(
         &self,
@@ -55,14 +56,14 @@ impl ActPermit {
 }
 
 impl ReignStatus {
-    /// Whether connectors are to be at work. While the lease has lapsed they stand still by
-    /// themselves, and go on when it runs again.
+    /// Returns true when connectors are to be at work. While the lease has lapsed they stand still
+    /// by themselves, and go on when it runs again.
     pub fn reigns(&self) -> bool {
         self.acting || self.lapsed
     }
 
-    /// What it is after a decision. `granted`: the lease page lets it act; `last`: the epoch
-    /// that the page granted last.
+    /// Returns the status after a decision. `granted`: the lease page lets this member act; `last`:
+    /// the epoch that the page granted last.
     pub fn after(self, decision: &TakeoverDecision, granted: bool, last: u64) -> ReignStatus {
         match decision.act {
             Some(act) if granted => ReignStatus {
@@ -76,7 +77,7 @@ impl ReignStatus {
             act => ReignStatus {
                 acting: false,
                 elected: decision.prepare,
-                // Of an epoch that was granted before: it ran out, and may be renewed.
+                // An epoch that was granted before: its lease ran out, and may be renewed.
                 lapsed: act.is_some_and(|act| act.epoch == last),
                 drain: decision.drain,
                 ..self

@@ -1,4 +1,4 @@
-//! Where the messages of one outgoing wait until its process can take them.
+//! Queue of one outgoing's messages until its process can take them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,19 +10,20 @@ use tokio::sync::{Notify, oneshot};
 
 /// Most messages that wait.
 const QUEUED_MAX: usize = 1000;
-/// How long before the deadline the process gives up, so that its word is heard.
+/// Time before the deadline at which the process gives up, so that its report still arrives in
+/// time.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// A message on its way to the process.
 pub struct SendRequest {
-    /// The message; its number is the process's.
+    /// The message; the process counts its number.
     pub message: Send,
     deadline: Instant,
     answer: oneshot::Sender<SendOutcome>,
 }
 
 impl SendRequest {
-    /// A message that somebody waits for until the deadline.
+    /// Creates a request that a caller awaits until the deadline.
     pub fn new(message: Send, deadline: Instant, answer: oneshot::Sender<SendOutcome>) -> Self {
         SendRequest {
             message,
@@ -31,71 +32,70 @@ impl SendRequest {
         }
     }
 
-    /// Answers it.
+    /// Answers the caller.
     pub fn answer(self, sent: SendOutcome) {
-        // The one who asked may have gone.
+        // The caller may have gone.
         let _ = self.answer.send(sent);
     }
 
-    /// What is left until the deadline, less than which the process may use.
+    /// Returns the time left for the process: until the deadline, less a margin for the answer.
     pub fn within(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
         left.saturating_sub(ANSWER_MARGIN.min(left / 4))
     }
 }
 
-/// Messages in the order in which they came. Clones are the same mailbox.
+/// Messages in the order in which they came. Clones are the same queue.
 #[derive(Clone, Default)]
 pub struct SendQueue(Arc<SendQueueState>);
 
 #[derive(Default)]
 struct SendQueueState {
-    /// With the number of the next.
-    jobs: Mutex<(u64, BTreeMap<u64, SendRequest>)>,
+    /// Requests by number, with the number of the next.
+    requests: Mutex<(u64, BTreeMap<u64, SendRequest>)>,
     arrived: Notify,
 }
 
 impl SendQueue {
-    /// Puts a message in, if there is room.
-    pub fn put(&self, job: SendRequest) -> Option<QueueTicket> {
-        let mut jobs = self.0.jobs.lock();
-        if jobs.1.len() >= QUEUED_MAX {
+    /// Queues a message; `None` when the queue is full.
+    pub fn put(&self, request: SendRequest) -> Option<QueueTicket> {
+        let mut requests = self.0.requests.lock();
+        if requests.1.len() >= QUEUED_MAX {
             return None;
         }
-        let number = jobs.0;
-        jobs.0 += 1;
-        jobs.1.insert(number, job);
-        drop(jobs);
+        let number = requests.0;
+        requests.0 += 1;
+        requests.1.insert(number, request);
+        drop(requests);
         self.0.arrived.notify_one();
         Some(QueueTicket {
-            mailbox: self.clone(),
+            queue: self.clone(),
             number,
         })
     }
 
-    /// Takes the first out; waits for ever when there is none. Can be dropped and called
-    /// again.
+    /// Pops the oldest request, or waits. Cancel safe.
     pub async fn take(&self) -> SendRequest {
         loop {
             let arrived = self.0.arrived.notified();
-            if let Some((_, job)) = self.0.jobs.lock().1.pop_first() {
-                return job;
+            if let Some((_, request)) = self.0.requests.lock().1.pop_first() {
+                return request;
             }
             arrived.await;
         }
     }
 }
 
-/// A message that waits, or was taken out. Dropped, it waits no more.
+/// Handle of a queued message; dropping it withdraws the message.
 pub struct QueueTicket {
-    mailbox: SendQueue,
+    queue: SendQueue,
     number: u64,
 }
 
 impl QueueTicket {
-    /// Takes the message out again; false: somebody else has taken it.
+    /// Withdraws the message. Returns false when the process has taken it.
     pub fn withdraw(&self) -> bool {
-        let taken = self.mailbox.0.jobs.lock().1.remove(&self.number);
+        let taken = self.queue.0.requests.lock().1.remove(&self.number);
         taken.is_some()
     }
 }
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    fn job(id: &str) -> SendRequest {
+    fn request(id: &str) -> SendRequest {
         let message = Send {
             message_id: id.into(),
             ..Send::default()
@@ -122,28 +122,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_is_taken_once_by_the_process_or_by_the_one_who_gives_up() {
-        let mailbox = SendQueue::default();
-        let [first, second, third] = ["a", "b", "c"].map(|id| mailbox.put(job(id)).unwrap());
+    async fn message_is_taken_once_or_withdrawn() {
+        let queue = SendQueue::default();
+        let [first, second, third] = ["a", "b", "c"].map(|id| queue.put(request(id)).unwrap());
         assert!(second.withdraw() && !second.withdraw());
-        assert_eq!(mailbox.take().await.message.message_id, "a");
+        assert_eq!(queue.take().await.message.message_id, "a");
         assert!(!first.withdraw());
         drop(third);
-        assert!(mailbox.take().now_or_never().is_none());
-        let waiting = mailbox.clone();
+        assert!(queue.take().now_or_never().is_none());
+        let waiting = queue.clone();
         let taking = tokio::spawn(async move { waiting.take().await.message.message_id });
-        let _place = mailbox.put(job("d")).unwrap();
+        let _place = queue.put(request("d")).unwrap();
         assert_eq!(taking.await.unwrap(), "d");
     }
 
     #[test]
     fn those_who_gave_up_leave_their_room() {
-        let mailbox = SendQueue::default();
-        let places: Vec<_> = (0..QUEUED_MAX)
-            .map(|_| mailbox.put(job("x")).unwrap())
+        let queue = SendQueue::default();
+        let tickets: Vec<_> = (0..QUEUED_MAX)
+            .map(|_| queue.put(request("x")).unwrap())
             .collect();
-        assert!(mailbox.put(job("x")).is_none());
-        drop(places);
-        assert!(mailbox.put(job("x")).is_some());
+        assert!(queue.put(request("x")).is_none());
+        drop(tickets);
+        assert!(queue.put(request("x")).is_some());
     }
 }

@@ -1,11 +1,13 @@
-//! The way from whoever has a message to send to the outgoing's process, on the connector
-//! server.
+//! Router of outgoing messages on the connector server, from the caller to the outgoing's process.
 //!
-//! Each message gets one outcome. It waits in the outgoing's mailbox, and whoever takes it out
-//! has it: the keeper, to give it to the process, or the one who gives up waiting, because
-//! its time is over or this member acts no more. So [`Sent::NotSent`] is said only of what
-//! surely has not left this member, or what the process says so of. What the keeper took and
-//! has no outcome is [`Sent::Unknown`].
+//! Each message gets one outcome:
+//!
+//! 1. A message waits in the outgoing's queue, and exactly one takes it out: the actor, to give it
+//!    to the process, or the caller that gives up waiting, because its time is over or this member
+//!    acts no more.
+//! 2. So [`SendOutcome::NotSent`] is the outcome only of a message that surely has not left this
+//!    member, or of which the process reports that.
+//! 3. A message that the actor took and that has no outcome is [`SendOutcome::Unknown`].
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -27,25 +29,25 @@ pub use quorate_ipc::SendOutcome;
 use quorate_resources::Kind;
 use quorate_types::backoff::Backoff;
 
-/// Between tries while the outgoing can't send.
+/// Pauses between tries while the outgoing can't send.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
 const RETRY_LAST: Duration = Duration::from_millis(200);
 
-/// Why a message can't be sent from here at all.
+/// Reason why a message can't be sent from here at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendUnavailable {
     /// Another member is the connector server, or none.
     #[error("this member does not run the connectors")]
     Elsewhere,
-    /// There is no such outgoing.
+    /// No such outgoing is declared.
     #[error("there is no such outgoing")]
     Missing,
-    /// It is declared inactive, or paused.
+    /// The outgoing is declared inactive, or paused.
     #[error("it is paused: resume it, or set `active` to true")]
     Paused,
 }
 
-/// The mailboxes of this member's outgoings.
+/// Send queues of this member's outgoings.
 pub struct SendRouter {
     reign_status: watch::Receiver<ReignStatus>,
     view: watch::Receiver<Arc<ConnectorsView>>,
@@ -53,25 +55,24 @@ pub struct SendRouter {
 }
 
 impl SendRouter {
-    /// None so far.
     pub fn new(
-        standing: watch::Receiver<ReignStatus>,
+        reign_status: watch::Receiver<ReignStatus>,
         view: watch::Receiver<Arc<ConnectorsView>>,
     ) -> Self {
         SendRouter {
-            reign_status: standing,
+            reign_status,
             view,
             queues: Mutex::default(),
         }
     }
 
-    /// The mailbox of this outgoing, for its keeper.
+    /// Returns the queue of this outgoing, for its actor.
     pub fn open(&self, key: &ConnectorKey) -> SendQueue {
         self.queues.lock().entry(key.clone()).or_default().clone()
     }
 
-    /// Sends a message by the outgoing of this kind and name. Waits until the deadline for
-    /// the outgoing to be able to.
+    /// Sends a message by the outgoing of this kind and name. Waits until the deadline for the
+    /// outgoing to become able to.
     pub async fn send(
         &self,
         kind: &str,
@@ -100,35 +101,37 @@ impl SendRouter {
         message: Send,
         deadline: Instant,
     ) -> Result<SendOutcome, SendUnavailable> {
-        let mut standing = self.reign_status.clone();
-        if !standing.borrow_and_update().reigns() {
+        let mut reign_status = self.reign_status.clone();
+        if !reign_status.borrow_and_update().reigns() {
             return Err(SendUnavailable::Elsewhere);
         }
-        let mailbox = self.open(&self.find(kind, name)?);
+        let queue = self.open(&self.find(kind, name)?);
         let (answer, mut outcome) = oneshot::channel();
-        let Some(place) = mailbox.put(SendRequest::new(message, deadline, answer)) else {
+        let Some(ticket) = queue.put(SendRequest::new(message, deadline, answer)) else {
             return Ok(SendOutcome::NotSent(
                 "too many messages wait for it already: is its broker reachable?".into(),
             ));
         };
         let moved = async move {
-            // While the lease has lapsed the process says that it has not sent it. An end of
-            // the standing is one of the reign.
-            let _ = standing.wait_for(|standing| !standing.reigns()).await;
+            // While the lease has lapsed the process reports that it has not sent the message. An
+            // end of the status is one of the reign.
+            let _ = reign_status
+                .wait_for(|reign_status| !reign_status.reigns())
+                .await;
         };
         let waited = tokio::select! {
             answered = timeout_at(deadline, &mut outcome) => answered,
             () = moved => {
-                if place.withdraw() {
+                if ticket.withdraw() {
                     return Err(SendUnavailable::Elsewhere);
                 }
-                // The process has it, and says what becomes of it.
+                // The process has the message, and reports its outcome.
                 timeout_at(deadline, &mut outcome).await
             }
         };
         Ok(match waited {
             Ok(Ok(sent)) => sent,
-            _ if place.withdraw() => SendOutcome::NotSent(
+            _ if ticket.withdraw() => SendOutcome::NotSent(
                 "it could not be sent in time: is its broker reachable?".into(),
             ),
             Ok(Err(_)) => SendOutcome::Unknown("its process has ended before it said more".into()),

@@ -1,4 +1,4 @@
-//! The calls of services that one channel has under way.
+//! Service calls in flight of one channel.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -13,23 +13,23 @@ use tracing::warn;
 
 use super::{connector_spec::ConnectorSpec, gateway::DeliveryGateway};
 
-/// The answer to a delivery, with the number of the process that it is for.
+/// Answer to a delivery, with the incarnation of the process that it is for.
 pub type CallOutcome = (u64, Outcome);
 
-/// Bounds the calls over all sessions and processes of the channel: what a lost session
-/// left running keeps its places, so that quick reconnects don't pile up calls.
+/// Bound of the calls over all sessions and processes of the channel: calls that a lost session
+/// left running keep their places, so that quick reconnects don't pile up calls.
 pub struct ServiceCalls {
     under_way: JoinSet<CallOutcome>,
     places: Arc<Semaphore>,
     bound: u16,
-    /// Counts sessions: a delivery that still waits for a place when its session is over
-    /// is void, since the broker hands the message out again.
+    /// Number of the session: a delivery that still waits for a place when its session is over is
+    /// void, since the broker hands the message out again.
     session: watch::Sender<u64>,
     log_limit: RateLimit,
 }
 
 impl ServiceCalls {
-    /// At most `bound` at a time.
+    /// Allows at most `bound` calls at a time.
     pub fn new(bound: u16) -> Self {
         ServiceCalls {
             under_way: JoinSet::new(),
@@ -40,14 +40,14 @@ impl ServiceCalls {
         }
     }
 
-    /// Another bound. Calls from here on wait until those under way are below it.
+    /// Sets another bound. Later calls wait until those under way are below it.
     pub fn bound(&mut self, bound: u16) {
         let before = std::mem::replace(&mut self.bound, bound);
         self.places
             .add_permits(usize::from(bound.saturating_sub(before)));
         let fewer = before.saturating_sub(bound);
         if fewer > 0 {
-            // Who asks first is served first: no later call gets a place before these are gone.
+            // The semaphore is fair: no later call gets a place before these are gone.
             let mut gone = Box::pin(self.places.clone().acquire_many_owned(fewer.into()));
             match (&mut gone).now_or_never() {
                 Some(Ok(places)) => places.forget(),
@@ -63,7 +63,7 @@ impl ServiceCalls {
         }
     }
 
-    /// The session of the deliveries so far is over.
+    /// Ends the session of the deliveries so far.
     pub fn session_over(&self) {
         self.session.send_modify(|session| *session += 1);
     }
@@ -105,13 +105,12 @@ impl ServiceCalls {
         });
     }
 
-    /// The next answer; waits for ever when no call is under way. Can be dropped and
-    /// called again.
+    /// Returns the next answer, or waits when no call is under way. Cancel safe.
     pub async fn next(&mut self) -> CallOutcome {
         loop {
             match self.under_way.join_next().await {
                 None => std::future::pending().await,
-                // Void: nobody waits for it.
+                // Void: nothing waits for it.
                 Some(Ok((_, Outcome { result: None, .. }))) => {}
                 Some(Ok(answer)) => return answer,
                 Some(Err(error)) => {

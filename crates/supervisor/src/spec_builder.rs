@@ -1,7 +1,7 @@
-//! From what is declared to what runs: one [`ConnectorSpec`] for each channel and outgoing.
+//! Builder of one [`ConnectorSpec`] for each channel and outgoing that is declared.
 //!
-//! The catalog refuses what names a connection or service that is missing. Should one be
-//! missing all the same, the process says so when it reads the empty connection.
+//! The catalog refuses a resource that names a connection or service that is missing. Should one be
+//! missing all the same, the process reports it when it reads the empty connection.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ use url::Url;
 
 use super::connector_spec::{ConnectorKey, ConnectorSpec};
 
-/// Beyond the service's own timeouts: the way to another member and back.
+/// Time beyond the service's own timeouts: the way to another member and back.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
-/// How long what an outgoing has under way may take to finish.
+/// Longest time for an outgoing's messages in flight to finish.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most messages of an outgoing whose outcome is awaited; no kind of connector has more under
-/// way at a time, so that what waits does so at its parent.
+/// Most messages of an outgoing whose outcome is awaited. No kind of connector has more under way
+/// at a time, so that what waits does so in its parent's queue.
 const OUTGOING_IN_FLIGHT_MAX: u16 = 64;
 /// Most messages of a ZeroMQ channel in flight.
 const ZMQ_IN_FLIGHT_MAX: u16 = 100;
 
-/// What a spec is made of: as long as it is the same, so is the spec.
+/// Version of a spec: as long as it is the same, so is the spec.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SpecVersion {
-    /// The last change of the channel or outgoing, or of what it names.
+    /// Revision of the last change of the channel or outgoing, or of what it names.
     revision: u64,
     operation: ConnectorOperation,
 }
 
-/// Every channel and outgoing, and what its spec is made of. Resources of other kinds, which
+/// Lists every channel and outgoing with the version of its spec. Resources of other kinds, which
 /// may be many, are not looked at.
 pub fn all(state: &State) -> impl Iterator<Item = (ConnectorKey, SpecVersion, &StoredResource)> {
     let kinds = Kind::ALL.into_iter().filter(|kind| kind.has_connector());
@@ -56,7 +56,7 @@ pub fn all(state: &State) -> impl Iterator<Item = (ConnectorKey, SpecVersion, &S
         })
 }
 
-/// Its spec, if it is a channel or an outgoing.
+/// Builds the spec of a channel or outgoing; `None` for other kinds.
 pub fn spec(state: &State, stored: &StoredResource) -> Option<ConnectorSpec> {
     let spec = match &*stored.resource {
         Resource::AmqpChannel(it) => amqp_channel(state, it),
@@ -73,7 +73,7 @@ pub fn spec(state: &State, stored: &StoredResource) -> Option<ConnectorSpec> {
             ..sending(json(it), it.active)
         },
         Resource::ZmqOutgoing(it) => ConnectorSpec {
-            // What it binds or connects to may let in only one.
+            // The socket that it binds or connects to may let in only one.
             fenced_by_broker: false,
             ..sending(json(it), it.active)
         },
@@ -138,7 +138,7 @@ fn ibm_mq_channel(state: &State, it: &IbmMqChannel) -> ConnectorSpec {
 fn zmq_channel(state: &State, it: &ZmqChannel) -> ConnectorSpec {
     let mut on_failure = DeliveryPolicy::default();
     if it.socket_type == ZmqChannelSocket::Rep {
-        // Somebody waits for the answer, and can ask again.
+        // The client waits for the answer, and can ask again.
         on_failure.retries = 0;
     }
     let common = EncodedChannelSettings {
@@ -153,7 +153,7 @@ fn zmq_channel(state: &State, it: &ZmqChannel) -> ConnectorSpec {
     }
 }
 
-/// What means the same for every kind of channel.
+/// Settings that mean the same for every kind of channel.
 #[derive(Serialize)]
 struct EncodedChannelSettings<'a> {
     prefetch: u16,
@@ -162,7 +162,7 @@ struct EncodedChannelSettings<'a> {
     on_failure: &'a DeliveryPolicy,
 }
 
-/// A channel, but for its name and its connection.
+/// Builds the spec of a channel, but for its name and its connection.
 fn consuming(
     state: &State,
     own: Bytes,
@@ -188,13 +188,13 @@ fn consuming(
     }
 }
 
-/// What means the same for every kind of outgoing.
+/// Settings that mean the same for every kind of outgoing.
 #[derive(Serialize)]
 struct EncodedOutgoingSettings {
     prefetch: u16,
 }
 
-/// An outgoing, but for its name and its connection.
+/// Builds the spec of an outgoing, but for its name and its connection.
 fn sending(own: Bytes, active: bool) -> ConnectorSpec {
     ConnectorSpec {
         active,
@@ -244,7 +244,7 @@ fn ibm_mq_connection(state: &State, name: &str) -> Bytes {
     }
 }
 
-/// With the connection's own credentials where the URL has none.
+/// Returns the management URL, with the connection's own credentials where it has none.
 fn management(connection: &AmqpConnection) -> Option<String> {
     let text = connection.management_url.as_deref()?;
     let mut url = Url::parse(text).ok()?;
@@ -256,6 +256,6 @@ fn management(connection: &AmqpConnection) -> Option<String> {
 }
 
 fn json(resource: &impl Serialize) -> Bytes {
-    // Resources are made of texts, numbers and flags: there is nothing to fail on.
+    // Resources are made of texts, numbers and flags: serializing them can't fail.
     serde_json::to_vec(resource).unwrap_or_default().into()
 }

@@ -1,22 +1,22 @@
-//! Closes the connections that connector servers left behind at the broker, by the broker's
-//! management API (RabbitMQ's).
+//! Closer of connections that former connector servers left at the broker, by its management API.
 //!
 //! A holder that hangs, or whose host has vanished, keeps its connection until the broker's
-//! heartbeat runs out: with it an exclusive consumer, and the messages that it had been
-//! sent. Its successor knows the connection's name from the replicated state and asks the
-//! broker to close it. Where two were lost in a row, the first may have left one that the
-//! second never got to close: so those of all members that are silent are closed, as soon as
-//! each has had the time to let itself be heard. A silent one that never was the holder loses
-//! a connection that stood by.
+//! heartbeat runs out: with it an exclusive consumer, and the messages that it had been sent. Its
+//! successor knows the connection's name from the replicated state and asks the broker (RabbitMQ)
+//! to close it. Where two holders were lost in a row, the first may have left a connection that the
+//! second never got to close: so the connections of all silent members are closed, as soon as each
+//! member has had the time to let itself be heard. A silent one that never was the holder loses a
+//! connection that stood by.
 //!
-//! It is asked for only once no lease of an earlier epoch can run: before that the old
-//! holder may lawfully be handling messages, and the close would hand them out a second
-//! time. Nothing waits for it: an activation that needs it is refused by the broker until
-//! it has worked, and tries again; one that doesn't goes on meanwhile.
+//! A close is asked for only once no lease of an earlier epoch can run: before that the old holder
+//! may lawfully be handling messages, and the close would hand them out a second time. Nothing
+//! waits for the close: an activation that needs it is refused by the broker until it has worked,
+//! and tries again; one that doesn't goes on meanwhile.
 //!
-//! A name is `address:port -> address:port`, and ports are used again. So the connection of
-//! that name is closed only if it bears the label that the old holder's process gave it;
-//! where addresses are translated on the way, and the name is another, it is found by that.
+//! A connection's name is `address:port -> address:port`, and ports are used again. So the
+//! connection of that name is closed only if it bears the label that the old holder's process gave
+//! it; where addresses are translated on the way, and the name is another, the connection is found
+//! by the label.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ use tracing::{debug, info, warn};
 
 use super::connector_spec::{ConnectorKey, ConnectorSpec};
 
-/// The longest wait for one answer.
+/// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// The longest answer that is read: a hundred thousand connections, and more.
+/// Longest answer that is read: a hundred thousand connections, and more.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// After this the broker's heartbeat has done it, or nothing will.
+/// Time after which the broker's heartbeat has closed the connection, or nothing will.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A connection that isn't there is one that has gone: the broker shows new ones with a
-/// delay of some seconds, so it is looked for again for so long.
+/// Time for which a connection that isn't listed is looked for again: the broker shows new ones
+/// with a delay of some seconds. After it the connection has gone.
 const LISTING_DELAY_MAX: Duration = Duration::from_secs(6);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
@@ -47,15 +47,15 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 /// Connections to be closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleConnections {
-    /// The epoch of the reign that closes it.
+    /// Epoch of the reign that closes them.
     pub epoch: u64,
-    /// Not before.
+    /// Time before which they may not be closed.
     pub from: Instant,
-    /// What they are called.
+    /// Names and labels of the connections.
     pub connections: Vec<BrokerConnection>,
 }
 
-/// One closing under way at a time; ends with this.
+/// Closer of one set of connections at a time; dropping it stops the closing.
 #[derive(Default)]
 pub struct ConnectionCloser {
     last: Option<StaleConnections>,
@@ -63,36 +63,42 @@ pub struct ConnectionCloser {
 }
 
 impl ConnectionCloser {
-    /// Begins to close `remains`, unless that has begun before. `None`: there is nothing to
+    /// Begins to close these connections, unless that has begun before. `None`: there is nothing to
     /// close any more.
     pub fn follow(
         &mut self,
         http: &Client,
         spec: &ConnectorSpec,
-        remains: Option<StaleConnections>,
+        stale_connections: Option<StaleConnections>,
     ) {
-        if self.last == remains {
+        if self.last == stale_connections {
             return;
         }
         self.stop();
-        if let (Some(remains), Some(management)) = (&remains, &spec.management) {
-            for connection in &remains.connections {
-                let face = ManagementApi {
+        if let (Some(stale_connections), Some(management)) = (&stale_connections, &spec.management)
+        {
+            for connection in &stale_connections.connections {
+                let api = ManagementApi {
                     http: http.clone(),
                     root: management.trim_end_matches('/').to_owned(),
                     reason: format!(
                         "Quorate: {} was taken over with epoch {}",
-                        spec.key, remains.epoch
+                        spec.key, stale_connections.epoch
                     ),
                 };
-                let closing = evict(face, spec.key.clone(), remains.from, connection.clone());
+                let closing = close_when_clear(
+                    api,
+                    spec.key.clone(),
+                    stale_connections.from,
+                    connection.clone(),
+                );
                 self.tasks.push(tokio::spawn(closing).abort_handle());
             }
         }
-        self.last = remains;
+        self.last = stale_connections;
     }
 
-    /// What it was for has come about without it, or otherwise.
+    /// Stops closing: its purpose was reached without it, or otherwise.
     pub fn stop(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
     }
@@ -125,9 +131,9 @@ struct ListedConnection {
     user_provided_name: Option<String>,
 }
 
-/// Closes it if it is there. Ends when it is gone, or when it is too late to matter.
-async fn evict(
-    face: ManagementApi,
+/// Closes the connection if it is there. Ends when it is gone, or when it is too late to matter.
+async fn close_when_clear(
+    api: ManagementApi,
     key: ConnectorKey,
     from: Instant,
     connection: BrokerConnection,
@@ -136,7 +142,7 @@ async fn evict(
     let (begun, mut retry) = (Instant::now(), Backoff::new(RETRY_FIRST, RETRY_LAST));
     let mut warned = false;
     while begun.elapsed() < CLOSE_TIMEOUT {
-        match face.close(&connection).await {
+        match api.close(&connection).await {
             Ok(true) => {
                 let took_ms = begun.elapsed().as_millis() as u64;
                 info!(channel = %key, connection = connection.label, took_ms,
@@ -157,13 +163,13 @@ async fn evict(
 
 struct ManagementApi {
     http: Client,
-    /// With user and password, without `/` at its end.
+    /// URL with user and password, without `/` at its end.
     root: String,
     reason: String,
 }
 
 impl ManagementApi {
-    /// Whether it was there and is closed.
+    /// Closes the connection. Returns false when it is not listed.
     async fn close(&self, connection: &BrokerConnection) -> Result<bool, ManagementError> {
         let by_name = self.look_up(&connection.name).await?;
         let ours =
@@ -256,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_stands_in_a_path_as_one_segment() {
+    fn connection_name_is_one_path_segment() {
         assert_eq!(
             path("127.0.0.1:3456 -> [::1]:5672"),
             "connections/127.0.0.1%3A3456%20-%3E%20%5B%3A%3A1%5D%3A5672"

@@ -1,4 +1,4 @@
-//! What is told of each connector.
+//! Registry of the connectors' statuses on this member.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use super::{
     connector_status::{ConnectorState, ConnectorStatus, MessageCounts},
 };
 
-/// Changes within this time are told together.
+/// Time within which changes are published together.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// The statuses of all connectors of this member.
+/// Statuses of all connectors of this member.
 pub struct StatusRegistry {
     member: String,
     entries: Mutex<BTreeMap<ConnectorKey, ConnectorStatus>>,
@@ -25,7 +25,7 @@ pub struct StatusRegistry {
 }
 
 impl StatusRegistry {
-    /// An empty board of the member of this name.
+    /// Creates an empty registry for the member of this name.
     pub fn new(member: String) -> Self {
         StatusRegistry {
             member,
@@ -35,12 +35,12 @@ impl StatusRegistry {
         }
     }
 
-    /// Follows the statuses, ordered by kind and name.
+    /// Returns a watch of the statuses, ordered by kind and name.
     pub fn watch(&self) -> watch::Receiver<Arc<Vec<ConnectorStatus>>> {
         self.published.subscribe()
     }
 
-    /// Changes a connector's status; puts it on the board if it isn't there.
+    /// Changes a connector's status; adds one that isn't there.
     pub fn update(&self, key: &ConnectorKey, change: impl FnOnce(&mut ConnectorStatus)) {
         let mut entries = self.entries.lock();
         let status = entries
@@ -50,7 +50,7 @@ impl StatusRegistry {
         self.changed.notify_one();
     }
 
-    /// Puts a connector on the board that is declared inactive.
+    /// Adds a connector that is declared inactive.
     pub fn paused(&self, key: &ConnectorKey) {
         let mut entries = self.entries.lock();
         let blank = ConnectorStatus {
@@ -62,7 +62,7 @@ impl StatusRegistry {
         }
     }
 
-    /// Takes off the connectors that are not to stay.
+    /// Removes the connectors that are not to stay.
     pub fn retain(&self, stays: impl Fn(&ConnectorKey) -> bool) {
         let mut entries = self.entries.lock();
         let before = entries.len();
@@ -72,7 +72,7 @@ impl StatusRegistry {
         }
     }
 
-    /// Takes in a process's tally: `before` is its previous one.
+    /// Counts the messages of a process's tally; `before` is its previous one.
     pub fn count(&self, key: &ConnectorKey, before: &Tally, now: &Tally) {
         let grown = |outcome, of: fn(&Tally) -> u64| {
             let by = of(now).saturating_sub(of(before));
@@ -118,7 +118,7 @@ impl StatusRegistry {
         });
     }
 
-    /// A connector's process is gone.
+    /// Notes that a connector's process is gone.
     pub fn gone(&self, key: &ConnectorKey) {
         gauge!("quorate_connector_in_flight", "kind" => key.kind, "channel" => key.name.clone())
             .set(0.0);
@@ -131,7 +131,7 @@ impl StatusRegistry {
         });
     }
 
-    /// Tells the changes, several at a time.
+    /// Publishes the changes, several at a time.
     pub async fn publish_changes(self: Arc<Self>) {
         loop {
             self.changed.notified().await;
@@ -147,7 +147,7 @@ impl StatusRegistry {
     }
 }
 
-/// How many connectors of this member are in each state.
+/// Shows in the metrics how many connectors of this member are in each state.
 fn show(statuses: &[ConnectorStatus]) {
     for (state, name) in [
         (ConnectorState::Active, "active"),
@@ -161,7 +161,7 @@ fn show(statuses: &[ConnectorStatus]) {
     }
 }
 
-/// Counts a process that ended without being told to.
+/// Counts a process that ended by itself.
 pub fn restarted(key: &ConnectorKey) {
     counter!(
         "quorate_connector_restarts_total",

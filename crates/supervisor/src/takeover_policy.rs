@@ -1,40 +1,42 @@
-//! When to take over, and when to act: decisions alone, no waiting and no I/O.
+//! Policy of takeovers: when to take over and when to act, as pure decisions without waiting or
+//! I/O.
 //!
-//! A reign belongs to one member and one term. This member asks for it with
-//! `TakeOver {member, term}` once it leads in that term; it acts while it leads in that
-//! term, the applied state names it as holder in that term, and a heartbeat round of that
-//! term has been answered by a quorum within the lease. So:
+//! A reign belongs to one member and one term. This member asks for it with `TakeOver {member,
+//! term}` once it leads in that term. It acts while it leads in that term, the applied state names
+//! it as holder in that term, and a heartbeat round of that term has been answered by a quorum
+//! within the lease. So:
 //!
-//! - Leadership lost for a moment and kept in the same term: the state still names this
-//!   member in that term; the same epoch goes on.
+//! - Leadership lost for a moment and kept in the same term: the state still names this member in
+//!   that term; the same epoch goes on.
 //! - Elected again: another term, so another `TakeOver`, so another epoch (its log index).
-//! - Elected, and not yet holder: what can be prepared is, see `prepare`.
-//! - About to let go: it asks for nothing, and acts until its processes rest; see `parting`.
-//! - Let go, or asked to be, and still leading in the same term: the old epoch is never acted
-//!   under again; once nobody parts any more there is a new `TakeOver`.
+//! - Elected, and not yet holder: processes prepare, see [`TakeoverDecision::prepare`].
+//! - About to release the reign: this member asks for none, and acts until its processes rest; see
+//!   [`ReleaseProgress`].
+//! - Released, or asked to be, and still leading in the same term: the old epoch is never acted
+//!   under again; once no requester holds the release any more there is a new `TakeOver`.
 //!
-//! A proposal whose outcome is unknown is not repeated for a while: as long as this member
-//! leads in its term the entry, if there is one, is on its way. When it has not shown by
-//! then, another one *in the same term* is harmless: at most both apply, the later one's
-//! epoch counts, and the state says so; who acts already under the earlier one goes on under
-//! the later. In another term it is never repeated: the machine
-//! would ignore it, and this module never asks for a term that it is not leading in.
+//! A proposal whose outcome is unknown is not repeated for a while: as long as this member leads in
+//! its term the entry, if there is one, is on its way. When it has not shown by then, another one
+//! *in the same term* is harmless: at most both apply, the later one's epoch counts, and the state
+//! names it; a member that acts already under the earlier one goes on under the later. In another
+//! term it is never repeated: the machine would ignore it, and this module never asks for a term
+//! that this member is not leading in.
 
-mod release_sequence;
+mod release_progress;
 
 use std::time::Duration;
 
 use quorate_clock::Instant;
 use quorate_types::{Leadership, MemberId};
 
-pub use self::release_sequence::{DrainOrder, ReleaseProposal};
-use self::release_sequence::{ReleaseSequence, ReleaseStep};
+pub use self::release_progress::{DrainOrder, ReleaseProposal};
+use self::release_progress::{ReleaseProgress, ReleaseStep};
 use super::connectors_view::Reign;
 
-/// How a proposal ended.
+/// Outcome of a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProposalOutcome {
-    /// Committed and applied here: the state shows what came of it.
+    /// Committed and applied here: the state shows the result.
     Applied,
     /// Surely not done.
     Refused,
@@ -42,19 +44,19 @@ pub enum ProposalOutcome {
     Unknown,
 }
 
-/// What is to be done now.
+/// Decision for this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TakeoverDecision {
     /// Propose `TakeOver {me, term}` in this term.
     pub propose: Option<u64>,
     /// Act under this reign, with the lease that runs from this stamp.
     pub act: Option<ActPermit>,
-    /// This member was elected and will take over: processes may prepare. It ends with the
-    /// permission to act; a term in which it has acted needs no preparation any more.
+    /// This member was elected and will take over: processes may prepare. Ends with the permission
+    /// to act; a term in which it has acted needs no preparation any more.
     pub prepare: bool,
     /// The processes are to finish and to stand by.
     pub drain: Option<DrainOrder>,
-    /// Propose this; the lease has been revoked before.
+    /// Propose this release; the lease has been revoked before.
     pub release: Option<ReleaseProposal>,
     /// The processes did not come to rest: the reign ends without a release.
     pub overdue: bool,
@@ -65,38 +67,38 @@ pub struct TakeoverDecision {
 /// Permission to act, as far as the term goes; the lease decides the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActPermit {
-    /// The reign's epoch.
+    /// Epoch of the reign.
     pub epoch: u64,
-    /// The reign's term.
+    /// Term of the reign.
     pub term: u64,
-    /// When the last round that a quorum answered was sent.
+    /// Time at which the last round that a quorum answered was sent.
     pub heard_at: Instant,
-    /// Connectors without a fence of the broker's activate from here on; `None`: not yet.
+    /// Time from which on connectors without a fence of the broker's activate; `None`: not yet.
     pub clear_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct PendingProposal {
     term: u64,
-    /// When to ask again; `None` while the proposal is out.
+    /// Time to ask again; `None` while the proposal is out.
     again_at: Option<Instant>,
     refused: u32,
 }
 
-/// Follows leadership and reign and decides.
+/// Decider that follows leadership and reign.
 #[derive(Debug)]
 pub struct TakeoverPolicy {
     me: MemberId,
     patience: Duration,
     pending: Option<PendingProposal>,
-    release_sequence: ReleaseSequence,
-    /// The freshest stamp seen while another member led, or none: a stamp must be newer
-    /// than it to be one of this member's own rounds.
+    release_progress: ReleaseProgress,
+    /// Freshest stamp seen while another member led, or none: a stamp must be newer than it to be
+    /// one of this member's own rounds.
     heartbeat_floor: Option<Instant>,
     leading_term: Option<u64>,
-    /// The last term in which this member was let act.
+    /// Last term in which this member was let act.
     acted_term: Option<u64>,
-    /// The last epoch that began with no lease to wait for, and when it was seen to.
+    /// Last epoch that began with no lease to wait for, and the time at which that was seen.
     clear_since: Option<(u64, Instant)>,
 }
 
@@ -104,18 +106,18 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LAST: Duration = Duration::from_millis(500);
 
 impl TakeoverPolicy {
-    /// For a promise that has changed.
+    /// Sets `patience` anew, after a change of the timing.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
 
-    /// `patience`: how long a proposal of unknown outcome may take to show.
+    /// Creates a policy. `patience`: how long a proposal of unknown outcome may take to show.
     pub fn new(me: MemberId, patience: Duration) -> Self {
         TakeoverPolicy {
             me,
             patience,
             pending: None,
-            release_sequence: ReleaseSequence::default(),
+            release_progress: ReleaseProgress::default(),
             heartbeat_floor: None,
             leading_term: None,
             acted_term: None,
@@ -132,25 +134,26 @@ impl TakeoverPolicy {
     ) -> TakeoverDecision {
         let leads = leadership.leader == Some(self.me);
         if !leads {
-            // What a follower heard from its leader is no answer to a round of ours.
+            // What a follower heard from its leader is no answer to a round of this member's own.
             self.heartbeat_floor = self.heartbeat_floor.max(leadership.heard_at);
         }
         if leads && leadership.leading && self.leading_term != Some(leadership.term) {
             self.leading_term = Some(leadership.term);
             self.pending = None;
-            self.release_sequence.another_term();
+            self.release_progress.another_term();
         }
         let ours = leads && leadership.leading && self.is_ours(leadership.term, reign);
         let step = self
-            .release_sequence
+            .release_progress
             .step(now, releasable(leadership, reign).filter(|_| ours));
-        let decision = match leads {
-            true => self.lead(now, leadership, reign, ours),
-            false => TakeoverDecision::default(),
+        let decision = if leads {
+            self.lead(now, leadership, reign, ours)
+        } else {
+            TakeoverDecision::default()
         };
-        let (again, draining) = (decision.look_again, self.release_sequence.look_again());
+        let (again, draining) = (decision.look_again, self.release_progress.look_again());
         TakeoverDecision {
-            drain: self.release_sequence.rest(),
+            drain: self.release_progress.rest(),
             release: match step {
                 ReleaseStep::Release(release) => Some(release),
                 ReleaseStep::Wait | ReleaseStep::Overdue => None,
@@ -161,15 +164,16 @@ impl TakeoverPolicy {
         }
     }
 
-    /// Whether this reign is this member's in this term, and was not let go of.
+    /// Returns true when this reign is this member's in this term and its release was never
+    /// proposed.
     fn is_ours(&self, term: u64, reign: &Reign) -> bool {
         reign.holder == Some(self.me)
             && reign.term == term
             && !reign.released
-            && !self.release_sequence.has_let_go(reign.epoch)
+            && !self.release_progress.has_let_go(reign.epoch)
     }
 
-    /// As the elected leader.
+    /// Decides as the elected leader.
     fn lead(
         &mut self,
         now: Instant,
@@ -178,7 +182,7 @@ impl TakeoverPolicy {
         ours: bool,
     ) -> TakeoverDecision {
         let term = leadership.term;
-        let prepare = self.acted_term != Some(term) && self.release_sequence.may_propose();
+        let prepare = self.acted_term != Some(term) && self.release_progress.may_propose();
         if !leadership.leading {
             // Elected; its first entry of the term is on the way to a quorum.
             return TakeoverDecision {
@@ -190,7 +194,7 @@ impl TakeoverPolicy {
             self.pending = None;
             let heard_at = leadership
                 .heard_at
-                .filter(|at| Some(*at) > self.heartbeat_floor && self.release_sequence.may_act());
+                .filter(|at| Some(*at) > self.heartbeat_floor && self.release_progress.may_act());
             let clear_at = self.clear_at(now, leadership, reign);
             if heard_at.is_some() {
                 self.acted_term = Some(term);
@@ -206,7 +210,7 @@ impl TakeoverPolicy {
                 ..TakeoverDecision::default()
             };
         }
-        if !self.release_sequence.may_propose() {
+        if !self.release_progress.may_propose() {
             return TakeoverDecision::default();
         }
         match &mut self.pending {
@@ -222,9 +226,9 @@ impl TakeoverPolicy {
                     ..TakeoverDecision::default()
                 }
             }
-            Some(asked) => match asked.again_at {
+            Some(pending) => match pending.again_at {
                 Some(at) if now >= at => {
-                    asked.again_at = None;
+                    pending.again_at = None;
                     TakeoverDecision {
                         propose: Some(term),
                         prepare,
@@ -240,8 +244,8 @@ impl TakeoverPolicy {
         }
     }
 
-    /// From when on no lease of an earlier epoch runs: since the reign has begun when the
-    /// one before it was released; otherwise as the votes say, once they have.
+    /// Returns from when on no lease of an earlier epoch runs: since the reign has begun when the
+    /// one before it was released; otherwise as the votes have it, once they do.
     fn clear_at(
         &mut self,
         now: Instant,
@@ -260,16 +264,16 @@ impl TakeoverPolicy {
         }
     }
 
-    /// How the proposal for `term` ended.
+    /// Notes the outcome of the proposal for `term`.
     pub fn ended(&mut self, now: Instant, term: u64, outcome: ProposalOutcome) {
-        let Some(asked) = self.pending.as_mut().filter(|asked| asked.term == term) else {
+        let Some(pending) = self.pending.as_mut().filter(|pending| pending.term == term) else {
             return;
         };
-        asked.again_at = Some(
+        pending.again_at = Some(
             now + match outcome {
                 ProposalOutcome::Refused => {
-                    asked.refused += 1;
-                    (RETRY_FIRST * (1 << (asked.refused - 1).min(10))).min(RETRY_LAST)
+                    pending.refused += 1;
+                    (RETRY_FIRST * (1 << (pending.refused - 1).min(10))).min(RETRY_LAST)
                 }
                 // Applied but not ours: ignored, or superseded before it was seen.
                 ProposalOutcome::Applied | ProposalOutcome::Unknown => self.patience,
@@ -277,37 +281,36 @@ impl TakeoverPolicy {
         );
     }
 
-    /// Somebody wants this member to let go of its reign, once its processes have finished
-    /// within this time or, at the latest, `until`; `for_good`: it never takes over again.
-    /// Returns a number for [`TakeoverPolicy::withdraw_release`].
+    /// Begins a release, or joins the one under way: once the processes have finished within this
+    /// time or, at the latest, `until`. `for_good`: this member never takes over again. Returns a
+    /// number for [`TakeoverPolicy::withdraw_release`].
     pub fn begin_release(&mut self, within: Duration, until: Instant, for_good: bool) -> u64 {
-        self.release_sequence.begin(within, until, for_good)
+        self.release_progress.begin(within, until, for_good)
     }
 
-    /// One of those who asked for the parting of this number is done: when all are, this
-    /// member may take over again. Leading in another term ends a parting that is not for
-    /// good by itself.
+    /// Withdraws one request for the release of this number: when all are withdrawn, this member
+    /// may take over again. Leading in another term ends a release that is not for good by itself.
     pub fn withdraw_release(&mut self, number: u64) {
-        self.release_sequence.end(number);
+        self.release_progress.end(number);
     }
 
-    /// The processes rest, as the parting of this number asks.
+    /// Notes that the processes rest, as the release of this number asks.
     pub fn mark_drained(&mut self, number: u64) {
-        self.release_sequence.mark_drained(number);
+        self.release_progress.mark_drained(number);
     }
 
-    /// The proposal to release this epoch has ended, however it did.
+    /// Notes that the proposal to release this epoch has ended, whatever its outcome.
     pub fn released(&mut self, epoch: u64) {
-        self.release_sequence.released(epoch);
+        self.release_progress.released(epoch);
     }
 
-    /// Whether those who asked this member to part have something to wait for.
+    /// Returns true when requesters of a release have something to wait for.
     pub fn is_releasing(&self) -> bool {
-        self.release_sequence.is_under_way()
+        self.release_progress.is_under_way()
     }
 }
 
-/// The release of this reign, once it is known from when on no earlier lease runs.
+/// Returns the release of this reign, once it is known from when on no earlier lease runs.
 fn releasable(leadership: &Leadership, reign: &Reign) -> Option<ReleaseProposal> {
     let from = leadership.lease_clear_at.filter(|_| !reign.clear);
     (reign.clear || from.is_some()).then_some(ReleaseProposal {

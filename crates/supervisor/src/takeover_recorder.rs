@@ -1,10 +1,9 @@
-//! Tells of each reign of this member how it began: one line in the log, and one record in
-//! the replicated state, where any member shows it.
+//! Recorder of each takeover of this member: one line in the log, one record in the replicated
+//! state.
 //!
-//! It looks on and takes part in nothing: the record is proposed once, after the last
-//! connector is at work (or after [`PATIENCE`], with how many were missing), so that it
-//! costs no takeover any time. A reign that ends before is told in this member's log only,
-//! since nobody but its holder may write of it.
+//! The recorder only observes: the record is proposed once, after the last connector is at work (or
+//! after [`PATIENCE`], with how many were missing), so that it costs no takeover any time. A reign
+//! that ends before is reported in this member's log only, since only its holder may record it.
 
 mod takeover_trace;
 
@@ -26,41 +25,42 @@ use super::{
     reign_driver::CommandProposer, reign_status::ReignStatus,
 };
 
-/// How long connectors are waited for. One whose broker is down may take for ever.
+/// Longest time for which connectors are awaited. One whose broker is down may take for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks on.
+/// Recorder of takeovers.
 pub(super) struct TakeoverRecorder {
     pub me: MemberId,
     pub name: String,
-    pub pace: watch::Receiver<EffectiveTiming>,
+    pub timing: watch::Receiver<EffectiveTiming>,
     pub leadership: watch::Receiver<Leadership>,
     pub view: watch::Receiver<Arc<ConnectorsView>>,
-    pub standing: watch::Receiver<ReignStatus>,
+    pub reign_status: watch::Receiver<ReignStatus>,
     pub statuses: watch::Receiver<Arc<Vec<ConnectorStatus>>>,
     pub members: watch::Receiver<MemberList>,
     pub proposer: Arc<dyn CommandProposer>,
 }
 
 impl TakeoverRecorder {
-    /// Runs until the state is no longer told.
+    /// Runs until the state's sender is gone.
     pub async fn run(mut self) {
-        let mut story = TakeoverTraceBuilder::new(self.me, self.view.borrow().reign, PATIENCE);
+        let mut trace_builder =
+            TakeoverTraceBuilder::new(self.me, self.view.borrow().reign, PATIENCE);
         loop {
             let view = self.view.borrow_and_update().clone();
             let statuses = self.statuses.borrow_and_update().clone();
             let leadership = *self.leadership.borrow();
-            let seen = TakeoverObservation {
+            let observation = TakeoverObservation {
                 leadership: &leadership,
                 reign: view.reign,
                 connectors: &view.connectors,
                 statuses: &statuses,
-                clear_at: self.standing.borrow().clear_at,
+                clear_at: self.reign_status.borrow().clear_at,
             };
-            for told in story.look(Instant::now(), &seen) {
-                self.report(told);
+            for trace in trace_builder.look(Instant::now(), &observation) {
+                self.report(trace);
             }
-            let bound = story.bound();
+            let bound = trace_builder.bound();
             tokio::select! {
                 changed = self.view.changed() => if changed.is_err() { return },
                 changed = self.statuses.changed() => if changed.is_err() { return },
@@ -69,18 +69,18 @@ impl TakeoverRecorder {
         }
     }
 
-    fn report(&self, told: TakeoverTrace) {
+    fn report(&self, trace: TakeoverTrace) {
         let now = (Instant::now(), since_1970());
-        let from = told.from.map(|id| self.name_of(id));
-        let takeover = told.record(now, from, self.name.clone());
-        log(&takeover, told.still_reigns);
+        let from = trace.from.map(|id| self.name_of(id));
+        let takeover = trace.record(now, from, self.name.clone());
+        log(&takeover, trace.still_reigns);
         measure(&takeover);
-        if told.still_reigns {
+        if trace.still_reigns {
             let proposer = self.proposer.clone();
-            let deadline = Instant::now() + self.pace.borrow().patience.failover * 2;
+            let deadline = Instant::now() + self.timing.borrow().patience.failover * 2;
             tokio::spawn(async move {
                 let epoch = takeover.epoch;
-                // Not worth a second try: the line in the log says the same.
+                // Not worth a second try: the line in the log has the same content.
                 if let Err(error) = proposer.record_takeover(takeover, deadline).await {
                     debug!(epoch, %error, "the takeover was not recorded");
                 }
@@ -100,7 +100,7 @@ fn since_1970() -> Duration {
     now.unwrap_or_default()
 }
 
-/// Counts it, and how long it took until the last connector was at work.
+/// Counts the takeover, and the time until the last connector was at work.
 fn measure(takeover: &Takeover) {
     counter!("quorate_takeovers_total", "why" => word(takeover.reason())).increment(1);
     let took = takeover.last_active_us.unwrap_or(takeover.committed_us);
@@ -128,7 +128,7 @@ fn log(takeover: &Takeover, still_reigns: bool) {
     );
 }
 
-/// The reason in one word, as it stands in logs and JSON.
+/// Returns the reason in one word, as it stands in logs and JSON.
 pub fn word(reason: Reason) -> &'static str {
     match reason {
         Reason::Start => "start",

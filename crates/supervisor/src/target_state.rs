@@ -1,4 +1,4 @@
-//! How a process is to stand, given who acts.
+//! Target state of a connector process, as it follows from the reign and the spec.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::{
     connector_spec::ConnectorSpec, reign_status::ReignStatus, takeover_policy::DrainOrder,
 };
 
-/// How long processes stand by after the reign was lost, where they don't do so anyway: it
+/// Time for which processes stand by after the reign was lost, where they don't do so anyway: it
 /// may be kept, or come back, within a moment, and then costs no new process.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long what an outgoing has under way may take to finish, after the channels have.
+/// Longest time for an outgoing's messages in flight to finish, after the channels have.
 const PARK_OUTGOING: Duration = Duration::from_secs(1);
 
-/// How a process is to stand.
+/// Target state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetState {
     /// Consume under this epoch.
@@ -25,43 +25,44 @@ pub enum TargetState {
     Prepared(Duration),
     /// Be there, consuming nothing; finish what is in flight within this time.
     Standby(Duration),
-    /// As `StandBy`, and say so or be killed; what isn't there stays away.
+    /// As `Standby`, and confirm it or be killed; a process that isn't there is not started.
     Parked(Duration),
-    /// Finish what is in flight within this time, and go.
+    /// Finish what is in flight within this time, and exit.
     Stopped(Duration),
 }
 
 impl TargetState {
-    /// Whether no process is wished.
+    /// Returns true when no process is desired.
     pub fn is_stopped(self) -> bool {
         matches!(self, TargetState::Stopped(_))
     }
 
-    /// Whether a process that is not there is to be started.
+    /// Returns true when a process that is not there is to be started.
     pub fn needs_process(self) -> bool {
         !matches!(self, TargetState::Stopped(_) | TargetState::Parked(_))
     }
 }
 
-/// What decides about all processes alike.
+/// Inputs that decide about all processes alike.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlacementInputs {
-    /// Every channel has finished for an orderly release. What their services answer may be to be sent, so
-    /// the outgoings park after them.
+    /// Every channel has finished for an orderly release. An answer of their services may have to
+    /// be sent, so the outgoings park after them.
     pub channels_drained: bool,
-    /// Whether this member acts.
+    /// Status of this member's reign.
     pub reign_status: ReignStatus,
-    /// Whether this member can be elected.
+    /// True when this member can be elected.
     pub voter: bool,
-    /// How long a prepared process waits for its reign.
+    /// Time for which a prepared process waits for its reign.
     pub prepared: Duration,
-    /// When it was seen to have stopped acting, if it acted since the last release.
+    /// Time at which this member was seen to have stopped acting, if it acted since the last
+    /// release.
     pub acted_until: Option<Instant>,
 }
 
 impl PlacementInputs {
-    /// How the process of an active channel is to stand now, and when to look again.
-    /// `warm`: it stands by while this member doesn't act.
+    /// Returns the target state of an active connector's process now, and when to look again.
+    /// `warm`: the process stands by while this member doesn't act.
     pub fn target_state(
         &self,
         spec: &ConnectorSpec,
@@ -77,12 +78,12 @@ impl PlacementInputs {
         } = self.reign_status;
         let reigns = self.reign_status.reigns();
         if let Some(DrainOrder { within: drain, .. }) = rest {
-            let stance = match spec.service {
+            let target = match spec.service {
                 None if reigns && !self.channels_drained => TargetState::Active(epoch),
                 None => TargetState::Parked(drain.min(PARK_OUTGOING)),
                 Some(_) => TargetState::Parked(drain),
             };
-            return (stance, None);
+            return (target, None);
         }
         if reigns {
             return match clear_at {
@@ -105,8 +106,8 @@ impl PlacementInputs {
         }
     }
 
-    /// Whether a process is to be started that is not there. Nobody starts one just to let
-    /// it stand by for a moment.
+    /// Returns true when a process that is not there is to be started. None is started just to
+    /// stand by for a moment.
     pub fn starts(&self, warm: bool) -> bool {
         self.reign_status.reigns() || self.reign_status.elected || self.keeps(warm)
     }
@@ -127,7 +128,7 @@ mod tests {
         ConnectorSpec {
             drain_timeout: DRAIN,
             fenced_by_broker,
-            ..ConnectorSpec::of_test()
+            ..ConnectorSpec::for_test()
         }
     }
 
@@ -161,30 +162,30 @@ mod tests {
         }
     }
 
-    fn resting(situation: PlacementInputs, within: Duration) -> PlacementInputs {
+    fn resting(inputs: PlacementInputs, within: Duration) -> PlacementInputs {
         let rest = Some(DrainOrder { number: 1, within });
-        let standing = ReignStatus {
+        let standby = ReignStatus {
             drain: rest,
-            ..situation.reign_status
+            ..inputs.reign_status
         };
         PlacementInputs {
-            reign_status: standing,
-            ..situation
+            reign_status: standby,
+            ..inputs
         }
     }
 
     #[test]
-    fn nobody_is_told_to_stand_by_because_the_lease_has_lapsed() {
+    fn lapsed_lease_changes_no_target() {
         let now = Instant::now();
         for clear_at in [Some(now), Some(now + DRAIN)] {
             let acting = acting(clear_at);
-            let standing = ReignStatus {
+            let standby = ReignStatus {
                 acting: false,
                 lapsed: true,
                 ..acting.reign_status
             };
             let lapsed = PlacementInputs {
-                reign_status: standing,
+                reign_status: standby,
                 ..acting
             };
             for spec in [spec(true), spec(false)] {
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_lease_fences_waits_until_all_earlier_leases_are_over() {
+    fn lease_fenced_waits_for_earlier_leases() {
         let (now, spec) = (Instant::now(), spec(false));
         let standby = TargetState::Standby(DRAIN);
         assert_eq!(acting(None).target_state(&spec, true, now), (standby, None));
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_elected_prepares_what_the_broker_fences_and_nothing_else() {
+    fn elected_member_prepares_broker_fenced_only() {
         let now = Instant::now();
         for warm in [true, false] {
             assert_eq!(
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn cold_processes_linger_after_the_reign_and_then_go() {
+    fn cold_processes_linger_then_stop() {
         let (now, spec) = (Instant::now(), spec(true));
         let gone = (TargetState::Stopped(DRAIN), None);
         let lost = PlacementInputs {
@@ -281,8 +282,8 @@ mod tests {
 
     #[test]
     fn a_release_comes_before_everything() {
-        for situation in [follower(), elected(), acting(None)] {
-            let releasing = resting(situation, Duration::from_secs(1));
+        for inputs in [follower(), elected(), acting(None)] {
+            let releasing = resting(inputs, Duration::from_secs(1));
             assert_eq!(
                 releasing.target_state(&spec(true), true, Instant::now()),
                 (TargetState::Parked(Duration::from_secs(1)), None)

@@ -1,4 +1,4 @@
-//! Calls and their outcomes as they travel between members.
+//! Codec of calls and their outcomes between members.
 
 use std::time::Duration;
 
@@ -58,13 +58,28 @@ pub(super) fn to_invocation(service: &str, request: Request, now: Instant) -> In
     }
 }
 
-/// The other way. The error says what the caller got wrong.
+/// Part of a call or an answer that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvocationError {
+    #[error("an invocation without an origin")]
+    NoOrigin,
+    #[error("{0:?} is no method")]
+    Method(String),
+    #[error("{0} is no status")]
+    Status(u32),
+    #[error("the value of header {0:?} can't be one")]
+    HeaderValue(String),
+    #[error("{0:?} is no header's name")]
+    HeaderName(String),
+}
+
+/// Decodes a call. The error names the caller's mistake.
 pub(super) fn to_request(
     invocation: Invocation,
     now: Instant,
-) -> Result<(String, Request), String> {
+) -> Result<(String, Request), InvocationError> {
     let origin = match invocation.from {
-        None => return Err("an invocation without an origin".into()),
+        None => return Err(InvocationError::NoOrigin),
         Some(From::Http(HttpOrigin { admin: true, .. })) => Origin::Admin,
         Some(From::Http(http)) => Origin::Http(http.channel),
         Some(From::Origin(message)) => Origin::Message(Message {
@@ -83,8 +98,7 @@ pub(super) fn to_request(
         }
     };
     let method = or(invocation.method, "POST");
-    let method =
-        Method::try_from(method.as_str()).map_err(|_| format!("{method:?} is no method"))?;
+    let method = Method::try_from(method.as_str()).map_err(|_| InvocationError::Method(method))?;
     let mut params = Params::default();
     invocation
         .params
@@ -119,7 +133,7 @@ pub(super) fn to_result(outcome: Result<Reply, ServiceError>) -> InvocationResul
         Err(ServiceError::TimedOut(ms)) => Outcome::TimedOut(ms),
         Err(ServiceError::Fenced(epoch)) => Outcome::Fenced(epoch),
         // Not `NotRun`, after which the next member would be asked: it is the caller's mistake
-        // everywhere. An answer is what members of any version understand.
+        // everywhere. A reply is understood by members of any version.
         Err(ServiceError::BadRequest(why)) => return to_result(Ok(Reply::text(400, why))),
     };
     InvocationResult {
@@ -139,11 +153,11 @@ pub(super) fn from_result(result: InvocationResult) -> Result<Reply, ServiceErro
     }
 }
 
-fn from_reply(reply: ServiceReply) -> Result<Reply, String> {
+fn from_reply(reply: ServiceReply) -> Result<Reply, InvocationError> {
     let status = u16::try_from(reply.status)
         .ok()
         .and_then(|status| StatusCode::from_u16(status).ok())
-        .ok_or_else(|| format!("{} is no status", reply.status))?;
+        .ok_or(InvocationError::Status(reply.status))?;
     Ok(Reply {
         status,
         headers: from_headers(reply.headers)?,
@@ -162,13 +176,13 @@ fn to_headers(mut headers: HeaderMap) -> Vec<Header> {
         .collect()
 }
 
-fn from_headers(headers: Vec<Header>) -> Result<HeaderMap, String> {
+fn from_headers(headers: Vec<Header>) -> Result<HeaderMap, InvocationError> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for Header { name, value } in headers {
         let value = HeaderValue::from_maybe_shared(value)
-            .map_err(|_| format!("the value of header {name:?} can't be one"))?;
+            .map_err(|_| InvocationError::HeaderValue(name.clone()))?;
         let name =
-            HeaderName::try_from(&name).map_err(|_| format!("{name:?} is no header's name"))?;
+            HeaderName::try_from(&name).map_err(|_| InvocationError::HeaderName(name.clone()))?;
         map.append(name, value);
     }
     Ok(map)
@@ -230,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_from_a_member_that_knows_no_segments_is_understood() {
+    fn call_without_segments_is_understood() {
         let now = Instant::now();
         let mut request = crate::testing::request(Origin::Http(None));
         let segments = vec!["a".into(), "b".into()];

@@ -1,4 +1,4 @@
-//! What other members call to have a service run here.
+//! Server by which other members have services run here.
 
 use std::sync::Arc;
 
@@ -23,16 +23,16 @@ use crate::{
     registry::Services,
 };
 
-/// The metadata that every call between members carries: the caller's cluster,
+/// Metadata of every call between members: the caller's cluster,
 pub(super) const CLUSTER: &str = "quorate-cluster";
 /// and the id of the member that is meant.
 pub(super) const TARGET: &str = "quorate-target";
-/// Stands on refusals: nothing was run.
+/// Metadata of refusals: nothing was run.
 pub(super) const NOT_RUN: &str = "quorate-not-run";
 
-/// The gRPC service by which other members run services on this one. The epoch of a message
-/// is checked by [`Services::call`] against what this member has applied, and before that
-/// [`PauseDetector`] sees to it that this is not from before a pause.
+/// gRPC service by which other members run services on this one. [`Services::call`] checks the
+/// epoch of a message against the newest that this member has applied, and before that
+/// [`PauseDetector`] makes sure that this is not from before a pause.
 pub struct InvokeServer {
     cluster: String,
     me: String,
@@ -40,7 +40,7 @@ pub struct InvokeServer {
     runner: InvocationRunner,
 }
 
-/// What runs a call, wherever it is polled.
+/// Runner of a call, wherever it is polled.
 #[derive(Clone)]
 struct InvocationRunner {
     services: Arc<Services>,
@@ -48,9 +48,9 @@ struct InvocationRunner {
 }
 
 impl InvokeServer {
-    /// For the peer port: `.add_service(InvokeServer::new(..))`. When nothing ran in this
-    /// process for longer than `pause`, messages are refused until `catch_up` is through.
-    /// Services run on `run_on`; the watch over pauses on the runtime that this is called in.
+    /// Creates the server, for the peer port: `.add_service(InvokeServer::new(..))`. When nothing
+    /// ran in this process for longer than `pause`, messages are refused until `catch_up` is
+    /// through. Services run on `run_on`; the pause detector on the runtime that this is called in.
     pub fn new(
         cluster: impl Into<String>,
         me: MemberId,
@@ -88,21 +88,22 @@ impl InvokeServer {
         Ok(())
     }
 
-    /// Runs it where services run; given up when its caller is gone.
+    /// Runs the call where services run; gives it up when its caller is gone.
     async fn run(&self, service: String, call: Call) -> Result<Reply, ServiceError> {
         let runner = self.runner.clone();
         let running = self
             .run_on
             .spawn(async move { runner.run(&service, call).await });
         let ran = AbortOnDropHandle::new(running).await;
-        // Services' panics are caught where they run: this one is ours, or the end of all.
+        // Panics of services are caught where they run: an error here is a panic of this code, or
+        // the runtime's end.
         ran.unwrap_or_else(|error| Err(ServiceError::Failed(format!("it broke off: {error}"))))
     }
 }
 
 impl InvocationRunner {
-    /// Never passed on from here: the caller has chosen. What is looked at here is looked at
-    /// right before the call, after any wait for a thread.
+    /// Runs the call, and never passes it on: the caller has chosen. The checks stand right before
+    /// the call, after any wait for a thread.
     async fn run(&self, service: &str, call: Call) -> Result<Reply, ServiceError> {
         if matches!(call.origin, Origin::Message(_)) {
             if self.services.refuses_messages() {
@@ -125,7 +126,7 @@ impl Invocations for InvokeServer {
     ) -> Result<Response<InvocationResult>, Status> {
         self.check(request.metadata())?;
         let outcome = match invocation_codec::to_request(request.into_inner(), Instant::now()) {
-            Err(why) => Err(ServiceError::NotRun(why)),
+            Err(error) => Err(ServiceError::NotRun(error.to_string())),
             Ok((service, request)) => self.run(service, request).await,
         };
         Ok(Response::new(invocation_codec::to_result(outcome)))

@@ -1,4 +1,4 @@
-//! The channel to one other member.
+//! Channel to one other member.
 
 use std::{
     sync::{
@@ -26,7 +26,8 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Together the longest time for which a member that vanished goes unnoticed.
+/// Keepalive interval and timeout: together the longest time for which a member that vanished goes
+/// unnoticed.
 const KEEPALIVE: Duration = Duration::from_millis(400);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(600);
 
@@ -34,17 +35,17 @@ const PROBE_FIRST: Duration = Duration::from_millis(50);
 const PROBE_PAUSE_MAX: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What became of a call.
+/// Outcome of a call.
 pub(super) enum InvocationOutcome {
-    /// The member answered, other than that it did not run it.
+    /// The member answered, other than that it did not run the call.
     Answered(Result<Reply, ServiceError>),
-    /// It was reached, and surely did not run it.
+    /// The member was reached, and surely did not run the call.
     NotRun(String),
-    /// It was not reached.
+    /// The member was not reached.
     Unreached(String),
-    /// It may have run it.
+    /// The connection broke: the member may have run the call.
     Broken(String),
-    /// It may have run it.
+    /// No answer in time: the member may have run the call.
     TimedOut,
 }
 
@@ -56,20 +57,29 @@ pub(super) struct PeerChannel {
     down: AtomicBool,
 }
 
+/// Reason why there is no channel to a member.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PeerChannelError {
+    #[error(transparent)]
+    Address(tonic::transport::Error),
+    #[error("{0:?} can't be sent as metadata")]
+    ClusterName(String),
+}
+
 impl PeerChannel {
     pub(super) fn new(
         cluster: &str,
         id: MemberId,
         address: &str,
-    ) -> Result<Arc<PeerChannel>, String> {
+    ) -> Result<Arc<PeerChannel>, PeerChannelError> {
         let channel = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| error.to_string())?
+            .map_err(PeerChannelError::Address)?
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
-            // Bodies of messages are larger than what HTTP/2 lets through unasked.
+            // Bodies of messages are larger than the default window of HTTP/2.
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(8 << 20)
             .connect_lazy();
@@ -78,7 +88,7 @@ impl PeerChannel {
             channel,
             cluster: cluster
                 .parse()
-                .map_err(|_| format!("{cluster:?} can't be sent as metadata"))?,
+                .map_err(|_| PeerChannelError::ClusterName(cluster.to_owned()))?,
             target: id.into(),
             down: AtomicBool::new(false),
         }))
@@ -88,7 +98,7 @@ impl PeerChannel {
         &self.address
     }
 
-    /// Whether it could not be reached, and no probe has had an answer since.
+    /// Returns true when the member could not be reached, and no probe has had an answer since.
     pub(super) fn is_down(&self) -> bool {
         self.down.load(Ordering::Relaxed)
     }
@@ -135,7 +145,7 @@ impl PeerChannel {
         }
     }
 
-    /// Asks until there is an answer, so that no message has to.
+    /// Probes the member until there is an answer, so that no message has to find out.
     fn watch_for_return(self: &Arc<Self>) {
         if self.down.swap(true, Ordering::Relaxed) {
             return;

@@ -1,4 +1,4 @@
-//! Whose turn it is, for each service by itself: two services called one after the other
+//! Round robin over members, for each service by itself: two services called one after the other
 //! would otherwise always meet the same members.
 
 use std::{collections::HashMap, time::Duration};
@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_types::MemberId;
 
-/// How long a member that refused to run a service is not asked for it.
+/// Time for which a member that refused to run a service is not asked for it.
 const LEFT_ALONE: Duration = Duration::from_millis(250);
 
-/// Names that are remembered; far above any real number of services, and a bound on what
-/// calls of names that don't exist can make us remember.
+/// Most names that are remembered: far above any real number of services, and a bound on the memory
+/// that calls of names that don't exist can take.
 const SERVICES_MAX: usize = 10_000;
 
 #[derive(Default)]
@@ -26,9 +26,8 @@ struct ServiceTurn {
 }
 
 impl RoundRobin {
-    /// Every carrier once: those in good standing in turn, the others after them, since they
-    /// are better than nobody. `first` goes first if it is in good standing, whoever's turn
-    /// it is.
+    /// Returns every carrier once: those in good standing in turn, then the others, since they are
+    /// better than none. `first` goes first if it is in good standing, whichever is next.
     pub(super) fn order(
         &self,
         service: &str,
@@ -62,7 +61,7 @@ impl RoundRobin {
         good
     }
 
-    /// Leaves a member alone for a moment, as to this service.
+    /// Leaves a member alone for a moment, for this service.
     pub(super) fn refused(&self, service: &str, member: MemberId, now: Instant) {
         if let Some(turn) = self.services.lock().get_mut(service) {
             turn.left_alone.insert(member, now + LEFT_ALONE);
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn all_take_turns_whatever_else_is_called_in_between() {
+    fn members_take_turns_for_each_service() {
         let turns = RoundRobin::default();
         let now = Instant::now();
         for _ in 0..10 {
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_down_or_refused_comes_last_and_the_others_share() {
+    fn down_or_refusing_member_comes_last() {
         let turns = RoundRobin::default();
         let now = Instant::now();
         let seen = firsts(&turns, "a", &[2], now, 100);

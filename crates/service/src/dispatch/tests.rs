@@ -218,7 +218,7 @@ async fn upstream() -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn an_upstream_is_called_from_here_and_by_others_where_this_one_cannot() {
+async fn unreachable_upstream_is_called_by_others() {
     let mut cluster = DispatchCluster::start(ALL);
     let (url, calls) = upstream().await;
     let service = serde_json::json!({"upstream": url});
@@ -269,7 +269,7 @@ async fn only_those_that_carry_it_are_asked() {
 }
 
 #[tokio::test]
-async fn requests_for_what_this_program_does_not_carry_go_there_whole() {
+async fn requests_for_other_programs_go_whole() {
     let cluster = DispatchCluster::start([&[], &["count"], &[]]);
     let mut call = request(Origin::Http(Some("c".into())));
     call.path = "/orders/1".into();
@@ -284,7 +284,7 @@ async fn requests_for_what_this_program_does_not_carry_go_there_whole() {
 }
 
 #[tokio::test]
-async fn a_dead_member_costs_no_message_and_comes_back_by_itself() {
+async fn dead_member_costs_no_message_and_returns() {
     let mut cluster = DispatchCluster::start(ALL);
     for _ in 0..9 {
         cluster.send("").await.unwrap();
@@ -325,7 +325,7 @@ async fn a_dead_member_costs_no_message_and_comes_back_by_itself() {
 }
 
 #[tokio::test]
-async fn a_member_that_moved_is_found_at_its_new_address() {
+async fn moved_member_is_found_at_new_address() {
     let mut cluster = DispatchCluster::start([&[], &["count"], &[]]);
     cluster.send("").await.unwrap();
     cluster.members[1] = TestMember::start(2, &["count"], &cluster.group, None);
@@ -338,7 +338,7 @@ async fn a_member_that_moved_is_found_at_its_new_address() {
 }
 
 #[tokio::test]
-async fn what_ran_or_may_have_run_is_not_run_elsewhere() {
+async fn call_that_may_have_run_is_not_repeated() {
     let cluster = DispatchCluster::start(ALL);
     for (body, total) in [("fail", 1), ("panic", 2)] {
         let error = cluster.send(body).await.unwrap_err();
@@ -383,7 +383,7 @@ async fn a_deadline_over_there_is_a_deadline() {
 }
 
 #[tokio::test]
-async fn a_member_that_accepts_and_never_speaks_is_noticed_in_about_a_second() {
+async fn silent_member_is_noticed_in_a_second() {
     let cluster = DispatchCluster::start([&[], &["count"], &[]]);
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
@@ -440,7 +440,7 @@ async fn a_member_that_is_stopping_is_passed_over() {
 }
 
 #[tokio::test]
-async fn with_nobody_else_to_take_it_a_member_that_is_stopping_runs_it_itself() {
+async fn stopping_member_runs_calls_nobody_takes() {
     let cluster = DispatchCluster::start(ALL);
     for member in &cluster.members {
         member.services.refuse_messages();
@@ -494,7 +494,7 @@ async fn nothing_is_passed_on_once_the_permit_is_gone() {
 }
 
 #[tokio::test]
-async fn a_call_meant_for_somebody_else_is_not_run() {
+async fn misdirected_call_is_not_run() {
     let cluster = DispatchCluster::start(ALL);
     let there = cluster.members[1].address;
     for (name, id) in [("another-cluster", 2), (CLUSTER, 3)] {
@@ -539,7 +539,7 @@ async fn the_probe_gets_an_answer_and_runs_nothing() {
 }
 
 #[tokio::test]
-async fn alone_or_surrounded_by_the_dead_a_member_serves_itself() {
+async fn lone_member_serves_itself() {
     let cluster = DispatchCluster::start(ALL);
     let (a, b) = (nobody().await, nobody().await);
     cluster

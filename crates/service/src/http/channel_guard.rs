@@ -1,4 +1,4 @@
-//! What an HTTP channel asks of its callers.
+//! Guard of an HTTP channel: the check of its callers.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -12,7 +12,7 @@ use super::error_envelope::HttpRefusal;
 /// Each request may bring the line about.
 static REFUSED: RateLimit = RateLimit::each_second();
 
-/// The check of one channel, as the catalog has it at the time of the request.
+/// Check of one channel, as the catalog has it at the time of the request.
 #[derive(Debug)]
 pub(super) enum ChannelGuard<'c> {
     Open,
@@ -26,7 +26,7 @@ pub(super) enum ChannelGuard<'c> {
         header: HeaderName,
         key: &'c str,
     },
-    /// What the channel asks for can't be checked, so nobody gets in.
+    /// The channel's security can't be checked, so nobody gets in.
     Broken(String),
 }
 
@@ -63,8 +63,8 @@ impl<'c> ChannelGuard<'c> {
         })
     }
 
-    /// Lets a request through or says what it lacks. The credentials are taken out of its
-    /// headers: they are meant for us, not for the service.
+    /// Lets a request through or returns what it lacks. The credentials are removed from its
+    /// headers: they are meant for this check, not for the service.
     pub(super) fn check(&self, headers: &mut HeaderMap) -> Result<(), HttpRefusal> {
         match self {
             ChannelGuard::Open => Ok(()),
@@ -114,7 +114,7 @@ impl<'c> ChannelGuard<'c> {
     }
 }
 
-/// Takes as long wherever the difference is; a difference in length may show.
+/// Compares in the same time wherever the difference is; a difference in length may show.
 fn same(given: &[u8], wanted: &[u8]) -> Choice {
     given.ct_eq(wanted)
 }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn basic_takes_the_right_pair_only_and_keeps_it_from_the_service() {
+    fn basic_auth_takes_the_right_pair_only() {
         let guard = ChannelGuard::Basic {
             name: "n",
             username: "ann",

@@ -1,11 +1,10 @@
-//! From method and path to the HTTP channel that is meant.
+//! Router from method and path to an HTTP channel.
 //!
-//! The channels stand in a tree of the segments of their paths. At each segment a text goes
-//! before a parameter, and both before the rest of the path; where a way ends at no channel
-//! that takes the method, the next one is tried. A view is made of the one before it and of
-//! what the catalog has changed since, with which it shares all other branches: a change among
-//! a hundred thousand channels costs what it costs among a few. Looking something up locks
-//! nothing.
+//! The channels stand in a tree of the segments of their paths. At each segment a text goes before
+//! a parameter, and both before the rest of the path; where a way ends at no channel that takes the
+//! method, the next one is tried. A view is made of the one before it and of what the catalog has
+//! changed since, with which it shares all other branches: a change among a hundred thousand
+//! channels costs as much as among a few. Looking something up locks nothing.
 
 mod path_branch;
 
@@ -22,15 +21,15 @@ use super::{
 };
 use crate::Params;
 
-/// The active HTTP channels.
+/// Router over the active HTTP channels.
 #[derive(Default)]
 pub(super) struct ChannelRouter {
-    /// What it was made of.
+    /// Catalog that it was built from.
     catalog: Catalog,
     root: PathBranch,
 }
 
-/// What was found for a method and a path.
+/// Match of a method and a path.
 pub(super) enum RouteMatch {
     Route {
         channel: Arc<HttpChannel>,
@@ -42,7 +41,7 @@ pub(super) enum RouteMatch {
 }
 
 impl ChannelRouter {
-    /// The channels of `catalog`, made of `before` where there is one.
+    /// Builds the router for the channels of `catalog`, from `before` where there is one.
     pub(super) fn from_catalog(catalog: &Catalog, before: Option<&ChannelRouter>) -> ChannelRouter {
         let none = ChannelRouter::default();
         let before = before.unwrap_or(&none);
@@ -61,12 +60,12 @@ impl ChannelRouter {
         }
     }
 
-    /// What the channel asks of its callers.
+    /// Returns the guard of a channel.
     pub(super) fn guard<'c>(&'c self, channel: &'c HttpChannel) -> ChannelGuard<'c> {
         ChannelGuard::from_channel(channel, &self.catalog)
     }
 
-    /// A HEAD that no channel takes goes where the GET would go.
+    /// Finds the channel. A HEAD that no channel takes goes where the GET would go.
     pub(super) fn find(&self, method: &Method, raw_path: &str) -> Result<RouteMatch, BadPath> {
         let path = path_decoding::normalize_path(raw_path)?;
         let found = self.find_exactly(method, &path).or_else(|| match *method {

@@ -5,12 +5,12 @@ use quorate_clock::id128;
 
 use crate::headers;
 
-/// A new one, from 128 random bits.
+/// Creates a new id, from 128 random bits.
 pub fn fresh() -> String {
     format!("K{:039}", id128())
 }
 
-/// The caller's if it sent a good one, so that one id follows a request through several
+/// Returns the caller's id if it is a valid one, so that one id follows a request through several
 /// systems; otherwise a new one.
 pub(super) fn from_headers(headers: &HeaderMap) -> String {
     headers

@@ -1,4 +1,4 @@
-//! What the services' face allows its clients.
+//! Limits of the services' listener for its clients.
 
 use std::time::Duration;
 
@@ -9,30 +9,30 @@ use super::transfer_pace::TransferPace;
 /// Bounds on connections, requests and waits. Bodies are bounded by each HTTP channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// Connections at a time; further ones are told 503. At most half of them may be
-    /// WebSockets, which last for as long as their clients like.
+    /// Connections at a time; further ones get 503. At most half of them may be WebSockets, which
+    /// last for as long as their clients like.
     pub connections_max: usize,
-    /// The request line and the headers together; more gets 431.
+    /// Bytes of the request line and the headers together; more gets 431.
     pub head_bytes_max: usize,
-    /// From the first byte of a request to the end of its headers; longer gets 408. A new
+    /// Time from the first byte of a request to the end of its headers; longer gets 408. A new
     /// connection that sends nothing for so long is closed.
     pub head_wait: Duration,
-    /// How long a client that sends a body may send nothing; longer gets 408. Ten times as long
-    /// it may send, or take, less than 512 bytes a second.
+    /// Time for which a client that sends a body may send nothing; longer gets 408. For ten times
+    /// as long it may send, or take, less than 512 bytes a second.
     pub body_wait: Duration,
-    /// Memory for the bodies of all requests that are read whole. The longest body that a
-    /// channel may take has just room.
+    /// Memory for the bodies of all requests that are read whole. The longest body that a channel
+    /// may take has just room.
     pub bodies_bytes_max: usize,
-    /// How long a connection may be idle between requests. Longer than the balancer keeps
-    /// idle connections, so that it is the balancer that closes them: a request sent into a
-    /// closing connection may be lost.
+    /// Time for which a connection may be idle between requests. Longer than the balancer keeps
+    /// idle connections, so that it is the balancer that closes them: a request sent into a closing
+    /// connection may be lost.
     pub idle_wait: Duration,
-    /// Who may say who a client is: see [`super::forwarded`].
+    /// Proxies that may name the client: see [`super::forwarded`].
     pub trusted_proxies: Vec<IpNetwork>,
-    /// After the order to stop, how long idle connections are kept for a request that may be
+    /// Time after the order to stop for which idle connections are kept for a request that may be
     /// on its way.
     pub linger: Duration,
-    /// After the order to stop, when whatever is left is cut off.
+    /// Time after the order to stop at which the rest is cut off.
     pub grace: Duration,
 }
 
@@ -53,12 +53,12 @@ impl Default for ClientLimits {
 }
 
 impl ClientLimits {
-    /// How slowly a client may send a body.
+    /// Returns the slowest pace at which a client may send a body.
     pub(super) fn sending(&self) -> TransferPace {
         TransferPace::new(self.body_wait, self.body_wait * SLOW)
     }
 
-    /// How slowly a client may take an answer.
+    /// Returns the slowest pace at which a client may take an answer.
     pub(super) fn taking(&self) -> TransferPace {
         TransferPace::new(self.idle_wait, self.body_wait * SLOW)
     }
@@ -68,15 +68,15 @@ impl ClientLimits {
     }
 }
 
-/// So many times as long as it may be silent, a client may be slow.
+/// Factor by which the time for a slow client exceeds that for a silent one.
 const SLOW: u32 = 10;
 
-/// This host: a balancer that runs beside the member.
+/// Returns this host's addresses: a balancer that runs beside the member.
 fn loopback() -> Vec<IpNetwork> {
     let networks = ["127.0.0.0/8", "::1"].map(|text| text.parse());
     networks.into_iter().flatten().collect()
 }
 
-/// The most headers of a request. The balancer adds some of its own to the hundred that
-/// clients may count on.
+/// Most headers of a request. The balancer adds some of its own to the hundred that clients may
+/// count on.
 pub(super) const HEADERS_MAX: usize = 128;

@@ -1,10 +1,11 @@
-//! A connection as hyper sees it, and what we have to know of it besides.
+//! Client connection under hyper, which answers unparsable requests and tracks the connection's
+//! phase.
 //!
-//! hyper answers what it can't parse by itself, with an empty 400, 414 or 431. Every answer
-//! of this face is promised a CID and an envelope, so what hyper writes while no request of
-//! ours is being answered is replaced on its way out. That it is not part of one of our own
-//! answers is certain: a request is ours from the call of the service until hyper has dropped
-//! the answer's body and has then flushed, which it does only with an empty write buffer.
+//! hyper answers a request that it can't parse by itself, with an empty 400, 414 or 431. Every
+//! answer of this listener is promised a CID and an envelope, so what hyper writes while no request
+//! of ours is being answered is replaced on its way out. That it is not part of one of our own
+//! answers is certain: a request is ours from the call of the service until hyper has dropped the
+//! answer's body and has then flushed, which it does only with an empty write buffer.
 
 use std::{
     io::{self, IoSlice},
@@ -28,7 +29,7 @@ use tokio::{
 use super::{cid, error_envelope, transfer_pace::TransferPace};
 use crate::service_answer::{self, DownloadError, UpstreamTunnel};
 
-/// Where a connection is in its life.
+/// Phase in a connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionPhase {
     /// Nothing has come yet.
@@ -41,12 +42,12 @@ pub(super) enum ConnectionPhase {
     Idle(Instant),
 }
 
-/// What the connection's task, the service and the stream share.
+/// State that the connection's task, the service and the stream share.
 pub(super) struct ConnectionProgress {
     phase: Mutex<ConnectionPhase>,
     answering: AtomicUsize,
     unread: AtomicBool,
-    /// How the client takes what is written.
+    /// Pace at which the client takes what is written.
     taking: Mutex<TransferPace>,
     tunnel: Mutex<Option<UpstreamTunnel>>,
 }
@@ -66,15 +67,15 @@ impl ConnectionProgress {
         *self.phase.lock()
     }
 
-    /// A request begins to be answered; it has been when the guard is dropped and the rest
-    /// is flushed.
+    /// Begins to answer a request; it is answered when the guard is dropped and the rest is
+    /// flushed.
     pub(super) fn begin(self: &Arc<Self>) -> AnsweringGuard {
         self.answering.fetch_add(1, Ordering::Relaxed);
         *self.phase.lock() = ConnectionPhase::Busy;
         AnsweringGuard(self.clone())
     }
 
-    /// The client may still be sending what nobody reads: closing at once would take our
+    /// Notes that the client may still be sending an unread body: closing at once would take our
     /// answer from it.
     pub(super) fn leave_unread(&self) {
         self.unread.store(true, Ordering::Relaxed);
@@ -84,7 +85,7 @@ impl ConnectionProgress {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// After this answer the connection speaks another protocol, with this upstream.
+    /// Has the connection speak another protocol after this answer, with this upstream.
     pub(super) fn open_tunnel(&self, tunnel: UpstreamTunnel) {
         *self.tunnel.lock() = Some(tunnel);
     }
@@ -93,7 +94,8 @@ impl ConnectionProgress {
         self.tunnel.lock().take()
     }
 
-    /// Whether the client takes nothing, or next to nothing, although there is something for it.
+    /// Returns true when the client takes nothing, or next to nothing, although there is something
+    /// for it.
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
         self.taking.lock().is_overdue(now)
     }
@@ -126,11 +128,11 @@ impl ConnectionProgress {
     }
 }
 
-/// Held while a request is being answered.
+/// Guard that is held while a request is being answered.
 pub(super) struct AnsweringGuard(Arc<ConnectionProgress>);
 
 impl AnsweringGuard {
-    pub(super) fn wire(&self) -> &ConnectionProgress {
+    pub(super) fn progress(&self) -> &ConnectionProgress {
         &self.0
     }
 }
@@ -141,7 +143,7 @@ impl Drop for AnsweringGuard {
     }
 }
 
-/// The body of an answer.
+/// Body of an answer.
 pub(super) struct TrackedBody {
     body: service_answer::ServiceAnswerBody,
     _answering: AnsweringGuard,
@@ -196,7 +198,7 @@ impl http_body::Body for TrackedBody {
     }
 }
 
-/// The stream under hyper.
+/// Stream under hyper.
 pub(super) struct ClientStream {
     pub(super) stream: TcpStream,
     progress: Arc<ConnectionProgress>,
@@ -204,10 +206,10 @@ pub(super) struct ClientStream {
 }
 
 impl ClientStream {
-    pub(super) fn new(stream: TcpStream, wire: Arc<ConnectionProgress>) -> ClientStream {
+    pub(super) fn new(stream: TcpStream, progress: Arc<ConnectionProgress>) -> ClientStream {
         ClientStream {
             stream,
-            progress: wire,
+            progress,
             replacement: Bytes::new(),
         }
     }
@@ -233,7 +235,7 @@ impl ClientStream {
     }
 }
 
-/// A whole answer with an envelope, for a connection that ends with it.
+/// Builds a whole answer with an envelope, for a connection that ends with it.
 pub(super) fn last_answer(status: StatusCode, details: &str) -> Bytes {
     let cid = cid::fresh();
     let body = error_envelope::error(&cid, details);

@@ -1,20 +1,20 @@
-//! Errors as clients of the original system know them.
+//! Error envelope as clients of the original system know it.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-/// Why a request is not answered by a service.
+/// Refusal of a request that no service answers.
 #[derive(Debug)]
 pub(super) struct HttpRefusal {
     pub status: StatusCode,
     pub details: String,
-    /// A header that goes with the status: `Allow`, `Retry-After`, `WWW-Authenticate`.
+    /// Header that goes with the status: `Allow`, `Retry-After`, `WWW-Authenticate`.
     pub header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl HttpRefusal {
     pub(super) fn new(status: StatusCode, details: impl Into<String>) -> HttpRefusal {
-        // What was not handled for want of something may be a moment later.
+        // A request that was not handled for want of something may be a moment later.
         let retry_after = status == StatusCode::SERVICE_UNAVAILABLE;
         HttpRefusal {
             status,
@@ -29,7 +29,7 @@ impl HttpRefusal {
     }
 }
 
-/// The body of an error.
+/// Builds the body of an error.
 pub(super) fn error(cid: &str, details: &str) -> Bytes {
     let details = serde_json::Value::from(details);
     format!(r#"{{"zato_env": {{"result": "ZATO_ERROR", "cid": "{cid}", "details": {details}}}}}"#)

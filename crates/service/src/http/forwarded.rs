@@ -1,7 +1,7 @@
-//! Who asked, for which host, and how: `X-Forwarded-For`, `-Host`, `-Proto` and `Forwarded`.
+//! Forwarding headers: `X-Forwarded-For`, `-Host`, `-Proto` and `Forwarded`.
 //!
-//! A client could write there what it likes, so what comes from an address that is not trusted
-//! is dropped. What a trusted proxy says is kept, and the proxy's own address put behind it.
+//! A client could write there what it likes, so the headers from an address that is not trusted are
+//! dropped. Those of a trusted proxy are kept, and the proxy's own address put behind them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ use crate::headers::{FORWARDED_HOST, FORWARDED_PROTO, strip_claims};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Says in a request's headers what is known of its client. `host` is what it asked for.
+/// Sets in a request's headers what is known of its client. `host` is the host that it asked for.
 pub(super) fn describe(
     headers: &mut HeaderMap,
     peer: SocketAddr,
@@ -48,22 +48,22 @@ pub(super) fn describe(
     set(headers, header::FORWARDED, &forwarded.join(", "));
 }
 
-/// `Forwarded` for what the other headers say: the first one asked for the host.
+/// Builds `Forwarded` from the other headers: the first one asked for the host.
 fn elements(headers: &HeaderMap, path: &[String]) -> Vec<String> {
     let mut elements: Vec<String> = path.iter().map(|address| node(address)).collect();
-    let said = |name: HeaderName| headers.get(name)?.to_str().ok();
+    let header = |name: HeaderName| headers.get(name)?.to_str().ok();
     if let Some(first) = elements.first_mut() {
-        if let Some(host) = said(FORWARDED_HOST).filter(|host| is_quotable(host)) {
+        if let Some(host) = header(FORWARDED_HOST).filter(|host| is_quotable(host)) {
             *first += &format!(";host=\"{host}\"");
         }
-        if let Some(proto) = said(FORWARDED_PROTO).filter(|proto| is_token(proto)) {
+        if let Some(proto) = header(FORWARDED_PROTO).filter(|proto| is_token(proto)) {
             *first += &format!(";proto={proto}");
         }
     }
     elements
 }
 
-/// `for=` an address (RFC 7239, 6): one of IPv6 in brackets and quotes.
+/// Formats an address for `for=` (RFC 7239, 6): one of IPv6 in brackets and quotes.
 fn node(address: &str) -> String {
     match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => format!("for={ip}"),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_named_and_can_not_name_itself() {
+    fn client_is_named_and_cannot_name_itself() {
         let headers = described(
             "192.0.2.7:5",
             &[
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_trusted_proxy_says_is_kept_and_its_address_added() {
+    fn trusted_proxy_is_kept_and_appended() {
         let headers = described(
             "10.1.2.3:5",
             &[
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_says_x_forwarded_for_has_not_said_forwarded() {
+    fn x_forwarded_for_overrides_clients_forwarded() {
         let headers = described(
             "10.1.2.3:5",
             &[
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_ipv4_is_the_same_on_a_socket_of_ipv6() {
+    fn ipv4_address_is_same_on_ipv6_socket() {
         let headers = described("[::ffff:192.0.2.7]:5", &[]);
         assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
     }

@@ -1,4 +1,4 @@
-//! Percent-encoding in paths, undone without letting an encoded slash become a real one.
+//! Decoding of percent-encoded paths in which an encoded slash never becomes a real one.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub(super) enum BadPath {
     Utf8,
 }
 
-/// The form in which paths and templates are compared: decoded, but for `%2F` and `%25`,
+/// Returns the form in which paths and templates are compared: decoded, but for `%2F` and `%25`,
 /// which would otherwise be mistaken for a separator and for the start of an escape.
 pub(super) fn normalize_path(raw: &str) -> Result<Cow<'_, str>, BadPath> {
     if !raw.contains('%') {
@@ -48,7 +48,7 @@ pub(super) fn normalize_path(raw: &str) -> Result<Cow<'_, str>, BadPath> {
         .map_err(|_| BadPath::Utf8)
 }
 
-/// What a client meant by a piece of a comparable path.
+/// Decodes a piece of a normalized path fully.
 pub(super) fn value(piece: &str) -> String {
     // UTF-8 stays UTF-8 when only these two are decoded.
     percent_decode_str(piece).decode_utf8_lossy().into_owned()

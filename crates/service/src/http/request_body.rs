@@ -1,6 +1,6 @@
-//! The body of a request: bounded in size, and in how slowly the client may send it.
+//! Body of a request: bounded in size, and in how slowly the client may send it.
 //!
-//! One that is read whole needs memory for as long as its call takes, of which all requests
+//! A body that is read whole needs memory for as long as its call takes, of which all requests
 //! together have a bounded amount. One that is passed on as it comes needs next to none.
 
 use std::{
@@ -31,11 +31,11 @@ use crate::{
     upload::{ReplayableUpload, UploadError, UploadSource},
 };
 
-/// How much of a body that nobody wants is read, so that the connection can be kept.
+/// Bytes of an unwanted body that are read so that the connection can be kept.
 const UNWANTED_BYTES_MAX: usize = 64 << 10;
 const UNWANTED_WAIT: Duration = Duration::from_millis(500);
 
-/// The longest body that is kept to be sent again.
+/// Longest body that is kept to be sent again.
 const REPEATED_BYTES_MAX: usize = 1 << 20;
 
 /// A body on its way in.
@@ -44,14 +44,14 @@ pub(super) struct RequestBody {
     /// The client waits for leave to send it; reading it would be that leave.
     waits_for_leave: bool,
     ended: bool,
-    /// Of all requests, in KiB.
+    /// Memory of all requests, in KiB.
     memory: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
 }
 
 enum RequestBodyState {
     Unread(Incoming),
-    /// It is passed on as it comes.
+    /// The body is passed on as it comes.
     Passed(ReplayableUpload),
     Read,
 }
@@ -71,7 +71,7 @@ impl RequestBody {
         }
     }
 
-    /// Reads it all, or says why not.
+    /// Reads the whole body, or returns why not.
     pub(super) async fn read(
         &mut self,
         bytes_max: u64,
@@ -90,7 +90,7 @@ impl RequestBody {
         Err(HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
     }
 
-    /// The body for an upstream, which is read when the upstream takes it.
+    /// Returns the body for an upstream, which is read when the upstream takes it.
     pub(super) fn pass_on(
         &mut self,
         bytes_max: u64,
@@ -103,7 +103,7 @@ impl RequestBody {
         Ok(source.map(|source| self.upload(source.boxed_unsync())))
     }
 
-    /// Reads all of a short body, or one that is to be passed on as it comes.
+    /// Reads a short body whole; a longer one is to be passed on as it comes.
     pub(super) async fn read_or_pass_on(
         &mut self,
         bytes_max: u64,
@@ -132,7 +132,7 @@ impl RequestBody {
         upload
     }
 
-    /// Reads until it has ended, or is longer than this, or there is no memory for more.
+    /// Reads until the body has ended, or is longer than this, or there is no memory for more.
     async fn gather(
         &mut self,
         source: &mut BoundedBody,
@@ -160,7 +160,7 @@ impl RequestBody {
         Ok(whole.freeze())
     }
 
-    /// Whether there is memory for so much of it.
+    /// Reserves memory for so many bytes. Returns false when there is none.
     fn reserve(&mut self, bytes: usize) -> bool {
         let held = self.held.as_ref().map_or(0, |held| held.num_permits());
         let needed = bytes.div_ceil(1 << 10).saturating_sub(held);
@@ -177,7 +177,7 @@ impl RequestBody {
         true
     }
 
-    /// Why a body that was passed on did not come to its end, if it didn't.
+    /// Returns why a body that was passed on did not come to its end, if it didn't.
     pub(super) fn failure(&self) -> Option<HttpRefusal> {
         match &self.state {
             RequestBodyState::Passed(upload) => upload.failure().map(refusal),
@@ -185,7 +185,7 @@ impl RequestBody {
         }
     }
 
-    /// Whether it has been read to its end.
+    /// Returns true when the body has been read to its end.
     pub(super) fn is_ended(&self) -> bool {
         match &self.state {
             RequestBodyState::Passed(upload) => upload.is_ended(),
@@ -193,8 +193,8 @@ impl RequestBody {
         }
     }
 
-    /// Reads a small body that nobody wants. Whether it has ended; if not, what is left
-    /// of it would be taken for the next request, so the connection can't be used again.
+    /// Reads a small unwanted body. Returns true when it has ended; if not, the rest would be taken
+    /// for the next request, so the connection can't be used again.
     pub(super) async fn discard(&mut self) -> bool {
         if self.is_ended() {
             return true;
@@ -236,7 +236,7 @@ impl RequestBody {
     }
 }
 
-/// Whether a body ends within a few bytes.
+/// Returns true when a body ends within a few bytes.
 async fn ends(mut left: UploadSource) -> bool {
     let mut read = 0;
     while read <= UNWANTED_BYTES_MAX && left.size_hint().lower() <= UNWANTED_BYTES_MAX as u64 {

@@ -1,4 +1,4 @@
-//! What is counted and logged of each request.
+//! Metrics and log line of one request.
 
 use http::StatusCode;
 use quorate_clock::Instant;
@@ -27,8 +27,8 @@ impl RequestMetrics {
         }
     }
 
-    /// `channel`: `None` when the request was for none, so that what clients make up does
-    /// not become a label.
+    /// Counts the end. `channel`: `None` when the request was for none, so that names that clients
+    /// make up do not become labels.
     pub(super) fn end(self, channel: Option<&str>, status: StatusCode) {
         let took = self.begun.elapsed();
         let channel = channel.unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! One request: from its headers to its answer.
+//! Handler of one request: from its headers to its answer.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use quorate_clock::Instant;
 use quorate_log::RateLimit;
 use quorate_resources::HttpChannel;
 use quorate_state::State;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -35,21 +35,21 @@ use crate::{
     stream_options::{BodyMode, StreamOptions},
 };
 
-/// The one path that is built in.
+/// Path of the one built-in route.
 const PING_PATH: &str = "/zato/ping";
 const PING_BODY_BYTES_MAX: u64 = 64 << 10;
 
-/// A call ends by its service's own limit; this one is there for what has none.
+/// Time beyond a service's own limit; a call ends by that limit, and by this one where it has none.
 const BEYOND: Duration = Duration::from_secs(1);
 
-/// All that a connection needs to answer requests.
+/// Everything that a connection needs to answer requests.
 pub(super) struct ServicesHandler {
     services: Arc<Services>,
     router: DerivedView<ChannelRouter>,
     pub(super) limits: ClientLimits,
     stop: CancellationToken,
-    said: RateLimit,
-    /// WebSockets that may be opened.
+    log_limit: RateLimit,
+    /// WebSockets that may still be opened.
     websockets: Arc<Semaphore>,
     /// Memory for bodies that are read whole, in KiB.
     whole_bodies: Arc<Semaphore>,
@@ -63,7 +63,7 @@ struct RoutedRequest<'c> {
     body_bytes_max: u64,
 }
 
-/// Whom an answer is for.
+/// Client that an answer is for.
 #[derive(Clone, Copy)]
 pub(super) struct ClientContext<'a> {
     pub peer: SocketAddr,
@@ -87,7 +87,7 @@ impl ServicesHandler {
             whole_bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max >> 10)),
             limits,
             stop,
-            said: RateLimit::each_second(),
+            log_limit: RateLimit::each_second(),
         }
     }
 
@@ -95,7 +95,7 @@ impl ServicesHandler {
     pub(super) async fn answer(
         &self,
         request: hyper::Request<Incoming>,
-        asker: ClientContext<'_>,
+        client: ClientContext<'_>,
     ) -> Response<ServiceAnswerBody> {
         let observed = request_metrics::RequestMetrics::begin();
         let (mut parts, body) = request.into_parts();
@@ -106,7 +106,7 @@ impl ServicesHandler {
             tracing::info_span!("request", %cid, method = %parts.method, path = parts.uri.path());
         let mut channel = None;
         let outcome = self
-            .handle(&mut parts, &mut body, &cid, asker.peer, &mut channel)
+            .handle(&mut parts, &mut body, &cid, client.peer, &mut channel)
             .instrument(span.clone())
             .await;
 
@@ -118,14 +118,14 @@ impl ServicesHandler {
             ServiceAnswerBody::Stream(_) => body.is_ended(),
         };
         if !ended {
-            asker.answering.wire().leave_unread();
+            client.answering.progress().leave_unread();
         }
         answer
             .headers
             .insert(headers::CID, headers::to_header_value(&cid));
         let closes = answer.tunnel.is_none() && (!ended || self.stop.is_cancelled());
         if let Some(tunnel) = answer.tunnel {
-            asker.answering.wire().open_tunnel(tunnel);
+            client.answering.progress().open_tunnel(tunnel);
             answer
                 .headers
                 .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -186,7 +186,7 @@ impl ServicesHandler {
         self.call(call, parts, body, cid, peer).await
     }
 
-    /// The channel that a request is for, once its guard has let it through.
+    /// Returns the channel that a request is for, once its guard has let it through.
     fn route(
         &self,
         parts: &mut Parts,
@@ -210,6 +210,18 @@ impl ServicesHandler {
         Ok((channel, params))
     }
 
+    fn websocket_permit(&self) -> Result<OwnedSemaphorePermit, HttpRefusal> {
+        self.websockets.clone().try_acquire_owned().map_err(|_| {
+            count_refused("websocket");
+            let why = format!(
+                "{} WebSockets are open to this member, as many as it takes \
+                 (half of http.connections_max)",
+                self.limits.websockets_max()
+            );
+            HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
+        })
+    }
+
     async fn call(
         &self,
         call: RoutedRequest<'_>,
@@ -218,7 +230,7 @@ impl ServicesHandler {
         cid: &str,
         peer: SocketAddr,
     ) -> Result<ServiceAnswer, HttpRefusal> {
-        // Whatever else asks for it stays what it is: `Upgrade` may be passed over.
+        // Any other request stays what it is: `Upgrade` may be passed over.
         let may_switch =
             parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_ended();
         let mut flow = StreamOptions {
@@ -232,23 +244,15 @@ impl ServicesHandler {
             return Err(HttpRefusal::new(StatusCode::NOT_IMPLEMENTED, why));
         }
         let origin = Origin::Http(call.channel.map(str::to_owned));
-        let Some(place) = self.services.admit(&origin) else {
+        let Some(call_permit) = self.services.admit(&origin) else {
             let why = "as many requests are being answered by this member as it takes; \
                        this one was not handled";
             return Err(HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
         };
-        let seat = match flow.websocket {
-            true => Some(self.websockets.clone().try_acquire_owned().map_err(|_| {
-                count_refused("websocket");
-                let why = format!(
-                    "{} WebSockets are open to this member, as many as it takes \
-                     (half of http.connections_max)",
-                    self.limits.websockets_max()
-                );
-                HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
-            })?),
-            false => None,
-        };
+        let websocket_permit = flow
+            .websocket
+            .then(|| self.websocket_permit())
+            .transpose()?;
         let (bytes_max, pace) = (call.body_bytes_max, self.limits.sending());
         let whole = match self.services.body_mode(call.service) {
             BodyMode::Stream => {
@@ -275,26 +279,28 @@ impl ServicesHandler {
             origin,
             deadline: Instant::now() + patience + BEYOND,
         };
-        let serving = self.services.serve(call.service, request, &flow, place);
-        // What the client did not send is no fault of the service's.
+        let serving = self
+            .services
+            .serve(call.service, request, &flow, call_permit);
+        // A body that the client did not send is no fault of the service's.
         let mut answer = serving.await.map_err(|error| {
             let failure = body.failure();
             failure.unwrap_or_else(|| self.explain(call.service, &error))
         })?;
         if let Some(tunnel) = &mut answer.tunnel {
-            tunnel.websocket_permit = seat;
+            tunnel.websocket_permit = websocket_permit;
         }
         Ok(answer)
     }
 
-    /// The headers that the service gets.
+    /// Builds the headers that the service gets.
     fn headers(&self, parts: &mut Parts, cid: &str, peer: SocketAddr) -> http::HeaderMap {
         let mut headers = std::mem::take(&mut parts.headers);
         strip_hop_by_hop(&mut headers);
         strip_ours(&mut headers);
-        // An absolute target says it better than `Host` (RFC 9112, 3.2.2).
+        // An absolute target goes before `Host` (RFC 9112, 3.2.2).
         let asked = parts.uri.authority().map(|it| it.as_str());
-        // Without `user:password@`, which is for nobody behind us.
+        // Without `user:password@`, which is for nobody behind this member.
         let asked = asked.and_then(|it| it.rsplit('@').next());
         if let Some(asked) = asked.and_then(|it| HeaderValue::from_str(it).ok()) {
             headers.insert(header::HOST, asked);
@@ -310,7 +316,7 @@ impl ServicesHandler {
         headers
     }
 
-    /// What the client is told. The log has the rest: addresses of upstreams are nobody
+    /// Returns the refusal for the client. The log has the rest: addresses of upstreams are nobody
     /// else's business.
     fn explain(&self, service: &str, error: &ServiceError) -> HttpRefusal {
         let (cause, status, what) = match error {
@@ -350,16 +356,16 @@ impl ServicesHandler {
                 return HttpRefusal::new(StatusCode::BAD_REQUEST, why.clone());
             }
         };
-        if let Some(left_out) = self.said.due(&format!("{service}: {cause}")) {
+        if let Some(left_out) = self.log_limit.due(&format!("{service}: {cause}")) {
             tracing::warn!(service, %error, left_out, "service call failed");
         }
         HttpRefusal::new(status, format!("service {service:?} {what}"))
     }
 
-    /// Makes of what a service answered something that HTTP/1.1 can carry.
+    /// Makes a service's answer one that HTTP/1.1 can carry.
     fn finish(&self, answer: &mut ServiceAnswer, head: bool, channel: Option<&str>) {
         if answer.status.is_informational() && answer.tunnel.is_none() {
-            if let Some(left_out) = self.said.due(channel.unwrap_or_default()) {
+            if let Some(left_out) = self.log_limit.due(channel.unwrap_or_default()) {
                 tracing::warn!(channel, status = %answer.status, left_out, "a service answered with a status that is not final");
             }
             *answer = Reply::empty(StatusCode::INTERNAL_SERVER_ERROR).into();
@@ -368,7 +374,7 @@ impl ServicesHandler {
     }
 }
 
-/// What every request must keep to, whoever it is for.
+/// Checks the rules that every request must keep, whatever it is for.
 fn check(parts: &Parts) -> Result<(), HttpRefusal> {
     let refused = |status, why: &str| Err(HttpRefusal::new(status, why));
     let hosts = parts.headers.get_all(header::HOST).iter().count();
@@ -395,7 +401,7 @@ fn check(parts: &Parts) -> Result<(), HttpRefusal> {
     Ok(())
 }
 
-/// Whether a `Host` can be one (RFC 9110, 7.2). It may be empty, for who asks without a name.
+/// Returns true for a valid `Host` (RFC 9110, 7.2). It may be empty, for a request without a name.
 fn is_host(host: &HeaderValue) -> bool {
     let text = host.as_bytes();
     text.is_empty() || (!text.contains(&b'@') && Authority::try_from(text).is_ok())
@@ -419,13 +425,13 @@ fn into_reply(refusal: HttpRefusal, cid: &str) -> Reply {
     reply
 }
 
-/// Leaves out what doesn't go with the message on the wire.
+/// Removes what doesn't go with the message on the wire.
 fn fit_to_http(answer: &mut ServiceAnswer, head: bool) {
     strip_answer(&mut answer.headers, answer.status);
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status);
     if head {
-        // The length that a GET would have had, where it is known: an upstream may not have
-        // said it, and a 204 has none.
+        // The length that a GET would have had, where it is known: an upstream may not have sent
+        // it, and a 204 has none.
         let length = match &answer.body {
             ServiceAnswerBody::Whole(body) if !body.is_empty() && !bodiless => Some(body.len()),
             _ => None,

@@ -1,18 +1,18 @@
-//! How slowly a client may move a body, either way.
+//! Pace of a body: how slowly a client may move it, either way.
 //!
-//! It may do nothing for a while, and be slow for a longer one. Who is slow for ever, a byte at
-//! a time, would keep a place that others wait for, so time is credited: waiting for the client
-//! uses it up, and every byte that moves earns some. Only waiting for the client counts, not
-//! what the other side takes.
+//! A client may do nothing for a while, and be slow for a longer one. A client that is slow for
+//! ever, a byte at a time, would keep a place that others wait for, so time is credited: waiting
+//! for the client uses it up, and every byte that moves earns some. Only waiting for the client
+//! counts, not the time of the other side.
 
 use std::time::Duration;
 
 use quorate_clock::Instant;
 
-/// Bytes a second that use up no credit: what a modem of fifty years ago does is too slow.
+/// Bytes a second that use up no credit: a modem of fifty years ago is too slow.
 pub(super) const LEAST_RATE: u32 = 512;
 
-/// The pace of one body.
+/// Pace of one body.
 pub(super) struct TransferPace {
     silence: Duration,
     credit_max: Duration,
@@ -20,7 +20,7 @@ pub(super) struct TransferPace {
     waiting_since: Option<Instant>,
 }
 
-/// What a client was too slow for.
+/// Reason why a client is too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TooSlow {
     /// Nothing moved for so long.
@@ -30,7 +30,8 @@ pub(super) enum TooSlow {
 }
 
 impl TransferPace {
-    /// `silence`: how long nothing may move. `slow`: how long less than [`LEAST_RATE`] may.
+    /// Creates a pace. `silence`: how long nothing may move. `slow`: how long less than
+    /// [`LEAST_RATE`] may.
     pub(super) fn new(silence: Duration, slow: Duration) -> TransferPace {
         TransferPace {
             silence,
@@ -40,7 +41,7 @@ impl TransferPace {
         }
     }
 
-    /// Notes that it is the client that is waited for; tells when it is to be given up, and why.
+    /// Notes that it is the client that is waited for; returns when it is to be given up, and why.
     pub(super) fn wait(&mut self, now: Instant) -> (Instant, TooSlow) {
         let since = *self.waiting_since.get_or_insert(now);
         let (limit, why) = self.limit();
@@ -58,7 +59,7 @@ impl TransferPace {
     /// Notes that so many bytes have moved.
     pub(super) fn moved(&mut self, bytes: usize, now: Instant) {
         let waited = self.waiting_since.take().map_or(Duration::ZERO, |since| {
-            // What is longer was spent on the other side.
+            // Any longer time was spent on the other side.
             now.saturating_duration_since(since).min(self.silence)
         });
         let earned = Duration::from_secs(bytes as u64) / LEAST_RATE;
@@ -67,7 +68,7 @@ impl TransferPace {
             .min(self.credit_max);
     }
 
-    /// Whether the client is waited for, and has been too slow.
+    /// Returns true when the client is waited for, and has been too slow.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.waiting_since
             .is_some_and(|since| now >= since + self.limit().0)
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_at_a_time_goes_on_for_a_while_and_not_for_ever() {
+    fn byte_at_a_time_is_given_up_eventually() {
         assert_eq!(ends(0), Some(29));
         assert!(matches!(ends(1), Some(299..=301)));
         assert!(matches!(ends(LEAST_RATE as usize / 2), Some(597..=601)));
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moved_fast_earns_no_more_than_the_first_credit() {
+    fn fast_transfer_earns_only_the_first_credit() {
         let mut pace = TransferPace::new(30 * SECOND, 300 * SECOND);
         let begun = Instant::now();
         pace.moved(100 << 20, begun);

@@ -1,4 +1,4 @@
-//! A connection that has become a WebSocket: bytes both ways, until one side ends.
+//! Tunnel of a WebSocket connection: bytes both ways, until one side ends.
 
 use std::{
     pin::{Pin, pin},
@@ -18,26 +18,27 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 
-use super::connection::ShutdownSignals;
+use super::shutdown_signals::ShutdownSignals;
 use crate::service_answer::UpstreamTunnel;
 
-/// Neither side has said anything for so long: nobody is there any more.
+/// Silence of both sides after which nobody is there any more.
 const SILENCE: Duration = Duration::from_secs(3600);
-/// How long the other side has once one has ended.
+/// Time that the other side has once one has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// The upstream has answered 101 by then, so this is the time of two wake-ups.
+/// Time for the upgrade. The upstream has answered 101 by then, so it takes two wake-ups.
 const UPGRADE: Duration = Duration::from_secs(5);
 
-/// Passes bytes on. `early` is what the client has sent already. Whether it was cut off; an
-/// orderly stop ends it after `linger`, since it has no end of its own that could be waited for.
+/// Passes bytes on. `early` is what the client has sent already. Returns true when the tunnel was
+/// cut off; an orderly stop ends it after `linger`, since it has no end of its own that could be
+/// waited for.
 pub(super) async fn run(
     client: TcpStream,
     early: Bytes,
     tunnel: UpstreamTunnel,
-    orders: &ShutdownSignals,
+    signals: &ShutdownSignals,
     linger: Duration,
 ) -> bool {
-    let _seat = tunnel.websocket_permit;
+    let _permit = tunnel.websocket_permit;
     let Ok(Ok(upstream)) = timeout(UPGRADE, tunnel.upstream).await else {
         tracing::debug!("the upstream went before its WebSocket began");
         return false;
@@ -58,19 +59,19 @@ pub(super) async fn run(
         }
     };
     let stopped = async {
-        orders.stop.cancelled().await;
+        signals.stop.cancelled().await;
         sleep(linger).await;
     };
     tokio::select! {
         () = passing => false,
         () = silent => false,
         () = stopped => false,
-        () = orders.cut.cancelled() => true,
+        () = signals.cut.cancelled() => true,
     }
 }
 
-/// Passes bytes both ways until one side ends; what the other has still to say is waited for
-/// a moment. WebSocket knows no connection of which one half goes on.
+/// Passes bytes both ways until one side ends; the other has a moment for its last bytes. WebSocket
+/// knows no connection of which one half goes on.
 async fn pass(client: ActivityStream, early: Bytes, upstream: TokioIo<Upgraded>) {
     let (mut from_client, mut to_client) = split(client);
     let (mut from_upstream, mut to_upstream) = split(upstream);

@@ -1,4 +1,4 @@
-//! The body of a request as the HTTP client sends it.
+//! Body of a request as the HTTP client sends it.
 
 use std::{
     pin::Pin,
@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::CaptureConnection;
 use super::upstream_stream::RequestMark;
 use crate::upload::{UploadBody, UploadError};
 
-/// What is sent.
+/// Content that is sent.
 pub(super) enum OutgoingContent {
     Whole(Option<Bytes>),
     Upload(UploadBody),
@@ -37,7 +37,7 @@ impl OutgoingBody {
         }
     }
 
-    /// Tells the body which connection its request goes to.
+    /// Sets the connection that its request goes to.
     pub(super) fn on(&mut self, connection: CaptureConnection) {
         self.connection = Some(connection);
     }

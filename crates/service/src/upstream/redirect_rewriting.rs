@@ -1,8 +1,8 @@
-//! Redirects of an upstream, as its client has to follow them.
+//! Rewriting of an upstream's redirects, so that its client can follow them.
 //!
-//! An upstream that is not told the client's host sends its own in `Location`, and the path as
-//! it knows it. Both are turned into what leads back through the HTTP channel. A redirect to
-//! another host is left alone.
+//! An upstream that does not get the client's host sends its own in `Location`, and the path as it
+//! knows it. Both are turned into what leads back through the HTTP channel. A redirect to another
+//! host is left alone.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::Url;
@@ -12,7 +12,7 @@ use crate::{
     headers::{FORWARDED_HOST, FORWARDED_PROTO},
 };
 
-/// Rewrites `Location` and `Content-Location` of what `url`, made of `template`, answered.
+/// Rewrites `Location` and `Content-Location` of the answer of `url`, which was made of `template`.
 pub(super) fn rewrite(headers: &mut HeaderMap, template: &str, url: &Url, request: &Request) {
     if !matches!(request.origin, Origin::Http(_)) {
         return;
@@ -27,12 +27,12 @@ pub(super) fn rewrite(headers: &mut HeaderMap, template: &str, url: &Url, reques
     }
 }
 
-/// The location for the client; `None` where it can stay as it is.
+/// Returns the location for the client; `None` where it can stay as it is.
 fn location(given: &str, template: &str, url: &Url, request: &Request) -> Option<String> {
     let is_path = given.starts_with('/') && !given.starts_with("//");
     let is_absolute = given.starts_with("//") || Url::parse(given).is_ok();
     if !is_path && !is_absolute {
-        // Relative to what was asked for, which has the same form here and there.
+        // Relative to the path asked for, which has the same form here and there.
         return None;
     }
     let target = url.join(given).ok()?;
@@ -63,14 +63,14 @@ fn location(given: &str, template: &str, url: &Url, request: &Request) -> Option
     Some(out)
 }
 
-/// What the outermost of the trusted proxies has said.
+/// Returns the value that the outermost of the trusted proxies has set.
 fn first<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    let said = headers.get(name)?.to_str().ok()?;
-    said.split(',').next().map(str::trim)
+    let value = headers.get(name)?.to_str().ok()?;
+    value.split(',').next().map(str::trim)
 }
 
-/// A path of the upstream below what the channel's `{*rest}` stands for, as the client knows
-/// it.
+/// Returns a path of the upstream below what the channel's `{*rest}` stands for, as the client
+/// knows it.
 fn mounted(path: &str, template: &str, url: &Url, request: &Request) -> Option<String> {
     let (name, segments) = request.params.rest()?;
     if !template.ends_with(&format!("/{{{name}}}")) {
@@ -82,7 +82,7 @@ fn mounted(path: &str, template: &str, url: &Url, request: &Request) -> Option<S
     Some(format!("{ours}{}", path.strip_prefix(theirs)?))
 }
 
-/// A path up to and with the slash before its last so many segments.
+/// Returns a path up to and with the slash before its last so many segments.
 fn without_last(path: &str, segments: usize) -> Option<&str> {
     let (at, _) = path.rmatch_indices('/').nth(segments - 1)?;
     Some(&path[..=at])
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_to_the_upstream_leads_back_through_the_channel() {
+    fn redirect_to_upstream_leads_through_channel() {
         let plain = request("/orders", None);
         let below = request("/f/a/b", Some(&["a", "b"]));
         let root = request("//evil.example", Some(&["", "evil.example"]));

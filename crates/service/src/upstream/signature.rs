@@ -1,10 +1,11 @@
-//! `Quorate-Signature`: by it a service knows that a call comes from this cluster.
+//! Signature of calls, `Quorate-Signature`: by it a service knows that a call comes from this
+//! cluster.
 //!
-//! Without it a service has to believe whoever reaches it: one that remembers the greatest
-//! `Quorate-Epoch`, to refuse copies of the past, could be told a number by a stranger after
-//! which it refuses every true message. The signature is an HMAC-SHA256 over all that matters,
-//! by a key that both know; `docs/http.md` has the recipe by which it is checked. The body is in it,
-//! and is therefore there before the call.
+//! Without it a service has to believe anyone who reaches it: one that remembers the greatest
+//! `Quorate-Epoch`, to refuse copies of the past, could be sent a number by a stranger after which
+//! it refuses every true message. The signature is an HMAC-SHA256 over all that matters, by a key
+//! that both know; `docs/http.md` has the recipe by which it is checked. The body is in it, and is
+//! therefore there before the call.
 
 use std::{fmt::Write as _, sync::Arc, time::UNIX_EPOCH};
 
@@ -17,17 +18,28 @@ use sha2::{Digest, Sha256};
 
 use crate::headers::CID;
 
-/// The header.
+/// Name of the header.
 pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("quorate-signature");
 
-/// Who signs the calls of one service.
+/// Signer of one service's calls.
 pub(super) enum CallSigner {
-    /// Nobody.
+    /// Calls are not signed.
     None,
-    /// By this key.
+    /// Signed by this key.
     Key(Arc<ApiKey>),
-    /// By a key of this name that isn't there: nothing is called.
+    /// Signed by a key of this name that isn't there: nothing is called.
     MissingKey(String),
+}
+
+/// Reason why a call can't be signed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SignatureError {
+    #[error("there is no api_key/{0}, by which it is signed")]
+    MissingKey(String),
+    #[error("its body was to be passed on while it comes, and it is to be signed now")]
+    NoBody,
+    #[error(transparent)]
+    Header(#[from] http::header::InvalidHeaderValue),
 }
 
 impl CallSigner {
@@ -40,21 +52,20 @@ impl CallSigner {
         &self,
         request: &mut Request<B>,
         body: Option<&Bytes>,
-    ) -> Result<(), String> {
+    ) -> Result<(), SignatureError> {
         let key = match self {
             CallSigner::None => return Ok(()),
             CallSigner::Key(key) => key.key.as_deref().unwrap_or_default(),
             CallSigner::MissingKey(name) => {
-                return Err(format!("there is no api_key/{name}, by which it is signed"));
+                return Err(SignatureError::MissingKey(name.clone()));
             }
         };
         let Some(body) = body else {
-            let told = "its body was to be passed on while it comes, and it is to be signed now";
-            return Err(told.to_owned());
+            return Err(SignatureError::NoBody);
         };
         let at = wall_time().duration_since(UNIX_EPOCH).unwrap_or_default();
         let value = value(key, at.as_secs(), request, body);
-        let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
+        let value = HeaderValue::try_from(value)?;
         request.headers_mut().insert(SIGNATURE, value);
         Ok(())
     }
@@ -76,18 +87,18 @@ fn value<B>(key: &str, at: u64, request: &Request<B>, body: &Bytes) -> String {
     format!("t={at},body={body},v1={}", hex(&code))
 }
 
-/// The headers that say where a call comes from, by their names.
+/// Returns the headers that tell where a call comes from, by their names.
 fn signed(headers: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
     let is_signed = |name: &HeaderName| {
         (name.as_str().starts_with("quorate-") && name != SIGNATURE) || name == CID
     };
     let mut signed: Vec<_> = headers.iter().filter(|(name, _)| is_signed(name)).collect();
-    // Those of one name stay in their order.
+    // Headers of one name stay in their order.
     signed.sort_by_key(|(name, _)| name.as_str());
     signed
 }
 
-/// RFC 2104.
+/// Computes RFC 2104.
 fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
     Hmac::<Sha256>::new_from_slice(key)
         .expect("invariant: a key of any length will do")
@@ -99,7 +110,7 @@ fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string fails never.
+        // Writing to a string never fails.
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -67,7 +67,7 @@ fn call(method: Method) -> Request {
 }
 
 #[tokio::test]
-async fn a_call_arrives_as_it_was_and_the_answer_too() {
+async fn call_and_answer_arrive_unchanged() {
     let answer = "HTTP/1.1 418 T\r\nx-a: 1\r\nx-a: 2\r\nconnection: x-hop\r\nx-hop: 1\r\n\
                   keep-alive: 5\r\nx-zato-cid: theirs\r\ncontent-length: 3\r\n\r\nabc";
     let server = Server::start("a", UpstreamBehavior::Answers(answer.into())).await;
@@ -138,7 +138,7 @@ async fn urls_take_turns_and_connections_are_kept() {
 }
 
 #[tokio::test]
-async fn a_dead_url_costs_no_call_whatever_the_method() {
+async fn dead_url_costs_no_call() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let service = service(&[format!("http://{}/", nobody().await), server.url("/")]);
     for _ in 0..20 {
@@ -246,7 +246,7 @@ async fn a_post_gets_over_a_connection_that_was_closed_while_it_was_idle() {
 }
 
 #[tokio::test]
-async fn a_listener_that_closes_at_once_is_asked_once_for_each_call() {
+async fn closing_listener_is_asked_once_per_call() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -266,7 +266,7 @@ async fn a_listener_that_closes_at_once_is_asked_once_for_each_call() {
 }
 
 #[tokio::test]
-async fn an_answer_counts_that_comes_before_all_of_the_request_was_read() {
+async fn early_answer_counts() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -348,7 +348,7 @@ async fn a_message_is_done_when_its_service_has_said_so() {
 }
 
 #[tokio::test]
-async fn no_answer_in_time_is_not_asked_for_again() {
+async fn timed_out_call_is_not_repeated() {
     let (a, b) = (
         Server::start("a", UpstreamBehavior::Hangs).await,
         Server::start("b", UpstreamBehavior::Hangs).await,
@@ -388,7 +388,7 @@ async fn an_answer_that_stops_halfway_is_a_failure() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_long_is_not_taken() {
+async fn too_long_answer_is_refused() {
     let announced = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
         (16 << 20) + 1
@@ -415,7 +415,7 @@ async fn an_answer_that_is_too_long_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_head_keeps_the_length_and_redirects_are_answers() {
+async fn head_keeps_length_and_redirects_are_answers() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 42\r\n\r\n";
     let server = Server::start("a", UpstreamBehavior::Answers(head.into())).await;
     let service = service(&[server.url("/")]);

@@ -1,4 +1,4 @@
-//! The pooled HTTP client that all upstream services of a member share.
+//! HTTP client with a pool that all upstream services of a member share.
 
 use std::{
     io,
@@ -27,24 +27,24 @@ use super::{
 };
 use crate::error_causes::{causes, innermost, is_canceled};
 
-/// For TCP. Longer than any sane network needs, short enough to leave time for the next URL.
+/// Timeout of TCP. Longer than any sane network needs, short enough to leave time for the next URL.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// For TCP and TLS together.
+/// Timeout of TCP and TLS together.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Shorter than the two seconds after which the hastiest of common servers close idle
-/// connections. Where one is hastier still, see [`super::tcp`].
+/// Time for which idle connections are kept: shorter than the two seconds after which the hastiest
+/// of common servers close them. Where one is hastier still, see [`super::upstream_stream`].
 const POOL_IDLE: Duration = Duration::from_millis(1500);
 
-/// The most headers of an answer.
+/// Most headers of an answer.
 pub(super) const REPLY_HEADERS_MAX: usize = 512;
-/// The longest head of an answer, in bytes: what the balancer passes on.
+/// Longest head of an answer, in bytes: as much as the balancer passes on.
 pub(super) const REPLY_HEAD_BYTES_MAX: usize = 48 << 10;
 
-/// The client.
+/// HTTP client of upstreams.
 pub(crate) type UpstreamClient = legacy::Client<UpstreamConnector, OutgoingBody>;
 
-/// A new client with a pool of its own, which trusts the system's CA certificates.
+/// Creates a client with a pool of its own, which trusts the system's CA certificates.
 pub(crate) fn client(egress: EgressPolicy) -> UpstreamClient {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -60,7 +60,7 @@ pub(crate) fn client(egress: EgressPolicy) -> UpstreamClient {
     with_roots(roots, egress)
 }
 
-/// A client that trusts these certificates.
+/// Creates a client that trusts these certificates.
 pub(super) fn with_roots(roots: RootCertStore, egress: EgressPolicy) -> UpstreamClient {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -82,13 +82,13 @@ pub(super) fn with_roots(roots: RootCertStore, egress: EgressPolicy) -> Upstream
         ))))
 }
 
-/// Whether a request that failed can have arrived.
+/// Classifies an error by whether the request can have arrived.
 pub(super) fn classify(error: &legacy::Error) -> UpstreamError {
     let why = innermost(error);
     match closed(error) {
         Some(ClosedBeforeSend::Idle) => UpstreamError::Stale(why),
         Some(ClosedBeforeSend::New) => UpstreamError::NeverSent(why),
-        // Without a connection there is none that it could have gone into.
+        // Without a connection there is none that the request could have gone into.
         None if error.connect_info().is_none() || is_canceled(error) => {
             UpstreamError::NeverSent(why)
         }
@@ -96,7 +96,7 @@ pub(super) fn classify(error: &legacy::Error) -> UpstreamError {
     }
 }
 
-/// Whether the connection was closed before anything was written.
+/// Returns the mark of a connection that was closed before anything was written.
 fn closed(error: &legacy::Error) -> Option<&ClosedBeforeSend> {
     causes(error).find_map(|cause| {
         // An I/O error's own content is not among its causes.
@@ -111,7 +111,7 @@ fn closed(error: &legacy::Error) -> Option<&ClosedBeforeSend> {
 type ConnectFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Connects, within [`HANDSHAKE_TIMEOUT`].
+/// Connector that is done within [`HANDSHAKE_TIMEOUT`].
 #[derive(Clone)]
 pub(crate) struct UpstreamConnector(HttpsConnector<TcpConnector>);
 
@@ -135,7 +135,7 @@ impl Service<Uri> for UpstreamConnector {
     }
 }
 
-/// Connects by TCP, to where this member may.
+/// Connector by TCP, to where this member may.
 #[derive(Clone)]
 pub(crate) struct TcpConnector {
     http: HttpConnector,
@@ -168,7 +168,8 @@ impl Service<Uri> for TcpConnector {
     }
 }
 
-/// Where a URL leads to that needs no look-up: it can be refused without being connected to.
+/// Returns the address of a URL that needs no look-up: it can be refused without being connected
+/// to.
 fn literal_address(uri: &Uri) -> Option<SocketAddr> {
     let host = uri.host()?.trim_matches(['[', ']']);
     let usual = if uri.scheme() == Some(&Scheme::HTTPS) {

@@ -1,11 +1,11 @@
-//! The TCP connection to an upstream, with two things that a proxy must know of it.
+//! TCP connection to an upstream, which detects an early close and keeps early answers.
 //!
-//! 1. A server closes connections that have been idle for a while, and a request that is
-//!    written into one that it has just closed is lost: whether it ran is not known. So it is
-//!    looked, with the socket's own word and right before the first byte of a request,
-//!    whether the server has closed; then the request has surely not left.
-//! 2. A server may answer and close before it has read all of a request (413, 401). Writing
-//!    fails then, and what it has answered is still to be read: the answer counts.
+//! 1. A server closes connections that have been idle for a while, and a request that is written
+//!    into one that it has just closed is lost: whether it ran is not known. So right before the
+//!    first byte of a request the socket is asked whether the server has closed; then the request
+//!    has surely not left.
+//! 2. A server may answer and close before it has read all of a request (413, 401). Writing fails
+//!    then, and its answer is still to be read: the answer counts.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How long a connection without a request is a new one and not an idle one.
+/// Time for which a connection without a request is a new one and not an idle one.
 const NEW: Duration = Duration::from_millis(200);
 
 /// The server had closed the connection before the request was written.
@@ -41,7 +41,7 @@ pub(super) enum ClosedBeforeSend {
     New,
 }
 
-/// Says to a connection that a request begins.
+/// Mark by which a body tells its connection that a request begins.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestMark(Arc<AtomicBool>);
 
@@ -63,7 +63,7 @@ pub(crate) struct UpstreamStream {
     made: Instant,
     /// A request has been written into it.
     used: bool,
-    /// Nothing can be written any more; what is to be read says why.
+    /// Nothing can be written any more; what is still to be read has the reason.
     write_broken: bool,
 }
 
@@ -79,13 +79,13 @@ impl UpstreamStream {
         }
     }
 
-    /// Whether the server has closed it, or said something that nobody asked for.
+    /// Returns true when the server has closed it, or sent something that nobody asked for.
     fn is_closed(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         match SockRef::from(&self.stream).peek(&mut byte) {
             Ok(0) => true,
-            // A new connection of TLS has tickets to give. Later it is the word of its end that
-            // comes unasked, which stands before the end itself.
+            // A new TLS connection has tickets to give. Later it is the notice of its end that
+            // comes unasked, before the end itself.
             Ok(_) => self.used || !self.tls,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
@@ -114,7 +114,7 @@ impl UpstreamStream {
                 other => return other,
             }
         }
-        // Reading wakes whoever waits: with an answer, or with the end.
+        // Reading wakes the waiter: with an answer, or with the end.
         Poll::Pending
     }
 }

@@ -1,4 +1,4 @@
-//! Which URL comes next: each of those that work as often as the others, the others last.
+//! Rotation of URLs: each of those that work as often as the others, the others last.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -12,7 +12,7 @@ use rand::Rng;
 const OUT_FIRST: Duration = Duration::from_secs(1);
 const OUT_MAX: Duration = Duration::from_secs(30);
 
-/// The turn among several URLs.
+/// Rotation over several URLs.
 pub(super) struct UrlRotation {
     turn: AtomicUsize,
     urls: Vec<Mutex<UrlHealth>>,
@@ -33,7 +33,7 @@ impl UrlRotation {
         }
     }
 
-    /// Every URL once: those that work in turn, then those that are out, the longest first.
+    /// Returns every URL once: those that work in turn, then those that are out, the longest first.
     pub(super) fn order(&self, now: Instant) -> Vec<usize> {
         let mut working = Vec::with_capacity(self.urls.len() + 1);
         let mut out = Vec::new();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_failed_comes_last_and_the_rest_share_its_turns() {
+    fn failed_url_comes_last() {
         let rotation = UrlRotation::new(3);
         let now = Instant::now();
         rotation.failed(1, now);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_out_doubles_and_ends_with_a_success() {
+    fn exclusion_doubles_and_ends_with_success() {
         let rotation = UrlRotation::new(2);
         let now = Instant::now();
         for _ in 0..10 {

@@ -1,18 +1,18 @@
-//! The URL of an upstream, with what the HTTP channel's path matched put in.
+//! URL template of an upstream, filled with what the HTTP channel's path matched.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use crate::{ServiceError, params::Params};
 
-/// Everything but what RFC 3986 calls unreserved: a value of the query stays one value.
+/// Everything but the unreserved characters of RFC 3986: a value of the query stays one value.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// Everything but what RFC 3986 lets a segment of a path have (`pchar`): a segment stays one
+/// Everything but the characters of a path segment in RFC 3986 (`pchar`): a segment stays one
 /// segment, and looks as most clients write it.
 const SEGMENT: &AsciiSet = &QUERY_VALUE
     .remove(b'!')
@@ -37,7 +37,7 @@ pub(super) fn fill(
     query: Option<&str>,
 ) -> Result<Url, ServiceError> {
     let broken = |why: String| ServiceError::NotRun(format!("upstream {template:?}: {why}"));
-    // A client may choose what is asked for, never whom.
+    // A client may choose the path, never the host.
     let authority = template.find("://").map_or(0, |at| at + 3);
     let path = template[authority..]
         .find(['/', '?'])
@@ -83,9 +83,9 @@ pub(super) fn fill(
     Ok(url)
 }
 
-/// Refuses what would lead out of the upstream's path. Servers decode before they look for
-/// steps, and some take `\` for `/` or leave out of a segment what stands behind its `;`, so
-/// it is the decoded value that counts, without that.
+/// Refuses a segment that would lead out of the upstream's path. Servers decode before they look
+/// for steps, and some take `\` for `/` or leave out of a segment what stands behind its `;`, so it
+/// is the decoded value that counts, without that.
 fn check(name: &str, segment: &str) -> Result<(), ServiceError> {
     let refused = |what: &str| {
         let why = format!("the path's parameter {name:?} has {what}, which a path can't carry");

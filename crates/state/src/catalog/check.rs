@@ -1,21 +1,21 @@
-//! What can be said of a put by itself: by the rules of its fields, and as an entry of the log.
+//! Checks of a put by itself: by the rules of its fields, and as an entry of the log.
 
 use quorate_proto::command::FieldError;
 use quorate_resources::{Kind, Resource, check_name, json};
 use serde_json::Value;
 
-use crate::command::error;
+use crate::field_errors::error;
 
-/// The longest JSON of one resource.
+/// Longest JSON of one resource.
 pub const SPEC_BYTES_MAX: usize = 64 << 10;
 
-/// What can be said of a put without knowing what is there: every bad field.
+/// Checks a put without knowing what is there: every bad field.
 pub fn check(kind: Kind, name: &str, spec: &[u8]) -> Result<(), Vec<FieldError>> {
     check_length(spec.len())?;
     check_fields(kind, name, &parsed(spec)?)
 }
 
-/// As [`check`], of JSON that has been read already.
+/// As [`check`], for JSON that has been parsed already.
 pub fn check_parsed(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldError>> {
     check_length(json::json_bytes(spec))?;
     check_fields(kind, name, spec)
@@ -35,15 +35,15 @@ fn check_fields(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldErr
     under_its_name(name, resource.name())
 }
 
-/// What an entry of the log or of a snapshot must be to be a resource that this program
-/// knows, by no rule of its values.
+/// Reads an entry of the log or of a snapshot as a resource that this program knows, by no rule of
+/// its values.
 pub fn read(kind: Kind, name: &str, spec: &[u8]) -> Result<(Value, Resource), Vec<FieldError>> {
     let spec = parsed(spec)?;
     let resource = read_parsed(kind, name, &spec)?;
     Ok((spec, resource))
 }
 
-/// As [`read`], of JSON that has been read already.
+/// As [`read`], for JSON that has been parsed already.
 pub fn read_parsed(kind: Kind, name: &str, spec: &Value) -> Result<Resource, Vec<FieldError>> {
     let resource = Resource::read(kind, spec)?;
     under_its_name(name, resource.name())?;

@@ -1,17 +1,17 @@
-//! What resources hold, by what others would ask for: paths, queues, addresses and names.
+//! Index of what resources hold, by what others would ask for: paths, queues, addresses and names.
 //!
-//! A put is compared with what it could meet and with nothing else, whatever else is there:
-//! a claim is looked up where an equal one would stand, so that a put, a delete and each
-//! entry of a log that is replayed cost the logarithm of what is there. The index is made of
-//! the resources alone and kept beside them in maps that share their memory between copies,
-//! because the state is copied for its readers at every entry.
+//! A put is compared with what it could meet and with nothing else, whatever else is there: a claim
+//! is looked up where an equal one would stand, so that a put, a delete and each entry of a log
+//! that is replayed cost the logarithm of what is there. The index is made of the resources alone
+//! and kept beside them in maps that share their memory between copies, because the state is copied
+//! for its readers at every entry.
 //!
-//! Paths are found without a comparison of templates. Two templates overlap if they are the
-//! same but for the names of their parameters, or the same up to a place where one takes the
-//! whole rest and the other the rest or a parameter. So a template meets another of its own
-//! shape; one that takes the rest at the place of one of its parameters; and, if it takes the
-//! rest itself, every one with a parameter there, which stand side by side in the order of
-//! shapes (see [`ShapeOverlap`]).
+//! Paths are found without a comparison of templates. Two templates overlap if they are the same
+//! but for the names of their parameters, or the same up to a place where one takes the whole rest
+//! and the other the rest or a parameter. So a template meets another of its own shape; one that
+//! takes the rest at the place of one of its parameters; and, if it takes the rest itself, every
+//! one with a parameter there, which stand side by side in the order of shapes (see
+//! [`ShapeOverlap`]).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -20,27 +20,27 @@ use quorate_resources::{
     HttpChannel, Kind, PathTemplate, Resource, ShapeOverlap, zeromq::BoundAddress,
 };
 
-/// How many of those that hold what a resource asks for are told.
+/// Most holders of a contested claim that are reported.
 pub(crate) const RIVALS_MAX: usize = 8;
 
-/// Something that a resource holds.
+/// Claim of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ResourceClaim {
-    /// It names this resource.
+    /// The resource names this one.
     Named(Kind, Arc<str>),
-    /// It takes requests: a method, and the shape of a template.
+    /// The resource takes requests: a method, and the shape of a template.
     Route(Arc<str>, Arc<str>),
-    /// It consumes a queue of a connection.
+    /// The resource consumes a queue of a connection.
     Queue(Kind, Arc<str>, Arc<str>),
-    /// It binds a port at a host; everywhere is `*`.
+    /// The resource binds a port at a host; everywhere is `*`.
     Port(u16, Arc<str>),
-    /// It binds a socket in the file system.
+    /// The resource binds a socket in the file system.
     File(Arc<str>),
-    /// It keeps the order of what comes over this connection.
+    /// The resource keeps the order of what comes over this connection.
     Ordered(Arc<str>),
 }
 
-/// The holder of a claim.
+/// Holder of a claim.
 type ClaimHolder = (Kind, Arc<str>);
 
 /// All claims, each with its holder.
@@ -62,7 +62,7 @@ impl CatalogIndex {
         }
     }
 
-    /// Those that hold exactly this, by kind and name.
+    /// Lists the holders of exactly this claim, by kind and name.
     pub fn holders(&self, claim: ResourceClaim) -> impl Iterator<Item = (Kind, &str)> {
         let first = (claim.clone(), first_holder());
         self.0
@@ -71,7 +71,7 @@ impl CatalogIndex {
             .map(|(_, (kind, name))| (*kind, &**name))
     }
 
-    /// Those that take a method at shapes that begin so.
+    /// Lists the resources that take a method at shapes that begin so.
     fn takers_below(&self, method: &str, start: &str) -> impl Iterator<Item = (Kind, &str)> {
         let first = (
             ResourceClaim::Route(method.into(), start.into()),
@@ -93,7 +93,7 @@ impl CatalogIndex {
             .map(|(_, (kind, name))| (*kind, &**name))
     }
 
-    /// The first [`RIVALS_MAX`] others that hold what this resource needs for itself.
+    /// Returns the first [`RIVALS_MAX`] others that hold what this resource needs for itself.
     pub fn rivals<'a>(&'a self, resource: &Resource) -> BTreeSet<(Kind, &'a str)> {
         let mut rivals = Rivals {
             of: (resource.kind(), resource.name()),
@@ -143,7 +143,7 @@ impl CatalogIndex {
     }
 }
 
-/// Others than the one that asks, until there are enough.
+/// Collector of others than the resource that asks, until there are enough.
 struct Rivals<'a, 'of> {
     of: (Kind, &'of str),
     found: BTreeSet<(Kind, &'a str)>,
@@ -166,12 +166,12 @@ fn holder(resource: &Resource) -> ClaimHolder {
     (resource.kind(), resource.name().into())
 }
 
-/// The least of all holders.
+/// Returns the least of all holders.
 fn first_holder() -> ClaimHolder {
     (Kind::ALL[0], "".into())
 }
 
-/// All that a resource holds.
+/// Lists everything that a resource holds.
 fn claims(resource: &Resource) -> Vec<ResourceClaim> {
     let mut claims: Vec<ResourceClaim> = resource
         .references()

@@ -7,7 +7,10 @@ use quorate_clock::Instant;
 use serde_json::json;
 
 use super::*;
-use crate::{BatchedPut, Command, Machine, State};
+use crate::{
+    BatchedPut, Command, Machine, OverQuota, QuotaKind, State,
+    announced_programs::AnnouncedPrograms,
+};
 
 fn channel(name: &str, path: &str, methods: &[&str]) -> Resource {
     let spec = json!({"name": name, "path": path, "methods": methods, "service": "s"});
@@ -30,7 +33,7 @@ proptest! {
 
     /// The index finds a rival exactly where two templates overlap.
     #[test]
-    fn the_index_says_what_a_comparison_of_two_says(
+    fn index_agrees_with_pairwise_comparison(
         one in path(), ones in methods(), other in path(), others in methods(),
     ) {
         let (one, other) = (channel("one", &one, &ones), channel("other", &other, &others));
@@ -72,7 +75,7 @@ fn time_of(channels: u64) -> (Duration, State) {
 }
 
 #[test]
-fn ten_times_as_many_puts_cost_about_ten_times_as_much() {
+fn puts_cost_linear_time() {
     // a comparison with all others costs a hundred times as much
     let best = |channels| (0..3).map(|_| time_of(channels).0).min().unwrap();
     let (few, many) = (best(1_000), best(10_000));
@@ -80,7 +83,7 @@ fn ten_times_as_many_puts_cost_about_ten_times_as_much() {
 }
 
 #[test]
-fn ten_times_as_many_in_a_snapshot_cost_about_ten_times_as_much() {
+fn snapshot_costs_linear_time() {
     let best = |channels| {
         let mut bytes = Vec::new();
         time_of(channels).1.write_to(&mut bytes).unwrap();
@@ -132,7 +135,7 @@ fn changes_are_what_differs_and_nothing_else() {
 }
 
 #[test]
-fn a_value_that_this_program_would_refuse_is_stored_from_the_log_alike() {
+fn refused_value_is_stored_from_the_log() {
     let spec = json!({"name": "s", "upstream": "gopher://nowhere", "retries": 100_000});
     let put = command(Kind::Service, spec);
     assert!(put.check().is_err());
@@ -147,7 +150,7 @@ fn a_value_that_this_program_would_refuse_is_stored_from_the_log_alike() {
 }
 
 #[test]
-fn a_batch_is_put_whole_or_not_at_all() {
+fn batch_is_put_whole_or_not() {
     let put = |kind, spec: serde_json::Value| BatchedPut {
         kind,
         name: spec["name"].as_str().unwrap().to_owned(),

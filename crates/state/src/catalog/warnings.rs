@@ -1,4 +1,4 @@
-//! What the one who declares a resource should know of it.
+//! Warnings to the user who declares a resource.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use quorate_resources::{Kind, Resource, Service};
 
 use super::{Catalog, index::ResourceClaim};
 
-/// Of so many channels is said what becomes of them when their service changes.
+/// Most channels that are named in a warning about their service.
 const CHANNELS_MAX: usize = 3;
 
-/// Something about a resource that its declarer should know.
+/// Warning about a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResourceWarning {
-    /// The kind of the resource.
+    /// Kind of the resource.
     pub kind: Kind,
-    /// The name of the resource.
+    /// Name of the resource.
     pub name: String,
-    /// What is to be known, and what would be right.
+    /// Text: what is unusual, and what would be right.
     pub text: String,
 }
 
@@ -27,8 +27,8 @@ impl fmt::Display for ResourceWarning {
 }
 
 impl Catalog {
-    /// What the one who declares this should know, beside what is declared already. Of a
-    /// service that is said of its channels.
+    /// Returns the warnings for a resource beside those that are declared already. Those of a
+    /// service are about its channels.
     pub fn warnings(&self, resource: &Resource) -> Vec<ResourceWarning> {
         if let Resource::Service(service) = resource {
             return self.warnings_of_channels(service);
@@ -92,7 +92,7 @@ mod tests {
 
     /// RabbitMQ counts the calls as it counts the waits between them.
     #[test]
-    fn calls_beyond_the_brokers_patience_are_warned_of_from_either_side() {
+    fn calls_beyond_broker_patience_are_warned_of() {
         let mut machine = Machine::default();
         let mut put = |kind, spec: Value| put(&mut machine, kind, &spec);
         let service = |timeout_ms: u64| json!({"name": "slow", "upstream": "http://127.0.0.1:9/", "timeout_ms": timeout_ms});
@@ -108,19 +108,19 @@ mod tests {
         };
         // Two calls of ten minutes.
         assert_eq!(put(Kind::AmqpChannel, channel(1, json!({}))), [""; 0]);
-        let told = put(Kind::AmqpChannel, channel(3, json!({}))).join("");
+        let warnings = put(Kind::AmqpChannel, channel(3, json!({}))).join("");
         assert!(
-            told.contains("the calls of the service \"slow\" 40 min"),
-            "{told}"
+            warnings.contains("the calls of the service \"slow\" 40 min"),
+            "{warnings}"
         );
-        assert!(told.contains("consumer_timeout"), "{told}");
+        assert!(warnings.contains("consumer_timeout"), "{warnings}");
         // Two places for ten messages: each waits for four others.
         let narrow = channel(0, json!({"pool_size": 2}));
-        let told = put(Kind::AmqpChannel, narrow).join("");
-        assert!(told.contains("50 min"), "{told}");
-        let told = put(Kind::Service, service(700_000)).join("");
-        assert!(told.starts_with("amqp_channel/c: "), "{told}");
-        assert!(told.contains("58 min"), "{told}");
+        let warnings = put(Kind::AmqpChannel, narrow).join("");
+        assert!(warnings.contains("50 min"), "{warnings}");
+        let warnings = put(Kind::Service, service(700_000)).join("");
+        assert!(warnings.starts_with("amqp_channel/c: "), "{warnings}");
+        assert!(warnings.contains("58 min"), "{warnings}");
         assert_eq!(put(Kind::Service, service(10_000)), [""; 0]);
     }
 }

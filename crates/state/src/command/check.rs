@@ -1,17 +1,18 @@
-//! What the member that proposes a command asks of it.
+//! Check of a command by the member that proposes it.
 
 use quorate_proto::command::FieldError;
 
-use super::{BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, error, in_batch};
+use super::{BATCH_BYTES_MAX, BATCH_MAX, Command};
 use crate::{
-    announced_programs, check_resource, idempotency, kv, operations, progress,
-    recorded_connections, takeovers,
+    BatchedPut, announced_programs, check_resource,
+    field_errors::{error, in_batch},
+    idempotent_send, kv, operations, progress, recorded_connections, takeovers,
 };
 
 impl Command {
-    /// What the member that proposes it refuses by its own rules, whatever is there. Members
-    /// that apply it do not ask this again: their rules may be those of another version, and
-    /// they must all do the same.
+    /// Checks the proposing member's own rules, whatever is there. Members that apply the command
+    /// do not check this again: their rules may be those of another version, and they must all do
+    /// the same.
     pub fn check(&self) -> Result<(), Vec<FieldError>> {
         let errors = match self {
             Command::PutResource {
@@ -33,9 +34,9 @@ impl Command {
             } => recorded_connections::check(*member, connections),
             Command::OperateConnector { kind, .. } => operations::check(*kind),
             Command::AdvanceProgress { connectors, .. } => progress::check(connectors),
-            Command::BeginSend(intent) => idempotency::check::key(&intent.key),
-            Command::FinishSend(conclusion) => idempotency::check::outcome(&conclusion.outcome),
-            // Who proposes another promise knows the range of the timers; the state does not.
+            Command::BeginSend(intent) => idempotent_send::check::key(&intent.key),
+            Command::FinishSend(conclusion) => idempotent_send::check::outcome(&conclusion.outcome),
+            // The proposer of another promise knows the range of the timers; the state does not.
             Command::SetFailover { .. } => Vec::new(),
             Command::DeleteResource { .. }
             | Command::TakeOver { .. }
@@ -43,9 +44,10 @@ impl Command {
             | Command::FailoverApplied { .. }
             | Command::FailoverSettled { .. } => Vec::new(),
         };
-        match errors.is_empty() {
-            true => Ok(()),
-            false => Err(errors),
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
         }
     }
 }

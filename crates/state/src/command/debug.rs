@@ -1,11 +1,12 @@
-//! How commands look in debug output: with the length of what may hold a password, or be a
-//! user's own, and not with what it says.
+//! Debug output of commands, which shows only the length of what may hold a password or a user's
+//! data.
 
 use std::fmt;
 
-use super::{BatchedPut, Command, ConnectorProgress};
+use super::{Command, ConnectorProgress};
+use crate::BatchedPut;
 
-/// So many bytes that are not shown.
+/// Bytes that are not shown, by their number.
 struct HiddenBytes(usize);
 
 impl fmt::Debug for HiddenBytes {

@@ -1,19 +1,22 @@
-//! Commands as they stand in the log.
+//! Wire format of commands in the log.
 
 use bytes::Bytes;
 use prost::{Message, encoding::decode_key};
 use quorate_proto::command::{self as wire, FieldError};
 use quorate_resources::Kind;
+use quorate_types::MemberId;
+use wire::command::Write;
 
-use super::{
-    BatchedPut, Command, ConnectorProgress, NOT_KNOWN, WritePrecondition, error, not_as_known,
+use super::{Command, ConnectorProgress};
+use crate::{
+    BatchedPut, BrokerConnection, ConnectionsByConnector, OperatorAction, Reason, Takeover,
+    WritePrecondition, catalog,
+    field_errors::{NOT_KNOWN, error, not_as_known},
 };
-use crate::{BrokerConnection, OperatorAction, Reason, Takeover, catalog};
 
 impl Command {
-    /// The bytes that go into the log.
+    /// Encodes the command for the log.
     pub fn encode(&self) -> Bytes {
-        use wire::command::Write;
         let to_wire = |it: &Option<WritePrecondition>| it.map(wire::Precondition::from);
         let write = match self {
             Command::PutResource {
@@ -21,23 +24,13 @@ impl Command {
                 name,
                 spec,
                 precondition,
-            } => Write::PutResource(wire::PutResource {
-                kind: kind.as_str().into(),
-                name: name.clone(),
-                spec: spec.clone(),
-                precondition: to_wire(precondition),
+            } => Write::PutResource(put_to_wire(*kind, name, spec, to_wire(precondition))),
+            Command::PutResources(puts) => Write::PutResources(wire::PutResources {
+                resources: puts
+                    .iter()
+                    .map(|it| put_to_wire(it.kind, &it.name, &it.spec, None))
+                    .collect(),
             }),
-            Command::PutResources(puts) => {
-                let resources = puts.iter().map(|it| wire::PutResource {
-                    kind: it.kind.as_str().into(),
-                    name: it.name.clone(),
-                    spec: it.spec.clone(),
-                    precondition: None,
-                });
-                Write::PutResources(wire::PutResources {
-                    resources: resources.collect(),
-                })
-            }
             Command::DeleteResource {
                 kind,
                 name,
@@ -70,27 +63,10 @@ impl Command {
                 services,
                 version,
                 failover_ms,
-            } => Write::Announce(wire::Announce {
-                member: *member,
-                services: services.clone(),
-                version: version.clone(),
-                failover_ms: *failover_ms,
-            }),
-            Command::SetFailover { failover_ms, first } => Write::SetFailover(wire::SetFailover {
-                failover_ms: *failover_ms,
-                first: *first,
-            }),
-            Command::FailoverApplied { member, revision } => {
-                Write::FailoverApplied(wire::FailoverApplied {
-                    member: *member,
-                    revision: *revision,
-                })
-            }
-            Command::FailoverSettled { revision } => {
-                Write::FailoverSettled(wire::FailoverSettled {
-                    revision: *revision,
-                })
-            }
+            } => announce(*member, services, version, *failover_ms),
+            Command::SetFailover { failover_ms, first } => set_failover(*failover_ms, *first),
+            Command::FailoverApplied { member, revision } => failover_applied(*member, *revision),
+            Command::FailoverSettled { revision } => failover_settled(*revision),
             Command::RecordTakeover(takeover) => Write::Explain(wire::Explain {
                 takeover: Some((**takeover).clone()),
             }),
@@ -99,31 +75,12 @@ impl Command {
                 connections,
             } => Write::Connected(wire::Connected {
                 member: *member,
-                connections: connections
-                    .iter()
-                    .map(|(connector, it)| wire::BrokerConnection {
-                        connector: connector.clone(),
-                        name: it.name.clone(),
-                        label: it.label.clone(),
-                    })
-                    .collect(),
+                connections: connections_to_wire(connections),
             }),
-            Command::OperateConnector { kind, name, order } => Write::Operate(wire::Operate {
-                kind: kind.as_str().into(),
-                name: name.clone(),
-                order: wire::operate::Order::from(*order).into(),
-            }),
+            Command::OperateConnector { kind, name, order } => operate(*kind, name, *order),
             Command::AdvanceProgress { epoch, connectors } => Write::Advance(wire::Advance {
                 epoch: *epoch,
-                connectors: connectors
-                    .iter()
-                    .map(|it| wire::ConnectorProgress {
-                        kind: it.kind.as_str().into(),
-                        name: it.name.clone(),
-                        progress: it.progress.clone(),
-                        created: it.created,
-                    })
-                    .collect(),
+                connectors: connectors.iter().map(progress_to_wire).collect(),
             }),
             Command::BeginSend(intent) => Write::Intend((&**intent).into()),
             Command::FinishSend(conclusion) => Write::Conclude((&**conclusion).into()),
@@ -131,33 +88,11 @@ impl Command {
         wire::Command { write: Some(write) }.encode_to_vec().into()
     }
 
-    /// Reads what stands in the log. Values share the memory of `bytes`. An error: this
-    /// version does not know the command, or a part of it.
+    /// Decodes a command from the log. Values share the memory of `bytes`. The error means that
+    /// this version does not know the command, or a part of it.
     pub fn decode(bytes: Bytes) -> Result<Command, FieldError> {
-        use wire::command::Write;
-        let (length, number) = (bytes.len(), number(&bytes));
-        let command = wire::Command::decode(bytes)
-            .map_err(|problem| error("command", &number, format!("can't be read: {problem}")))?;
-        // What is not known is left out when it is read, at any depth.
-        let whole = command.encoded_len() == length;
-        let Some(write) = command.write else {
-            return Err(error("command", number, NOT_KNOWN));
-        };
-        if !whole {
-            let problem = "has a part that this version does not know";
-            return Err(error("command", number, problem));
-        }
-        Ok(match write {
-            Write::PutResource(mut it) => {
-                let precondition = precondition(it.precondition.take())?;
-                let BatchedPut { kind, name, spec } = put(it)?;
-                Command::PutResource {
-                    kind,
-                    name,
-                    spec,
-                    precondition,
-                }
-            }
+        Ok(match open(bytes)? {
+            Write::PutResource(it) => put_resource(it)?,
             Write::PutResources(it) => Command::PutResources(
                 it.resources
                     .into_iter()
@@ -203,14 +138,7 @@ impl Command {
             Write::Explain(it) => Command::RecordTakeover(Box::new(takeover(it.takeover)?)),
             Write::Connected(it) => Command::RecordBrokerConnections {
                 member: it.member,
-                connections: it
-                    .connections
-                    .into_iter()
-                    .map(|it| {
-                        let (name, label) = (it.name, it.label);
-                        (it.connector, BrokerConnection { name, label })
-                    })
-                    .collect(),
+                connections: connections(it.connections),
             },
             Write::Operate(it) => Command::OperateConnector {
                 kind: kind(&it.kind)?,
@@ -222,15 +150,8 @@ impl Command {
                 connectors: it
                     .connectors
                     .into_iter()
-                    .map(|it| {
-                        Ok(ConnectorProgress {
-                            kind: kind(&it.kind)?,
-                            name: it.name,
-                            created: it.created,
-                            progress: it.progress,
-                        })
-                    })
-                    .collect::<Result<_, FieldError>>()?,
+                    .map(progress)
+                    .collect::<Result<_, _>>()?,
             },
             Write::Intend(it) => Command::BeginSend(Box::new(it.try_into()?)),
             Write::Conclude(it) => Command::FinishSend(Box::new(it.try_into()?)),
@@ -238,7 +159,24 @@ impl Command {
     }
 }
 
-/// The number of the command in its envelope, for who has to find out what it is.
+/// Takes the command out of its envelope; refuses one with parts that this version does not know.
+fn open(bytes: Bytes) -> Result<Write, FieldError> {
+    let (length, number) = (bytes.len(), number(&bytes));
+    let command = wire::Command::decode(bytes)
+        .map_err(|problem| error("command", &number, format!("can't be read: {problem}")))?;
+    // Unknown parts are left out when it is read, at any depth.
+    let whole = command.encoded_len() == length;
+    let Some(write) = command.write else {
+        return Err(error("command", number, NOT_KNOWN));
+    };
+    if !whole {
+        let problem = "has a part that this version does not know";
+        return Err(error("command", number, problem));
+    }
+    Ok(write)
+}
+
+/// Returns the number of the command in its envelope, for a reader who has to find out what it is.
 fn number(bytes: &[u8]) -> String {
     match decode_key(&mut &*bytes) {
         Ok((number, _)) => number.to_string(),
@@ -276,6 +214,31 @@ fn precondition(it: Option<wire::Precondition>) -> Result<Option<WritePreconditi
     }
 }
 
+fn put_to_wire(
+    kind: Kind,
+    name: &str,
+    spec: &Bytes,
+    precondition: Option<wire::Precondition>,
+) -> wire::PutResource {
+    wire::PutResource {
+        kind: kind.as_str().into(),
+        name: name.to_owned(),
+        spec: spec.clone(),
+        precondition,
+    }
+}
+
+fn put_resource(mut it: wire::PutResource) -> Result<Command, FieldError> {
+    let precondition = precondition(it.precondition.take())?;
+    let BatchedPut { kind, name, spec } = put(it)?;
+    Ok(Command::PutResource {
+        kind,
+        name,
+        spec,
+        precondition,
+    })
+}
+
 fn batched(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
     match it.precondition {
         Some(_) => Err(error("precondition", "", NOT_KNOWN)),
@@ -283,8 +246,8 @@ fn batched(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
     }
 }
 
-/// The resource is read here and read again when it is applied; what this version does not
-/// know of it has to be found before anything is done.
+/// Reads the resource here, though it is read again when it is applied: parts that this version
+/// does not know have to be found before anything is done.
 fn put(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
     let kind = kind(&it.kind)?;
     catalog::read(kind, &it.name, &it.spec)
@@ -299,6 +262,75 @@ fn put(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
 fn kind(text: &str) -> Result<Kind, FieldError> {
     text.parse::<Kind>()
         .map_err(|problem| error("kind", text, problem.to_string()))
+}
+
+fn announce(
+    member: MemberId,
+    services: &[String],
+    version: &str,
+    failover_ms: Option<u64>,
+) -> Write {
+    Write::Announce(wire::Announce {
+        member,
+        services: services.to_vec(),
+        version: version.to_owned(),
+        failover_ms,
+    })
+}
+
+fn set_failover(failover_ms: u64, first: bool) -> Write {
+    Write::SetFailover(wire::SetFailover { failover_ms, first })
+}
+
+fn failover_applied(member: MemberId, revision: u64) -> Write {
+    Write::FailoverApplied(wire::FailoverApplied { member, revision })
+}
+
+fn failover_settled(revision: u64) -> Write {
+    Write::FailoverSettled(wire::FailoverSettled { revision })
+}
+
+fn operate(kind: Kind, name: &str, action: OperatorAction) -> Write {
+    Write::Operate(wire::Operate {
+        kind: kind.as_str().into(),
+        name: name.to_owned(),
+        order: wire::operate::Order::from(action).into(),
+    })
+}
+
+fn connections_to_wire(connections: &ConnectionsByConnector) -> Vec<wire::BrokerConnection> {
+    let one = |(connector, it): (&String, &BrokerConnection)| wire::BrokerConnection {
+        connector: connector.clone(),
+        name: it.name.clone(),
+        label: it.label.clone(),
+    };
+    connections.iter().map(one).collect()
+}
+
+fn connections(connections: Vec<wire::BrokerConnection>) -> ConnectionsByConnector {
+    let one = |it: wire::BrokerConnection| {
+        let (name, label) = (it.name, it.label);
+        (it.connector, BrokerConnection { name, label })
+    };
+    connections.into_iter().map(one).collect()
+}
+
+fn progress_to_wire(it: &ConnectorProgress) -> wire::ConnectorProgress {
+    wire::ConnectorProgress {
+        kind: it.kind.as_str().into(),
+        name: it.name.clone(),
+        progress: it.progress.clone(),
+        created: it.created,
+    }
+}
+
+fn progress(it: wire::ConnectorProgress) -> Result<ConnectorProgress, FieldError> {
+    Ok(ConnectorProgress {
+        kind: kind(&it.kind)?,
+        name: it.name,
+        created: it.created,
+        progress: it.progress,
+    })
 }
 
 impl From<OperatorAction> for wire::operate::Order {

@@ -49,7 +49,7 @@ fn unchanged(revision: u64) -> Answer {
 }
 
 #[test]
-fn the_first_promise_is_made_once_and_holds_at_once() {
+fn first_promise_holds_at_once_only_once() {
     let mut log = PromiseLog::default();
     assert_eq!(log.machine.state().failover(), None);
     let first = |failover_ms| Command::SetFailover {
@@ -92,7 +92,7 @@ fn both_values_are_in_force_until_a_change_is_settled() {
 }
 
 #[test]
-fn a_change_that_is_replaced_starts_again_from_the_value_before() {
+fn replaced_change_restarts_from_value_before() {
     let mut log = PromiseLog::default();
     log.set(500);
     log.set(2_000);
@@ -107,7 +107,7 @@ fn a_change_that_is_replaced_starts_again_from_the_value_before() {
 }
 
 #[test]
-fn back_to_the_value_before_is_settled_at_once() {
+fn return_to_value_before_settles_at_once() {
     let mut log = PromiseLog::default();
     log.set(500);
     log.set(2_000);
@@ -118,7 +118,7 @@ fn back_to_the_value_before_is_settled_at_once() {
 }
 
 #[test]
-fn a_snapshot_keeps_a_change_that_is_under_way() {
+fn snapshot_keeps_change_under_way() {
     let mut log = PromiseLog::default();
     log.set(500);
     log.set(2_000);

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{
-    super::{Command, Machine, State, StateEvent, command::error},
+    super::{Command, Machine, OUTCOME_BYTES_MAX, State, StateEvent, field_errors::error},
     *,
 };
 
@@ -117,7 +117,7 @@ fn known(epoch: u64, ticket: u64, outcome: Option<RecordedOutcome>) -> Answer {
 }
 
 #[test]
-fn one_of_many_may_send_and_the_others_learn_its_outcome() {
+fn one_may_send_and_others_learn_outcome() {
     let mut world = IdempotencyWorld::new();
     let epoch = world.epoch();
     assert_eq!(world.intend("k", 1), FRESH);
@@ -145,7 +145,7 @@ fn one_of_many_may_send_and_the_others_learn_its_outcome() {
 }
 
 #[test]
-fn only_the_first_outcome_of_its_own_proposer_counts() {
+fn only_first_outcome_of_proposer_counts() {
     let mut world = IdempotencyWorld::new();
     let epoch = world.epoch();
     let ignored = |answer: Answer| assert!(matches!(answer, Answer::Ignored(_)), "{answer:?}");
@@ -180,7 +180,7 @@ fn what_was_withdrawn_may_be_sent_again() {
 }
 
 #[test]
-fn a_successor_finds_what_was_begun_and_sends_nothing_again() {
+fn successor_finds_begun_send_and_repeats_nothing() {
     let mut world = IdempotencyWorld::new();
     let old = world.epoch();
     assert_eq!(world.intend("open", 1), FRESH);
@@ -281,7 +281,7 @@ fn clocks_that_differ_by_years_end_nothing() {
 }
 
 #[test]
-fn when_it_is_full_new_keys_wait_and_old_ones_stay() {
+fn full_table_refuses_new_keys_keeps_old() {
     let mut world = IdempotencyWorld::new();
     let epoch = world.epoch();
     assert_eq!(world.intend("first", 0), FRESH);
@@ -375,7 +375,7 @@ fn bad_ones_are_refused_by_field() {
 }
 
 #[test]
-fn entries_and_their_age_come_back_from_a_snapshot() {
+fn entries_and_ages_survive_a_snapshot() {
     let mut world = IdempotencyWorld::new();
     let epoch = world.epoch();
     for (text, outcome) in [

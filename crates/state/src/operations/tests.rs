@@ -125,7 +125,7 @@ fn a_deleted_one_is_forgotten() {
 }
 
 #[test]
-fn only_what_is_there_and_has_a_connector_is_asked() {
+fn only_existing_connectors_are_operated() {
     let mut log = OperationLog::new();
     for order in [
         OperatorAction::Pause,
@@ -157,7 +157,7 @@ fn it_comes_back_from_a_snapshot() {
 }
 
 #[test]
-fn an_order_that_is_not_known_is_no_command() {
+fn unknown_action_is_no_command() {
     use prost::Message;
     use quorate_proto::command as wire;
     for order in [0, 9] {

@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn two_fresh_ones_have_a_withdrawal_or_ten_minutes_between_them(moves in moves()) {
+    fn fresh_admissions_are_separated(moves in moves()) {
         let mut machine = Machine::default();
         let spec = json!({"name": "o", "address": "tcp://a:1", "socket_type": "PUSH", "method": "connect"});
         let put = Command::PutResource {

@@ -7,7 +7,7 @@ use super::{
 };
 
 #[test]
-fn connections_of_brokers_are_kept_until_they_are_replaced() {
+fn connections_are_kept_until_replaced() {
     let mut machine = Machine::default();
     let connected = |member, names: &[&str]| Command::RecordBrokerConnections {
         member,
@@ -56,7 +56,7 @@ fn connections_of_brokers_are_kept_until_they_are_replaced() {
 
 /// They are not shown again, so what is put without them keeps them.
 #[test]
-fn credentials_of_a_management_face_stay_when_left_out() {
+fn omitted_management_credentials_are_kept() {
     let mut machine = Machine::default();
     let mut put = |index, url: &str| {
         let spec = json!({

@@ -1,4 +1,4 @@
-//! The history of keys in a snapshot. A value that its key still has is not written twice.
+//! Changelog of keys in a snapshot. A value that its key still has is not written twice.
 
 use std::{io, sync::Arc};
 
@@ -19,7 +19,7 @@ pub fn record(kv: &KvStore, change: &KeyChange) -> ChangeRecord {
     }
 }
 
-/// The keys have been restored before.
+/// Restores a change. The keys have been restored before.
 pub fn restore(kv: &mut KvStore, it: ChangeRecord) -> io::Result<()> {
     let unlike = |what: &str| {
         bad(format!(
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_without_a_history_is_read_and_begins_one() {
+    fn snapshot_without_changelog_begins_one() {
         let mut machine = Machine::from(read(None, Vec::new()).unwrap());
         let compacted = ChangesCompacted { oldest: 8 };
         let after = |machine: &Machine, revision| {

@@ -1,4 +1,4 @@
-//! Records one after the other, each with its length before it.
+//! Framing of records: one after the other, each with its length before it.
 
 use std::io::{self, Read, Write};
 
@@ -10,9 +10,9 @@ use super::{
     records::{Body, Record},
 };
 
-/// No record is longer. Each holds what one command brought, by the rules of whatever version
-/// proposed it; and no entry of the log is longer than what members read of each other at
-/// once, 4 MiB. Part of the format.
+/// Longest record. Each holds the content of one command, by the rules of whichever version
+/// proposed it; and no entry of the log is longer than what members read of each other at once, 4
+/// MiB. Part of the format.
 const RECORD_BYTES_MAX: usize = 4 << 20;
 
 pub struct RecordWriter<W: Write> {
@@ -33,7 +33,7 @@ impl<W: Write> RecordWriter<W> {
         self.out.write_all(&record)
     }
 
-    /// Says how many records there are. Nothing follows.
+    /// Writes the number of records. Nothing follows.
     pub fn end(mut self) -> io::Result<()> {
         self.record(Body::End(self.records))?;
         self.out.flush()
@@ -64,7 +64,7 @@ impl<R: Read> RecordReader<R> {
         self.fill(&mut record)?;
         let record = Record::decode(Bytes::from(record))
             .map_err(|problem| bad(format!("record {}: {problem}", self.records)))?;
-        // What this program does not know is left out when it is read.
+        // Unknown parts are left out when it is read.
         let whole = record.encoded_len() == length;
         let body = record.body.filter(|_| whole).ok_or_else(|| {
             bad(format!(

@@ -1,4 +1,4 @@
-//! What stands in a snapshot.
+//! Records of a snapshot.
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
@@ -24,7 +24,7 @@ pub enum Body {
     Resource(ResourceRecord),
     #[prost(message, tag = "5")]
     Key(KeyRecord),
-    /// How many records came before.
+    /// Number of records before this one.
     #[prost(uint64, tag = "6")]
     End(u64),
     #[prost(message, tag = "7")]
@@ -59,7 +59,7 @@ pub struct Header {
     pub kv_revision: u64,
     #[prost(uint64, tag = "6")]
     pub operations_revision: u64,
-    /// Not there where the version that wrote it kept no history of keys.
+    /// Absent where the version that wrote it kept no changelog of keys.
     #[prost(uint64, optional, tag = "7")]
     pub history_floor: Option<u64>,
 }
@@ -164,10 +164,10 @@ pub struct ChangeRecord {
     pub revision: u64,
     #[prost(uint64, optional, tag = "3")]
     pub previous: Option<u64>,
-    /// Neither this nor `current`: the key was deleted.
+    /// Value that was written. Without it and without `current` the key was deleted.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub value: Option<Bytes>,
-    /// The value is the one that the key still has: it stands in the key's own record.
+    /// True when the key still has the value: it stands in the key's own record.
     #[prost(bool, tag = "5")]
     pub current: bool,
 }

@@ -190,7 +190,7 @@ fn order_needs_the_fence_of_the_broker() {
 }
 
 #[test]
-fn a_password_of_ibm_mq_goes_with_its_user() {
+fn ibm_mq_password_goes_with_its_user() {
     let mut log = CommandLog::with_ping();
     let password = |log: &CommandLog| {
         let (it, _) = log.state().catalog().ibm_mq_connections().next().unwrap();

@@ -19,7 +19,7 @@ fn refused(bytes: Vec<u8>) -> FieldError {
 }
 
 #[test]
-fn a_part_of_a_command_that_is_not_known_is_refused_at_any_depth() {
+fn unknown_command_part_is_refused_at_any_depth() {
     let precondition = Some(WritePrecondition::Revision(5));
     let (key, value) = ("k".to_owned(), "v".into());
     let command = Command::PutKey {
@@ -33,15 +33,17 @@ fn a_part_of_a_command_that_is_not_known_is_refused_at_any_depth() {
         field(3, &[&key, &value, &field(3, &[revision, inner]), outer])
     };
     assert_eq!(command.encode(), put(&[], &[]));
-    let expected = command::error("command", "3", "has a part that this version does not know");
+    let expected =
+        field_errors::error("command", "3", "has a part that this version does not know");
     assert_eq!(refused(put(&ADDED, &[])), expected);
     assert_eq!(refused(put(&[], &ADDED)), expected);
     assert_eq!(refused([put(&[], &[]), ADDED.to_vec()].concat()), expected);
 }
 
 #[test]
-fn a_command_and_a_value_that_are_not_known_are_refused_by_number() {
-    let unknown = |field: &str, value: &str| command::error(field, value, command::NOT_KNOWN);
+fn unknown_command_is_refused_by_number() {
+    let unknown =
+        |field: &str, value: &str| field_errors::error(field, value, field_errors::NOT_KNOWN);
     assert_eq!(
         refused([&[0xfa, 0x7f][..], b"\x01x"].concat()),
         unknown("command", "2047")
@@ -83,7 +85,7 @@ fn what_can_not_be_read_is_no_command() {
 fn a_fingerprint_of_another_length_is_no_fingerprint() {
     let key = field(1, &[&field(1, &[b"zmq_outgoing"])]);
     let intend = field(11, &[&key, &field(4, &[&[1; 8]])]);
-    let expected = command::error("fingerprint", "8 bytes", "must have 32 bytes");
+    let expected = field_errors::error("fingerprint", "8 bytes", "must have 32 bytes");
     assert_eq!(refused(intend), expected);
 }
 
@@ -200,7 +202,7 @@ fn a_field_of_a_resource_that_is_not_known_is_refused_by_kind_name_and_field() {
 }
 
 #[test]
-fn a_value_of_a_resource_that_can_not_be_read_is_refused_and_not_passed_over() {
+fn unreadable_resource_value_is_refused() {
     let of = |kind: Kind| {
         let found = resources().into_iter().find(|it| it.0 == kind);
         found.unwrap().1
@@ -237,7 +239,7 @@ fn a_value_of_a_resource_that_can_not_be_read_is_refused_and_not_passed_over() {
 }
 
 #[test]
-fn what_a_rule_refuses_is_known_all_the_same() {
+fn value_against_a_rule_is_still_known() {
     for (kind, field, value) in [
         (Kind::AmqpConnection, "host", json!("no host at all")),
         (Kind::AmqpConnection, "port", json!(0)),
@@ -259,7 +261,7 @@ fn what_a_rule_refuses_is_known_all_the_same() {
 }
 
 #[test]
-fn a_resource_of_a_snapshot_that_is_not_known_whole_is_refused_by_field() {
+fn unknown_snapshot_resource_is_refused_by_field() {
     let mut log = CommandLog::with_ping();
     done(log.put(Kind::Service, service("a")));
     let bytes = snapshot(log.state());

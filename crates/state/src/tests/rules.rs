@@ -102,7 +102,7 @@ fn what_this_versions_rules_refuse_is_applied_when_another_version_proposed_it()
 
 /// Whoever changes one of these lets members of two versions part: see `command.rs`.
 #[test]
-fn the_numbers_that_applying_hangs_on_are_those_of_the_format() {
+fn numbers_of_the_format_are_pinned() {
     assert_eq!((SENDS_MAX, KEPT_MS, TAKEOVERS_MAX), (100_000, 600_000, 100));
     assert_eq!(SENDS_OF_ONE_MAX, 90_000);
     assert_eq!((CHANGES_MAX, CHANGES_BYTES_MAX), (50_000, 16 << 20));

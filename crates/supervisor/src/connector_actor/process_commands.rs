@@ -1,4 +1,4 @@
-//! Orders to a connector's process: its settings, and how it is to stand.
+//! Commands to a connector process: its settings and its target state.
 
 use std::time::Duration;
 
@@ -31,22 +31,22 @@ impl ConnectorActor {
             .update(&spec.key, |status| status.patience = Some(spec.patience()));
     }
 
-    /// Sends the stance, if it is another one.
+    /// Sends the target state, if it is another one.
     pub(super) fn apply_target(
         &mut self,
         process: &mut ConnectorProcess,
-        exchange: &mut ObservedProcess,
+        observed: &mut ObservedProcess,
         spec: &ConnectorSpec,
-        stance: TargetState,
+        target: TargetState,
     ) {
-        if exchange.target == stance || exchange.target.is_stopped() && !stance.is_stopped() {
-            // One that was told to go goes; the next one gets the new wish.
+        if observed.target == target || observed.target.is_stopped() && !target.is_stopped() {
+            // A process that got the command to stop stops; the next one gets the new target.
             return;
         }
         process.kill_at(None);
-        match stance {
-            // It does so already.
-            TargetState::Standby(_) | TargetState::Parked(_) if exchange.parked => {}
+        match target {
+            // It stands by already.
+            TargetState::Standby(_) | TargetState::Parked(_) if observed.parked => {}
             TargetState::Active(epoch) => {
                 process.order(to_process::Frame::Activate(Activate {
                     epoch,
@@ -65,7 +65,7 @@ impl ConnectorActor {
                     drain_ms: millis(drain),
                     order: self.standby_orders,
                 }));
-                if matches!(stance, TargetState::Parked(_)) {
+                if matches!(target, TargetState::Parked(_)) {
                     process.kill_at(Some(Instant::now() + drain + PARK_GRACE));
                 }
             }
@@ -76,9 +76,9 @@ impl ConnectorActor {
                 process.kill_at(Some(Instant::now() + drain + STOP_GRACE));
             }
         }
-        exchange.parked &= matches!(stance, TargetState::Standby(_) | TargetState::Parked(_));
-        exchange.target = stance;
-        let epoch = if let TargetState::Active(epoch) = stance {
+        observed.parked &= matches!(target, TargetState::Standby(_) | TargetState::Parked(_));
+        observed.target = target;
+        let epoch = if let TargetState::Active(epoch) = target {
             Some(epoch)
         } else {
             None
@@ -88,7 +88,7 @@ impl ConnectorActor {
         });
     }
 
-    /// How far the connector had come last.
+    /// Returns the last known progress of the connector.
     fn progress(&self, spec: &ConnectorSpec, epoch: u64) -> Bytes {
         let key = &spec.key;
         let unwritten = self.shared.progress.unwritten(key, (spec.created, epoch));

@@ -1,5 +1,4 @@
-//! Reports of a connector's process and of its services: what is done about each, and what is
-//! shown of it on the board.
+//! Reports of a connector process and outcomes of its service calls, and the status that they show.
 
 use quorate_clock::Instant;
 use quorate_proto::connector::{Outcome, Phase, Report, from_process, outcome};
@@ -13,11 +12,11 @@ use crate::{
 };
 
 impl ConnectorActor {
-    /// Takes in what the process says.
+    /// Handles a frame of the process.
     pub(super) fn handle_frame(
         &mut self,
         process: &mut ConnectorProcess,
-        exchange: &mut ObservedProcess,
+        observed: &mut ObservedProcess,
         epoch: u64,
         frame: from_process::Frame,
     ) {
@@ -26,28 +25,29 @@ impl ConnectorActor {
             from_process::Frame::Tally(tally) => {
                 self.shared
                     .status_registry
-                    .count(&exchange.spec.key, &exchange.tally, &tally);
-                exchange.tally = tally;
+                    .count(&observed.spec.key, &observed.tally, &tally);
+                observed.tally = tally;
             }
-            from_process::Frame::Report(report) => self.reported(exchange, epoch, report),
+            from_process::Frame::Report(report) => self.reported(observed, epoch, report),
             from_process::Frame::Parked(parked) if parked.order == self.standby_orders => {
-                exchange.parked = matches!(
-                    exchange.target,
+                observed.parked = matches!(
+                    observed.target,
                     TargetState::Standby(_) | TargetState::Parked(_)
                 );
-                if exchange.parked {
+                if observed.parked {
                     process.kill_at(None);
                 }
             }
             from_process::Frame::Parked(_) => {}
             from_process::Frame::Progress(progress) => {
-                let key = &exchange.spec.key;
-                let of = (exchange.created, epoch);
+                let key = &observed.spec.key;
+                let of = (observed.created, epoch);
                 self.shared.progress.set(key, of, progress.progress);
             }
             from_process::Frame::Sent(sent) => self.in_flight_sends.resolve(sent),
             from_process::Frame::Delivery(delivery) => {
-                // The wish may be newer than what was told: the service is the new one at once.
+                // The target may be newer than the settings that were sent: the new service is
+                // called at once.
                 let spec = self.desired.borrow().spec.clone();
                 let gateway = &self.shared.gateway;
                 self.calls
@@ -56,27 +56,28 @@ impl ConnectorActor {
         }
     }
 
-    fn reported(&mut self, exchange: &mut ObservedProcess, epoch: u64, report: Report) {
+    fn reported(&mut self, observed: &mut ObservedProcess, epoch: u64, report: Report) {
         let phase = report.phase();
         if phase == Phase::Active {
-            exchange.active_since.get_or_insert_with(Instant::now);
-            if exchange.spec.fenced_by_broker {
-                // Let in: whatever was left there holds nothing any more.
+            observed.active_since.get_or_insert_with(Instant::now);
+            if observed.spec.fenced_by_broker {
+                // The broker has let this process in: nothing that was left there holds anything
+                // any more.
                 self.connection_closer.stop();
             }
         } else {
-            exchange.active_since = None;
+            observed.active_since = None;
             self.calls.session_over();
         }
-        let trouble = Some(report.error).filter(|error| !error.is_empty());
-        match &trouble {
+        let error = Some(report.error).filter(|error| !error.is_empty());
+        match &error {
             Some(error) if phase == Phase::Starting => {
-                info!(connector = %exchange.spec.key, error, "connector trouble");
+                info!(connector = %observed.spec.key, error, "connector trouble");
             }
             Some(error) => {
-                // Each message may bring one about, and each with a text of its own.
+                // Each message may bring such an error about, each with a text of its own.
                 if let Some(left_out) = self.log_limit.due("") {
-                    warn!(connector = %exchange.spec.key, error, left_out, "connector");
+                    warn!(connector = %observed.spec.key, error, left_out, "connector");
                 }
             }
             None => {}
@@ -86,15 +87,15 @@ impl ConnectorActor {
                 name: report.broker_connection,
                 label: report.label,
             };
-            let recorded = exchange.spec.management.is_some().then_some(connection);
+            let recorded = observed.spec.management.is_some().then_some(connection);
             self.shared
                 .broker_connections
-                .set(&exchange.spec.key, recorded);
+                .set(&observed.spec.key, recorded);
         }
-        let current = exchange.target == TargetState::Active(epoch);
+        let current = observed.target == TargetState::Active(epoch);
         self.shared
             .status_registry
-            .update(&exchange.spec.key, |status| {
+            .update(&observed.spec.key, |status| {
                 status.state = match phase {
                     Phase::Starting => ConnectorState::Starting,
                     Phase::Connected | Phase::Draining => ConnectorState::Standby,
@@ -108,15 +109,15 @@ impl ConnectorActor {
                     _ => None,
                 };
                 let works = matches!(phase, Phase::Active | Phase::Connected);
-                if trouble.is_some() || works {
-                    status.last_error.clone_from(&trouble);
+                if error.is_some() || works {
+                    status.last_error.clone_from(&error);
                 }
             });
-        exchange.error = trouble;
+        observed.error = error;
     }
 
-    /// Shows on the board why a message was not handled, and that one was.
-    pub(super) fn show_outcome(&self, exchange: &ObservedProcess, outcome: &Outcome) {
+    /// Shows in the status why a message was not handled, or clears that once one is.
+    pub(super) fn show_outcome(&self, observed: &ObservedProcess, outcome: &Outcome) {
         let error = match &outcome.result {
             Some(
                 outcome::Result::Failed(why)
@@ -126,10 +127,10 @@ impl ConnectorActor {
             Some(outcome::Result::Handled(_)) => None,
             Some(outcome::Result::Fenced(_)) | None => return,
         };
-        // What is wrong with the broker or the process comes first.
-        let error = exchange.error.clone().or(error);
+        // An error of the broker or of the process comes first.
+        let error = observed.error.clone().or(error);
         self.shared
             .status_registry
-            .update(&exchange.spec.key, |status| status.last_error = error);
+            .update(&observed.spec.key, |status| status.last_error = error);
     }
 }

@@ -1,26 +1,36 @@
-//! A service's answer that is to be sent: `Quorate-Send: KIND/NAME`.
+//! Forwarding of a service's answer by an outgoing: `Quorate-Send: KIND/NAME`.
 //!
 //! The message that the service was called with counts as handled only once the broker has
-//! confirmed what was sent. Otherwise it is a failure of the message, so that its service
-//! runs again: what was sent with an unknown outcome can be there twice. What was refused for
-//! good would be so again: the message has had its tries then.
+//! confirmed the forwarded one. Otherwise the message has failed, so that its service runs again: a
+//! forwarded message with an unknown outcome can be there twice. One that was refused for good
+//! would be refused again, so the message that it answers is not tried again.
 
+use http::HeaderValue;
 use quorate_clock::Instant;
 use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Send, outcome::Result as Outcome};
-use quorate_service::message_parsing;
+use quorate_service::{message_error::MessageError, message_parsing};
 
 use super::{Reply, SendRouter, handled};
 
-/// What is to be sent, and by which outgoing.
+/// Message to forward, and the outgoing to send it by.
 pub struct ForwardedReply {
     kind: String,
     name: String,
     message: Send,
 }
 
-/// Reads what the answer asks for. An error says what was wrong with it.
-pub fn read(reply: &Reply, cid: String) -> Result<Option<ForwardedReply>, String> {
+/// Part of the forwarding that can't be read; its text completes "SERVICE answered ...".
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardingError {
+    #[error("Quorate-Send: {0:?}, which is no KIND/NAME such as amqp_outgoing/invoices")]
+    Target(HeaderValue),
+    #[error(transparent)]
+    Message(#[from] MessageError),
+}
+
+/// Reads the forwarding that the answer asks for. The error names what is wrong with it.
+pub fn read(reply: &Reply, cid: String) -> Result<Option<ForwardedReply>, ForwardingError> {
     let Some(to) = reply.headers.get("quorate-send") else {
         return Ok(None);
     };
@@ -28,9 +38,7 @@ pub fn read(reply: &Reply, cid: String) -> Result<Option<ForwardedReply>, String
         .to_str()
         .ok()
         .and_then(|it| it.split_once('/'))
-        .ok_or_else(|| {
-            format!("Quorate-Send: {to:?}, which is no KIND/NAME such as amqp_outgoing/invoices")
-        })?;
+        .ok_or_else(|| ForwardingError::Target(to.clone()))?;
     let mut message =
         message_parsing::parse_message(&reply.headers, None, reply.body.clone(), cid)?;
     if message.message_id.is_empty() {
@@ -45,10 +53,10 @@ pub fn read(reply: &Reply, cid: String) -> Result<Option<ForwardedReply>, String
 }
 
 impl ForwardedReply {
-    /// Sends it; then the message that it answers is handled, or has failed.
+    /// Sends the message; the message that it answers is handled then, or has failed.
     pub async fn send(
         self,
-        outlets: &SendRouter,
+        send_router: &SendRouter,
         service: &str,
         deadline: Instant,
         reply: Reply,
@@ -58,13 +66,13 @@ impl ForwardedReply {
             name,
             message,
         } = self;
-        let told = |what: &str, why: String| {
+        let describe = |what: &str, why: String| {
             format!("what {service} answered was {what} by {kind}/{name}: {why}")
         };
-        let failed = |what: &str, why: String| Outcome::Failed(told(what, why));
-        match outlets.send(&kind, &name, message, deadline).await {
+        let failed = |what: &str, why: String| Outcome::Failed(describe(what, why));
+        match send_router.send(&kind, &name, message, deadline).await {
             Ok(SendOutcome::Confirmed { .. }) => Outcome::Handled(handled(reply)),
-            Ok(SendOutcome::Refused(why)) => Outcome::Refused(told("refused", why)),
+            Ok(SendOutcome::Refused(why)) => Outcome::Refused(describe("refused", why)),
             Ok(SendOutcome::Full(why)) => failed("refused", why),
             Ok(SendOutcome::NotSent(why)) => failed("not sent", why),
             Ok(SendOutcome::Unknown(why)) => failed("sent with an unknown outcome", why),

@@ -12,11 +12,11 @@ use super::{super::connectors_view::Reign, *};
 const RESPITE: Duration = Duration::from_secs(60);
 
 fn spec() -> ConnectorSpec {
-    ConnectorSpec::of_test()
+    ConnectorSpec::for_test()
 }
 
 /// Of a member that does not act.
-fn outlets(view: watch::Receiver<Arc<ConnectorsView>>) -> Arc<SendRouter> {
+fn send_router(view: watch::Receiver<Arc<ConnectorsView>>) -> Arc<SendRouter> {
     Arc::new(SendRouter::new(watch::Sender::default().subscribe(), view))
 }
 
@@ -87,7 +87,7 @@ fn a_service_is_asked_as_the_contract_says() {
 }
 
 #[test]
-fn more_headers_than_a_server_takes_are_left_out_and_counted() {
+fn excess_headers_are_left_out_and_counted() {
     let asked = |headers: Vec<Header>| {
         let many = Delivery {
             headers,
@@ -228,7 +228,7 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
         calls.clone(),
         page.reader().clone(),
         view.clone(),
-        outlets(view),
+        send_router(view),
     );
     let spec = spec();
     let ask = || gateway.deliver(&spec, 7, delivery());
@@ -298,7 +298,7 @@ async fn the_lease_is_asked_again_before_a_message_is_passed_on() {
         Arc::new(Searching(page)),
         lease,
         view.clone(),
-        outlets(view),
+        send_router(view),
     );
     let outcome = gateway.deliver(&spec(), 7, delivery()).await;
     assert!(matches!(outcome, Outcome::Fenced(_)), "{outcome:?}");

@@ -17,7 +17,7 @@ fn names(batch: &ProgressBatch) -> Vec<&str> {
 }
 
 #[test]
-fn each_has_its_turn_and_what_is_older_changes_nothing() {
+fn connectors_take_turns_and_older_progress_is_ignored() {
     let writer = ProgressWriter::default();
     assert!(writer.next(None).is_none());
     for name in ["a", "b", "c"] {
@@ -41,7 +41,7 @@ fn each_has_its_turn_and_what_is_older_changes_nothing() {
 }
 
 #[test]
-fn a_deleted_connector_speaks_for_none_of_its_name() {
+fn progress_of_deleted_connector_reaches_no_namesake() {
     let writer = ProgressWriter::default();
     writer.set(&key("a"), (1, 2), "of the deleted one".into());
     assert_eq!(writer.unwritten(&key("a"), (5, 2)), None);
@@ -55,7 +55,7 @@ fn a_deleted_connector_speaks_for_none_of_its_name() {
 }
 
 #[test]
-fn one_command_takes_what_is_allowed_and_no_more() {
+fn one_command_stays_within_its_bounds() {
     let writer = ProgressWriter::default();
     for n in 0..=ADVANCE_MAX {
         writer.set(&key(&format!("{n:04}")), (1, 2), "one".into());
@@ -76,7 +76,7 @@ fn one_command_takes_what_is_allowed_and_no_more() {
 }
 
 #[test]
-fn a_release_waits_from_what_was_said_last_until_it_is_written() {
+fn release_waits_for_the_last_report() {
     let writer = ProgressWriter::default();
     assert_eq!(writer.wanted_until(), None);
     writer.set(&key("a"), (1, 2), "one".into());

@@ -98,8 +98,8 @@ struct ReignWorld {
     log: Arc<ProposerLog>,
     page: Arc<LeaseWriter>,
     leadership: watch::Sender<Leadership>,
-    standing: watch::Receiver<ReignStatus>,
-    leavers: mpsc::Sender<ReleaseRequest>,
+    status: watch::Receiver<ReignStatus>,
+    release_requests: mpsc::Sender<ReleaseRequest>,
 }
 
 impl ReignWorld {
@@ -118,28 +118,28 @@ impl ReignWorld {
             me: ME,
             ..Default::default()
         });
-        let (standing_sender, standing) = watch::channel(ReignStatus::default());
-        let (leavers, leavers_received) = mpsc::channel(1);
+        let (status_sender, status) = watch::channel(ReignStatus::default());
+        let (release_requests, leavers_received) = mpsc::channel(1);
         // As a supervisor of no process.
-        let (rested_sender, rested) = watch::channel(0);
-        let mut standings = standing.clone();
+        let (rested_sender, drained) = watch::channel(0);
+        let mut statuses = status.clone();
         tokio::spawn(async move {
-            while standings.changed().await.is_ok() {
-                if let Some(rest) = standings.borrow_and_update().drain {
+            while statuses.changed().await.is_ok() {
+                if let Some(rest) = statuses.borrow_and_update().drain {
                     rested_sender.send_replace(rest.number);
                 }
             }
         });
         let reigning = ReignDriver {
             me: ME,
-            pace: watch::channel(Timing::from_failover_ms(10_000).unwrap().into()).1,
+            timing: watch::channel(Timing::from_failover_ms(10_000).unwrap().into()).1,
             page: page.clone(),
             proposer: log.clone(),
             leadership: leaderships,
             view,
-            status: standing_sender,
+            status: status_sender,
             lapses: LapseTracker::new(watch::Sender::default()),
-            drained: rested,
+            drained,
             release_requests: leavers_received,
         };
         tokio::spawn(reigning.run());
@@ -147,27 +147,27 @@ impl ReignWorld {
             log,
             page,
             leadership,
-            standing,
-            leavers,
+            status,
+            release_requests,
         }
     }
 
     /// Lets go; what it is for lasts until the sender is dropped.
     async fn leave(&self, for_good: bool) -> oneshot::Sender<()> {
         let (done, released) = oneshot::channel();
-        let (wish, parted) = oneshot::channel();
-        let leaver = ReleaseRequest {
+        let (guard, withdrawn) = oneshot::channel();
+        let request = ReleaseRequest {
             drain: Duration::from_secs(5),
             for_good,
             done,
-            withdrawn: parted,
+            withdrawn,
         };
-        assert!(self.leavers.send(leaver).await.is_ok());
+        assert!(self.release_requests.send(request).await.is_ok());
         timeout(Duration::from_secs(10), released)
             .await
             .expect("it does not let go")
             .unwrap();
-        wish
+        guard
     }
 
     /// Rounds go on until the page lets an epoch above this one act. It never lets this one
@@ -206,7 +206,7 @@ impl ReignWorld {
     }
 
     async fn acting(&mut self, acting: bool) -> ReignStatus {
-        let waiting = self.standing.wait_for(|standing| standing.acting == acting);
+        let waiting = self.status.wait_for(|status| status.acting == acting);
         *timeout(Duration::from_secs(10), waiting)
             .await
             .expect("the standing did not change")
@@ -220,7 +220,7 @@ impl ReignWorld {
             loop {
                 self.lead(term);
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                if self.standing.borrow().acting {
+                if self.status.borrow().acting {
                     return;
                 }
             }
@@ -228,12 +228,12 @@ impl ReignWorld {
         timeout(Duration::from_secs(10), beats)
             .await
             .expect("it does not act");
-        *self.standing.borrow()
+        *self.status.borrow()
     }
 }
 
 #[tokio::test]
-async fn a_reign_grants_the_page_and_its_loss_revokes_it() {
+async fn reign_grants_the_page_and_loss_revokes() {
     let mut world = ReignWorld::new(&[ProposerScript::Apply(5)]);
     assert_eq!(world.acts(1).await.epoch, 5);
     assert!(world.page.reader().holds(5));
@@ -260,13 +260,13 @@ async fn elected_again_gets_a_new_epoch() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_that_applies_after_all_is_the_reign() {
+async fn unknown_outcome_that_applies_becomes_the_reign() {
     let mut world = ReignWorld::new(&[ProposerScript::Unknown]);
     world.lead(4);
     while world.log.proposals.lock().is_empty() {
         tokio::task::yield_now().await;
     }
-    assert!(!world.standing.borrow().acting);
+    assert!(!world.status.borrow().acting);
     world.log.reign(7, 4, false);
     assert_eq!(world.acts(4).await.epoch, 7);
     assert_eq!(
@@ -277,7 +277,7 @@ async fn an_unknown_outcome_that_applies_after_all_is_the_reign() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_not_renewed_ends_the_acting() {
+async fn lease_not_renewed_ends_acting() {
     let mut world = ReignWorld::new(&[ProposerScript::Apply(5)]);
     world.acts(1).await;
     // The stamp of a round sent long ago: the lease from there is over by now.
@@ -309,7 +309,7 @@ async fn an_epoch_whose_release_is_of_unknown_fate_is_never_acted_under_again() 
     let mut world = ReignWorld::new(&[ProposerScript::Apply(9), ProposerScript::Apply(5)]);
     world.acts(1).await;
     *world.log.fate.lock() = ScriptedOutcome::Unknown;
-    let wish = world.leave(false).await;
+    let guard = world.leave(false).await;
     world.lead(1);
     assert!(!world.page.reader().holds(5));
     assert_eq!(
@@ -318,13 +318,13 @@ async fn an_epoch_whose_release_is_of_unknown_fate_is_never_acted_under_again() 
         "the leadership is moved now"
     );
     // The transfer is refused.
-    drop(wish);
+    drop(guard);
     assert_eq!(world.acts_above(5, 1).await, 9);
     assert_eq!(*world.log.proposals.lock(), [1, 1]);
 }
 
 #[tokio::test]
-async fn two_transfers_at_a_time_release_once_and_end_with_the_later() {
+async fn concurrent_transfers_release_once_and_end_together() {
     let mut world = ReignWorld::new(&[ProposerScript::Apply(9), ProposerScript::Apply(5)]);
     world.acts(1).await;
     let (first, second) = tokio::join!(world.leave(false), world.leave(false));
@@ -362,7 +362,7 @@ async fn release_after(left: Duration, clear: bool) -> Duration {
         });
     });
     let since = Instant::now();
-    let _wish = world.leave(false).await;
+    let _guard = world.leave(false).await;
     assert_eq!(*world.log.releases.lock(), [5]);
     since.elapsed()
 }

@@ -93,7 +93,7 @@ fn a_follower_does_nothing() {
 }
 
 #[test]
-fn a_new_leader_asks_once_and_acts_when_it_has_applied() {
+fn new_leader_proposes_once_and_acts_when_applied() {
     let mut world = TakeoverWorld::new();
     world.decide();
     world.pass(ms(1));
@@ -125,7 +125,7 @@ fn what_a_follower_heard_is_no_lease() {
 }
 
 #[test]
-fn lost_for_a_moment_and_kept_in_the_same_term_is_the_same_reign() {
+fn leadership_regained_in_term_keeps_the_reign() {
     let mut world = TakeoverWorld::reigning(2, 8);
     assert!(world.decide().act.is_some());
     world.leadership.leading = false;
@@ -173,7 +173,7 @@ fn an_unknown_outcome_is_waited_for() {
 }
 
 #[test]
-fn an_unknown_outcome_that_never_shows_is_asked_again_in_the_same_term_only() {
+fn unknown_outcome_is_proposed_again_in_term_only() {
     let mut world = TakeoverWorld::new();
     world.elected(2);
     world.decide();
@@ -291,7 +291,7 @@ fn a_release_of_unknown_fate_is_followed_by_another_reign_and_never_by_the_old_e
 }
 
 #[test]
-fn a_release_that_is_confirmed_is_followed_by_another_reign_too() {
+fn confirmed_release_is_followed_by_another_reign() {
     let (mut world, number, _) = TakeoverWorld::let_go();
     world.takeover.released(8);
     world.reign.released = true;
@@ -302,7 +302,7 @@ fn a_release_that_is_confirmed_is_followed_by_another_reign_too() {
 }
 
 #[test]
-fn two_that_part_at_a_time_are_one_parting_and_both_must_be_done() {
+fn concurrent_releases_are_one_and_both_must_end() {
     let (mut world, first, _) = TakeoverWorld::let_go();
     let second = world.part(false);
     assert_eq!(first, second);
@@ -324,7 +324,7 @@ fn two_that_part_at_a_time_are_one_parting_and_both_must_be_done() {
 }
 
 #[test]
-fn a_parting_that_is_given_up_before_the_release_changes_nothing() {
+fn release_withdrawn_before_proposal_changes_nothing() {
     let mut world = TakeoverWorld::reigning(2, 8);
     world.decide();
     let number = world.part(false);
@@ -335,7 +335,7 @@ fn a_parting_that_is_given_up_before_the_release_changes_nothing() {
 }
 
 #[test]
-fn processes_that_never_rest_end_the_reign_without_a_release() {
+fn restless_processes_end_the_reign_without_release() {
     let mut world = TakeoverWorld::reigning(2, 8);
     world.reign.clear = true;
     world.decide();
@@ -349,7 +349,7 @@ fn processes_that_never_rest_end_the_reign_without_a_release() {
 }
 
 #[test]
-fn a_release_waits_until_it_is_known_when_no_earlier_lease_runs() {
+fn release_waits_for_the_end_of_earlier_leases() {
     let mut world = TakeoverWorld::reigning(2, 8);
     world.leadership.lease_clear_at = Some(world.now + ms(170));
     world.decide();
@@ -370,7 +370,7 @@ fn a_release_waits_until_it_is_known_when_no_earlier_lease_runs() {
 }
 
 #[test]
-fn a_parting_ends_with_its_term_unless_it_is_for_good() {
+fn release_ends_with_its_term_unless_final() {
     let (mut world, _, _) = TakeoverWorld::let_go();
     world.leadership.leading = false;
     world.decide();
@@ -395,7 +395,7 @@ fn a_parting_ends_with_its_term_unless_it_is_for_good() {
 }
 
 #[test]
-fn the_wait_of_lease_fenced_connectors_is_passed_on() {
+fn wait_of_lease_fenced_connectors_is_reported() {
     let mut world = TakeoverWorld::reigning(2, 8);
     let clear_at = world.now + ms(170);
     world.leadership.lease_clear_at = Some(clear_at);
@@ -403,7 +403,7 @@ fn the_wait_of_lease_fenced_connectors_is_passed_on() {
 }
 
 #[test]
-fn the_elected_prepares_until_it_may_act_and_never_again_in_that_term() {
+fn elected_member_prepares_once_a_term() {
     let mut world = TakeoverWorld::new();
     assert!(!world.decide().prepare, "a follower has nothing to prepare");
     world.elected(2);
@@ -433,7 +433,7 @@ fn the_elected_prepares_until_it_may_act_and_never_again_in_that_term() {
 }
 
 #[test]
-fn nothing_is_prepared_while_the_reign_is_let_go_of() {
+fn release_prepares_nothing() {
     let (mut world, _, decision) = TakeoverWorld::let_go();
     assert!(!decision.prepare && !world.decide().prepare);
     world.part(true);
@@ -443,7 +443,7 @@ fn nothing_is_prepared_while_the_reign_is_let_go_of() {
 }
 
 #[test]
-fn after_a_release_there_is_no_lease_to_wait_for() {
+fn released_reign_leaves_no_lease_to_await() {
     let mut world = TakeoverWorld::reigning(2, 8);
     world.leadership.lease_clear_at = Some(world.now + ms(170));
     world.reign.clear = true;

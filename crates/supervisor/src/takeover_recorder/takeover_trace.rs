@@ -1,4 +1,4 @@
-//! From what is seen, moment by moment, to how a reign began. No waiting and no I/O.
+//! Builder of takeover traces from observations, without waiting or I/O.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,50 +12,50 @@ use super::super::{
     connectors_view::Reign,
 };
 
-/// What is seen at one moment.
+/// Observation of one moment.
 pub struct TakeoverObservation<'a> {
     pub leadership: &'a Leadership,
     pub reign: Reign,
     pub connectors: &'a BTreeMap<ConnectorKey, Arc<ConnectorSpec>>,
     pub statuses: &'a [ConnectorStatus],
-    /// From when on connectors that the lease alone fences may act.
+    /// Time from which on connectors that the lease alone fences may act.
     pub clear_at: Option<Instant>,
 }
 
-/// Follows the reigns, and collects while one of this member begins.
+/// Builder that follows the reigns, and collects while one of this member begins.
 pub struct TakeoverTraceBuilder {
     me: MemberId,
     patience: Duration,
-    /// The reign as last seen, and when it was first seen to be released.
+    /// Reign as last seen, and the time at which it was first seen to be released.
     last: Reign,
     released_at: Option<Instant>,
     unfinished: Option<TakeoverTrace>,
 }
 
-/// How a reign began.
+/// Beginning of a reign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakeoverTrace {
     pub epoch: u64,
     pub term: u64,
     pub why: Reason,
-    /// The connector server before.
+    /// Connector server before.
     pub from: Option<MemberId>,
-    /// The last word of the one before.
+    /// Time at which the connector server before was heard last.
     pub lost_at: Option<Instant>,
     pub detected_at: Option<Instant>,
     pub elected_at: Option<Instant>,
     pub committed_at: Instant,
-    /// Until when connectors that the lease alone fences had to wait, if there are such.
+    /// Time until which connectors that the lease alone fences had to wait, if there are such.
     pub clear_at: Option<Instant>,
-    /// The connectors that are to be activated, and when each was.
+    /// Connectors to be activated, with the time at which each was.
     pub activated: BTreeMap<ConnectorKey, Option<Instant>>,
-    /// Whether the reign goes on: only then may it be written of.
+    /// True while the reign goes on: only then may it be recorded.
     pub still_reigns: bool,
 }
 
 impl TakeoverTraceBuilder {
-    /// `reign` is what stands already: nothing is told of it. Connectors are waited for
-    /// for `patience`.
+    /// Creates a builder. `reign` runs already: no trace is made of it. Connectors are awaited for
+    /// `patience`.
     pub fn new(me: MemberId, reign: Reign, patience: Duration) -> TakeoverTraceBuilder {
         TakeoverTraceBuilder {
             me,
@@ -66,23 +66,24 @@ impl TakeoverTraceBuilder {
         }
     }
 
-    /// When to look again at the latest.
+    /// Returns when to look again at the latest.
     pub fn bound(&self) -> Option<Instant> {
         self.unfinished
             .as_ref()
             .map(|open| open.committed_at + self.patience)
     }
 
-    /// Takes in what is seen. Gives what there is to tell: each reign of this member once.
+    /// Takes in an observation. Returns the traces that are complete: each reign of this member
+    /// once.
     pub fn look(&mut self, now: Instant, seen: &TakeoverObservation<'_>) -> Vec<TakeoverTrace> {
-        let mut told = Vec::new();
+        let mut traces = Vec::new();
         let Reign { epoch, term, .. } = seen.reign;
         let reigns = seen.leadership.leading
             && seen.leadership.term == term
             && seen.reign.holder == Some(self.me);
         if epoch != self.last.epoch {
-            told.extend(self.unfinished.take().map(TakeoverTrace::cut_short));
-            // Not those of the past that a member goes through when it starts.
+            traces.extend(self.unfinished.take().map(TakeoverTrace::cut_short));
+            // Not for the past reigns that a member goes through when it starts.
             self.unfinished = reigns.then(|| self.begin(now, seen));
             self.released_at = None;
         }
@@ -93,14 +94,14 @@ impl TakeoverTraceBuilder {
         if let Some(mut open) = self.unfinished.take() {
             open.collect(seen);
             if !reigns || seen.reign.released {
-                told.push(open.cut_short());
+                traces.push(open.cut_short());
             } else if open.is_whole() || now >= open.committed_at + self.patience {
-                told.push(open);
+                traces.push(open);
             } else {
                 self.unfinished = Some(open);
             }
         }
-        told
+        traces
     }
 
     fn begin(&self, now: Instant, seen: &TakeoverObservation<'_>) -> TakeoverTrace {
@@ -185,8 +186,8 @@ impl TakeoverTrace {
         self.activated.values().all(Option::is_some)
     }
 
-    /// As it is written down. `now` in both clocks; the names of the connector server
-    /// before and of this one.
+    /// Returns the record to be written. `now` is in both clocks; the names are of the connector
+    /// server before and of this one.
     pub fn record(&self, now: (Instant, Duration), from: Option<String>, to: String) -> Takeover {
         let known = [self.lost_at, self.detected_at, self.elected_at];
         let began = known.into_iter().flatten().min();

@@ -1,4 +1,4 @@
-//! A tree of path segments that shares what has not changed with the one it was made of.
+//! Tree of path segments that shares unchanged branches with the tree it was made from.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use quorate_resources::{HttpChannel, PathSegment, PathTemplate};
 
 use crate::http::path_decoding;
 
-/// All channels whose paths begin alike, by what follows.
+/// Channels whose paths begin alike, by what follows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PathBranch {
     texts: OrdMap<Arc<str>, Arc<PathBranch>>,
     parameter: Option<Arc<PathBranch>>,
-    /// The channels whose paths end here, by name: others for other methods.
+    /// Channels whose paths end here, by name: others for other methods.
     ends: Vec<Arc<HttpChannel>>,
-    /// Those that take the rest of the path, whatever it is.
+    /// Channels that take the rest of the path, whatever it is.
     rests: Vec<Arc<HttpChannel>>,
 }
 
-/// Told the channels at the end of a way and the pieces that parameters have taken on it;
+/// Visitor of the channels at the end of a way, with the pieces that parameters have taken on it;
 /// `true` ends the walk.
 pub(super) type BranchVisitor<'v> = dyn FnMut(&[Arc<HttpChannel>], &[&str]) -> bool + 'v;
 
@@ -54,7 +54,8 @@ impl PathBranch {
                 self.parameter.take_if(|branch| branch.is_empty());
             }
             Some((PathSegment::Text(text), after)) => {
-                // A template that can't be decoded is refused; from the log it may come.
+                // A template that can't be decoded is refused at the edge; it may still come from
+                // the log.
                 let decoded = path_decoding::normalize_path(text);
                 let text: Arc<str> = decoded.as_deref().unwrap_or(text).into();
                 let branch = self.texts.entry(text.clone()).or_default();
@@ -112,7 +113,8 @@ impl PathBranch {
     }
 }
 
-/// The catalog refuses channels that take the same requests; the first by name goes before.
+/// Warns of channels that take the same requests, which the catalog refuses; the first by name goes
+/// before.
 fn warn_shared(channel: &HttpChannel, others: &[Arc<HttpChannel>]) {
     let shares = |other: &HttpChannel| other.methods.iter().any(|it| channel.methods.contains(it));
     for other in others.iter().filter(|other| shares(other)) {

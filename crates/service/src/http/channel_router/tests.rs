@@ -101,7 +101,7 @@ fn table() {
 }
 
 #[test]
-fn a_channel_that_cannot_stand_beside_another_leaves_it_alone() {
+fn clashing_channel_leaves_the_other_alone() {
     let router = router(&[("a", "/x/{a}", &["GET"]), ("b", "/x/{b}", &["GET", "PUT"])]);
     assert_eq!(found(&router, "GET", "/x/1"), "a a=1");
     assert_eq!(found(&router, "PUT", "/x/1"), "b b=1");
@@ -199,7 +199,7 @@ fn change() -> impl Strategy<Value = Command> {
 proptest! {
     /// Looked at after some of the changes and not after others, as requests come.
     #[test]
-    fn a_router_made_of_the_one_before_is_the_one_built_whole(
+    fn incremental_router_equals_the_rebuilt_one(
         changes in prop::collection::vec((change(), any::<bool>()), 1..40),
     ) {
         let mut machine = Machine::default();
@@ -259,7 +259,7 @@ fn catalogs(channels: u64) -> (Catalog, Catalog) {
 }
 
 #[test]
-fn one_change_among_many_channels_costs_as_among_few() {
+fn change_costs_the_same_among_many_channels() {
     // built whole it costs ten times as much
     let best = |channels| {
         let (before, after) = catalogs(channels);

@@ -132,7 +132,7 @@ async fn each_gets_its_answer_and_the_next_request_is_none_the_worse() {
 }
 
 #[tokio::test]
-async fn nothing_or_half_a_line_that_is_given_up_gets_no_answer_and_does_no_harm() {
+async fn abandoned_half_request_does_no_harm() {
     let running = RunningListener::start(quick()).await;
     let mut silent = running.client().await;
     assert!(
@@ -208,7 +208,7 @@ async fn idle_connections_are_closed_later_than_slow_requests() {
 }
 
 #[tokio::test]
-async fn a_bad_request_after_a_good_one_gets_its_envelope_too() {
+async fn bad_request_after_good_gets_envelope() {
     let running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     client
@@ -229,7 +229,7 @@ async fn a_bad_request_after_a_good_one_gets_its_envelope_too() {
 }
 
 #[tokio::test]
-async fn what_nobody_carries_is_said_to_have_not_run() {
+async fn service_nobody_carries_is_reported_not_run() {
     let mut running = RunningListener::start(quick()).await;
     running.group.announce(2, &["far"]);
     running.group.put(

@@ -7,7 +7,7 @@ use quorate_clock::Instant;
 use super::*;
 
 #[tokio::test]
-async fn what_runs_is_finished_and_what_is_idle_is_closed() {
+async fn drain_finishes_running_and_closes_idle() {
     let running = RunningListener::start(quick()).await;
     let mut busy = running.client().await;
     busy.send(post("/obey/1", "slow")).await;

@@ -27,7 +27,7 @@ async fn the_ping_is_exactly_the_contracts() {
 }
 
 #[tokio::test]
-async fn a_good_cid_is_kept_and_a_bad_one_replaced() {
+async fn good_cid_is_kept_bad_one_replaced() {
     let running = RunningListener::start(quick()).await;
     let good = "K123456789012345678901234567890123456789";
     for (sent, kept) in [(good, true), ("K1", false), ("<script>", false)] {
@@ -42,7 +42,7 @@ async fn a_good_cid_is_kept_and_a_bad_one_replaced() {
 }
 
 #[tokio::test]
-async fn a_service_sees_the_request_without_what_is_not_its_business() {
+async fn service_sees_request_without_internal_headers() {
     let running = RunningListener::start(quick()).await;
     let request = "POST /obey/a%2Fb?q=1 HTTP/1.1\r\nhost: h\r\nx-mine: 1\r\nconnection: x-hop\r\nx-hop: 1\r\n\
                    quorate-epoch: 99\r\nquorate-message-id: m\r\ncontent-length: 2\r\n\r\nhi";
@@ -93,7 +93,7 @@ async fn credentials_open_and_stay_here() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_and_requests_may_come_all_at_once() {
+async fn connections_are_kept_and_requests_pipelined() {
     let running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     for _ in 0..3 {
@@ -196,7 +196,7 @@ async fn odd_answers_of_services_are_made_proper() {
 }
 
 #[tokio::test]
-async fn a_change_of_the_catalog_counts_from_the_next_request_on() {
+async fn catalog_change_counts_from_next_request() {
     let mut running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     for round in 0..50 {
@@ -231,7 +231,7 @@ async fn a_change_of_the_catalog_counts_from_the_next_request_on() {
 }
 
 #[tokio::test]
-async fn upstreams_answer_through_it_and_their_failures_have_a_status_each() {
+async fn upstream_failures_have_a_status_each() {
     let mut running = RunningListener::start(quick()).await;
     let upstream = TestUpstream::start("up", UpstreamBehavior::SaysItsName).await;
     running.group.service(
@@ -284,7 +284,7 @@ async fn upstreams_answer_through_it_and_their_failures_have_a_status_each() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_its_call_with_it() {
+async fn leaving_client_cancels_its_call() {
     let running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     client.send(post("/obey/1", "hang")).await;

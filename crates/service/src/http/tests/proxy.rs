@@ -103,7 +103,7 @@ pub(super) const UPLOAD: &str =
     "POST /up HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[tokio::test]
-async fn what_an_upstream_says_arrives_while_it_goes_on() {
+async fn upstream_answer_arrives_as_it_streams() {
     let played = Played::start(json!({})).await;
     let (mut client, mut side) = played.asked(&get("/up")).await;
     side.says(STREAM).await;
@@ -164,7 +164,7 @@ async fn an_upload_arrives_while_it_goes_on_and_only_silence_ends_it() {
 }
 
 #[tokio::test]
-async fn an_upload_that_grows_too_large_is_refused_on_its_way() {
+async fn growing_upload_is_refused_on_its_way() {
     let played = Played::start(json!({})).await;
     let (mut client, _side) = played.asked(UPLOAD).await;
     client
@@ -194,7 +194,7 @@ async fn an_upstream_may_answer_before_it_has_read_everything() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_does_nothing_is_given_up_whatever_the_client_still_sends() {
+async fn idle_upstream_is_given_up_during_upload() {
     let played = Played::start(json!({"timeout_ms": 300})).await;
     let (mut client, _side) = played.asked(&post("/up", "x")).await;
     let answer = client.answer().await.unwrap();
@@ -203,7 +203,7 @@ async fn an_upstream_that_does_nothing_is_given_up_whatever_the_client_still_sen
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_cut_off_and_a_short_one_is_a_failure() {
+async fn broken_answer_is_cut_off_or_fails() {
     let played = Played::start(json!({})).await;
     let (mut client, mut side) = played.asked(&get("/up")).await;
     side.says(STREAM).await;
@@ -283,7 +283,7 @@ async fn a_websocket_ends_when_one_side_does() {
 }
 
 #[tokio::test]
-async fn what_only_looks_like_a_websocket_is_a_request_like_any_other() {
+async fn lookalike_of_websocket_is_an_ordinary_request() {
     let played = Played::start(json!({})).await;
     let body = "\r\ncontent-length: 1\r\n\r\nx";
     let request = WEBSOCKET.replace("GET", "POST").replace("\r\n\r\n", body);
@@ -296,7 +296,7 @@ async fn what_only_looks_like_a_websocket_is_a_request_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_websocket_that_an_upstream_refuses_is_refused_and_code_takes_none() {
+async fn refused_websocket_is_refused_and_code_takes_none() {
     let played = Played::start(json!({})).await;
     let (mut client, mut side) = played.asked(WEBSOCKET).await;
     side.says("HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n")

@@ -170,7 +170,7 @@ async fn websockets_leave_half_of_the_connections_to_others() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_read_whole_share_a_bounded_memory() {
+async fn whole_bodies_share_bounded_memory() {
     let limits = ClientLimits {
         bodies_bytes_max: 8 << 10,
         ..quick()

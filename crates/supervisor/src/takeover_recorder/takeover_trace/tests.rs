@@ -17,7 +17,7 @@ fn spec(name: &str, fenced_by_broker: bool) -> ConnectorSpec {
             name: name.into(),
         },
         fenced_by_broker,
-        ..ConnectorSpec::of_test()
+        ..ConnectorSpec::for_test()
     }
 }
 
@@ -126,7 +126,7 @@ impl Scene {
 }
 
 #[test]
-fn a_death_is_told_step_by_step_once_the_last_connector_is_at_work() {
+fn death_is_traced_once_all_connectors_work() {
     let mut scene = Scene::new(&[spec("x", true), spec("y", false)]);
     assert_eq!(scene.look(0), []);
     scene.elected(2, quorate_types::ElectionReason::Death, Some(1));
@@ -162,7 +162,7 @@ fn a_death_is_told_step_by_step_once_the_last_connector_is_at_work() {
 }
 
 #[test]
-fn what_the_broker_fences_waited_for_no_lease_and_nothing_declared_is_told_at_once() {
+fn broker_fenced_waits_for_no_lease() {
     let mut scene = Scene::new(&[]);
     scene.elected(2, quorate_types::ElectionReason::Timeout, Some(1));
     scene.reign(8, 2, false);
@@ -175,7 +175,7 @@ fn what_the_broker_fences_waited_for_no_lease_and_nothing_declared_is_told_at_on
 }
 
 #[test]
-fn a_connector_of_another_epoch_or_paused_is_not_counted() {
+fn paused_or_foreign_epoch_connector_is_not_counted() {
     let paused = ConnectorSpec {
         active: false,
         ..spec("y", true)
@@ -208,7 +208,7 @@ fn one_that_never_comes_is_told_as_missing() {
 }
 
 #[test]
-fn a_reign_that_is_over_is_not_written_of() {
+fn ended_reign_is_not_recorded() {
     // Lost before the connector was at work; then released; then another's.
     for end in 0..3 {
         let mut scene = Scene::new(&[spec("x", true)]);
@@ -240,7 +240,7 @@ fn a_reign_that_is_over_is_not_written_of() {
 }
 
 #[test]
-fn a_second_reign_in_the_same_term_comes_after_a_release_and_has_no_election() {
+fn second_reign_in_term_has_no_election() {
     let mut scene = Scene::new(&[]);
     scene.elected(2, quorate_types::ElectionReason::Death, Some(1));
     scene.reign(8, 2, false);
@@ -257,7 +257,7 @@ fn a_second_reign_in_the_same_term_comes_after_a_release_and_has_no_election() {
 }
 
 #[test]
-fn reigns_of_the_past_that_are_gone_through_at_the_start_are_not_told() {
+fn past_reigns_are_not_traced_at_start() {
     let mut scene = Scene::new(&[]);
     for epoch in 6..9 {
         scene.reign(epoch, 1, false);

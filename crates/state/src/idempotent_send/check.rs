@@ -1,12 +1,12 @@
-//! What may stand in an intent and in an outcome.
+//! Check of the values in an intent and in an outcome.
 
 use quorate_proto::command::FieldError;
 use quorate_resources::Kind;
 
 use super::{OUTCOME_BYTES_MAX, RecordedOutcome, SendKey};
-use crate::command::error;
+use crate::field_errors::error;
 
-/// The longest key that a caller can give, in characters.
+/// Longest key that a caller can give, in characters.
 const KEY_MAX: usize = 200;
 
 pub fn key(it: &SendKey) -> Vec<FieldError> {

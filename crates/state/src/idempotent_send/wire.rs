@@ -1,4 +1,4 @@
-//! Intents, outcomes and what is answered, as they stand in the log and in snapshots.
+//! Wire format of intents, outcomes and admissions in the log and in snapshots.
 
 use bytes::Bytes;
 use quorate_proto::command::{self as wire, FieldError};
@@ -6,7 +6,7 @@ use quorate_resources::UnknownKind;
 use wire::{intended, outcome::How};
 
 use super::{KnownSend, RecordedOutcome, SendAdmission, SendConclusion, SendIntent, SendKey};
-use crate::command::{NOT_KNOWN, error};
+use crate::field_errors::{NOT_KNOWN, error};
 
 impl From<&SendKey> for wire::SendKey {
     fn from(it: &SendKey) -> Self {
@@ -43,7 +43,7 @@ impl From<&SendIntent> for wire::Intend {
     }
 }
 
-/// The fingerprint of a message, if it is one.
+/// Reads the fingerprint of a message.
 pub(crate) fn fingerprint(it: &[u8]) -> Result<[u8; 32], FieldError> {
     let unfit = |_| {
         error(
@@ -116,7 +116,7 @@ fn read(how: How) -> Option<RecordedOutcome> {
     }
 }
 
-/// The outcome of an entry. One that is there and can't be read must not be taken for none.
+/// Reads the outcome of an entry. One that is there and can't be read must not be taken for none.
 pub(crate) fn outcome(it: Option<wire::Outcome>) -> Option<Option<RecordedOutcome>> {
     match it {
         None => Some(None),
@@ -127,7 +127,7 @@ pub(crate) fn outcome(it: Option<wire::Outcome>) -> Option<Option<RecordedOutcom
 impl From<&SendAdmission> for wire::Intended {
     fn from(it: &SendAdmission) -> Self {
         use intended::Admission as WireAdmission;
-        let told = match it {
+        let admission = match it {
             SendAdmission::Fresh => WireAdmission::Fresh(true),
             SendAdmission::Full => WireAdmission::Full(true),
             SendAdmission::Known(it) => WireAdmission::Known(wire::Known {
@@ -138,12 +138,12 @@ impl From<&SendAdmission> for wire::Intended {
             }),
         };
         wire::Intended {
-            admission: Some(told),
+            admission: Some(admission),
         }
     }
 }
 
-/// `None` when this version does not know it.
+/// Reads an admission; `None` when this version does not know it.
 pub(crate) fn admission(it: wire::Intended) -> Option<SendAdmission> {
     use intended::Admission as WireAdmission;
     match it.admission? {

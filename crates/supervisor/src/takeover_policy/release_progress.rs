@@ -1,88 +1,90 @@
-//! Letting go of the reign: how far it has come, and what follows for acting and asking.
+//! Progress of a release of the reign, and what follows from it for acting and proposing.
 //!
 //! # Why no epoch is acted under once its release was proposed
 //!
-//! `Release {epoch}` says that no lease of this epoch or of an earlier one runs, and the next
-//! reign waits for none because of it. From the moment at which it is proposed it may commit
-//! at any time, also long after its proposer has given up waiting, so from that moment on what
-//! it says has to stay true: the page was revoked before, and no lease of this epoch is granted
-//! again, whatever became of the proposal ([`ReleaseSequence::released_epoch`], which only grows). A member
-//! that still leads in its term asks for a new reign instead. That reign's `TakeOver` is
-//! proposed after the proposal of the release has ended, so it stands behind the `ReleaseProposal` in
-//! this leader's own log, if that got there at all; and it is acted under only once it is
-//! committed, so every later leader has it, and finds in it a reign that nobody has released.
-//! A restart forgets `let_go`; it also ends the term for its leader, which is never leader of
-//! that term again (`enable_leader_restore` is off).
+//! `Release {epoch}` claims that no lease of this epoch or of an earlier one runs, and the next
+//! reign waits for none because of it.
+//!
+//! 1. From the moment at which it is proposed it may commit at any time, also long after its
+//!    proposer has given up waiting. So from that moment on its claim has to stay true: the page
+//!    was revoked before, and no lease of this epoch is granted again, whatever became of the
+//!    proposal ([`ReleaseProgress::released_epoch`], which only grows).
+//! 2. A member that still leads in its term asks for a new reign instead. That reign's `TakeOver`
+//!    is proposed after the proposal of the release has ended, so it stands behind the `Release` in
+//!    this leader's own log, if that got there at all. It is acted under only once it is committed,
+//!    so every later leader has it, and finds in it a reign that nobody has released.
+//! 3. A restart forgets `released_epoch`. It also ends the term for its leader, which is never
+//!    leader of that term again (`enable_leader_restore` is off).
 
 use std::time::Duration;
 
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 
-/// What a member that is about to let go asks of its processes.
+/// Order to the processes of a member that is about to release its reign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DrainOrder {
-    /// Which parting it is for.
+    /// Number of the release.
     pub number: u64,
-    /// How long what is in flight may take to finish.
+    /// Time for what is in flight to finish.
     pub within: Duration,
 }
 
 /// A release that is to be proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReleaseProposal {
-    /// The term of the reign.
+    /// Term of the reign.
     pub term: u64,
-    /// Its epoch.
+    /// Epoch of the reign.
     pub epoch: u64,
-    /// Not before: until then a lease of an earlier epoch may run.
+    /// Time before which it may not be proposed: until then a lease of an earlier epoch may run.
     pub from: Option<Instant>,
 }
 
-/// The next step of a parting.
+/// Next step of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReleaseStep {
     /// None now.
     Wait,
     /// The processes rest: propose this.
     Release(ReleaseProposal),
-    /// They don't, and their time is over: the reign ends without a release.
+    /// The processes don't rest, and their time is over: the reign ends without a release.
     Overdue,
 }
 
-/// How far a parting has come.
+/// Stage of a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ReleaseStage {
-    /// Nobody parts.
+    /// No release is under way.
     #[default]
     Idle,
     /// The processes finish what is in flight; the reign goes on until they rest.
     Draining { until: Instant },
-    /// They rest.
+    /// The processes rest.
     Drained,
     /// The release of this epoch is proposed, and the proposal has not ended.
     Proposed(u64),
-    /// There is nothing to let go of any more.
+    /// Nothing is left to be released.
     Done,
 }
 
-/// Whether this member is letting go of its reign.
+/// Progress of this member's release.
 #[derive(Debug, Default)]
-pub(super) struct ReleaseSequence {
+pub(super) struct ReleaseProgress {
     stage: ReleaseStage,
-    /// Counts partings.
+    /// Number of the release.
     number: u64,
     within: Duration,
-    /// How many asked for it and may still want this member to stay.
+    /// Requesters that have not withdrawn their request.
     requesters: usize,
-    /// It is about to stop: it never takes over again.
+    /// True when the member is about to stop: it never takes over again.
     for_good: bool,
-    /// The last epoch of which a release was proposed.
+    /// Last epoch of which a release was proposed.
     released_epoch: u64,
 }
 
-impl ReleaseSequence {
-    /// Somebody asks for it. Returns the parting's number.
+impl ReleaseProgress {
+    /// Begins a release or joins the one under way. Returns its number.
     pub fn begin(&mut self, within: Duration, until: Instant, for_good: bool) -> u64 {
         match &mut self.stage {
             ReleaseStage::Idle => {
@@ -90,7 +92,7 @@ impl ReleaseSequence {
                 self.within = within;
                 self.stage = ReleaseStage::Draining { until };
             }
-            // Whoever has the least time counts.
+            // The shortest time counts.
             ReleaseStage::Draining { until: earlier } => {
                 *earlier = until.min(*earlier);
                 self.within = within.min(self.within);
@@ -102,7 +104,7 @@ impl ReleaseSequence {
         self.number
     }
 
-    /// Somebody who asked for this parting has got what it was for, or gave it up.
+    /// Ends one request for this release: it was fulfilled or given up.
     pub fn end(&mut self, number: u64) {
         if number == self.number && self.stage != ReleaseStage::Idle {
             self.requesters = self.requesters.saturating_sub(1);
@@ -110,14 +112,14 @@ impl ReleaseSequence {
         }
     }
 
-    /// The processes rest for the parting of this number.
+    /// Notes that the processes rest for the release of this number.
     pub fn mark_drained(&mut self, number: u64) {
         if number >= self.number && matches!(self.stage, ReleaseStage::Draining { .. }) {
             self.stage = ReleaseStage::Drained;
         }
     }
 
-    /// The proposal to release `epoch` has ended, however it did.
+    /// Notes that the proposal to release `epoch` has ended, whatever its outcome.
     pub fn released(&mut self, epoch: u64) {
         if self.stage == ReleaseStage::Proposed(epoch) {
             self.stage = ReleaseStage::Done;
@@ -132,14 +134,14 @@ impl ReleaseSequence {
         }
     }
 
-    /// This member leads in another term: what it parted from is over.
+    /// Notes that this member leads in another term: the reign that was released is over.
     pub fn another_term(&mut self) {
         if !self.for_good {
             (self.stage, self.requesters) = (ReleaseStage::Idle, 0);
         }
     }
 
-    /// Goes on. `release`: of the reign that runs, if it may be released.
+    /// Takes the next step. `release`: of the reign that runs, if it may be released.
     pub fn step(&mut self, now: Instant, release: Option<ReleaseProposal>) -> ReleaseStep {
         match self.stage {
             ReleaseStage::Draining { until } if now >= until => {
@@ -161,7 +163,7 @@ impl ReleaseSequence {
         }
     }
 
-    /// When to look again at the latest.
+    /// Returns when to look again at the latest.
     pub fn look_again(&self) -> Option<Instant> {
         match self.stage {
             ReleaseStage::Draining { until } => Some(until),
@@ -169,7 +171,7 @@ impl ReleaseSequence {
         }
     }
 
-    /// What is asked of the processes.
+    /// Returns the order to the processes.
     pub fn rest(&self) -> Option<DrainOrder> {
         let rest = DrainOrder {
             number: self.number,
@@ -178,17 +180,17 @@ impl ReleaseSequence {
         (self.stage != ReleaseStage::Idle).then_some(rest)
     }
 
-    /// Whether those who asked have something to wait for.
+    /// Returns true when requesters have something to wait for.
     pub fn is_under_way(&self) -> bool {
         !matches!(self.stage, ReleaseStage::Idle | ReleaseStage::Done)
     }
 
-    /// Whether a reign may be asked for.
+    /// Returns true when a reign may be proposed.
     pub fn may_propose(&self) -> bool {
         self.stage == ReleaseStage::Idle
     }
 
-    /// Whether the reign may be acted under.
+    /// Returns true when the reign may be acted under.
     pub fn may_act(&self) -> bool {
         matches!(
             self.stage,
@@ -196,7 +198,7 @@ impl ReleaseSequence {
         )
     }
 
-    /// Whether the release of this epoch, or of a later one, was ever proposed.
+    /// Returns true when the release of this epoch, or of a later one, was ever proposed.
     pub fn has_let_go(&self, epoch: u64) -> bool {
         epoch <= self.released_epoch && !planted(Mutant::ReleasedEpochActs)
     }

@@ -1,15 +1,16 @@
-//! What resources need of each other. A resource is stored only while all that it
-//! names exists, and nothing is deleted while another names it.
+//! References between resources. A resource is stored only while all that it names exists, and
+//! nothing is deleted while another names it.
 
 use quorate_proto::command::FieldError;
 use quorate_resources::{BrokerFence, HttpChannel, Kind, Resource, ResourceReference};
 
-use super::{Catalog, announced_programs::AnnouncedPrograms, command::error};
+use super::Catalog;
+use crate::{announced_programs::AnnouncedPrograms, field_errors::error};
 
-/// How many names an error lists.
+/// Most names that an error lists.
 const LISTED_MAX: usize = 8;
 
-/// What the resource names and what isn't there.
+/// Returns errors for the names in the resource that don't exist.
 pub(super) fn missing(
     resource: &Resource,
     catalog: &Catalog,
@@ -71,7 +72,7 @@ fn all_listed(names: &[&str]) -> String {
     listed(&names[..names.len().min(LISTED_MAX)], names.len())
 }
 
-/// The first few of so many.
+/// Lists the first few of so many.
 fn listed(first: &[&str], count: usize) -> String {
     let names = first.join(", ");
     match count - first.len() {
@@ -81,7 +82,8 @@ fn listed(first: &[&str], count: usize) -> String {
     }
 }
 
-/// What the resource would take from others that are active: of the first few of them.
+/// Returns errors for what the resource would take from others that are active: from the first few
+/// of them.
 pub(super) fn clashes(resource: &Resource, catalog: &Catalog) -> Vec<FieldError> {
     let rivals = catalog.rivals(resource);
     rivals
@@ -123,7 +125,8 @@ fn queue_taken(other: &Resource, queue: &str) -> FieldError {
     error("queue", queue, problem)
 }
 
-/// All connectors run on one member, so two of them can't bind one address.
+/// Refuses an address that is taken: all connectors run on one member, so two of them can't bind
+/// one.
 fn address_taken(address: &str, other: &Resource) -> Option<FieldError> {
     let bound = match other {
         Resource::ZmqChannel(it) => it.bound(),
@@ -139,9 +142,9 @@ fn address_taken(address: &str, other: &Resource) -> Option<FieldError> {
     Some(error("address", address, problem))
 }
 
-/// What would break the order that a channel promises. The messages that a dead connection
-/// had taken go back to their places in the queue, but only once the broker drops it: with
-/// `fence: lease` the successor consumes the later ones by then.
+/// Refuses a resource that would break the order that a channel promises. The messages that a dead
+/// connection had taken go back to their places in the queue, but only once the broker drops it:
+/// with `fence: lease` the successor consumes the later ones by then.
 pub(super) fn order_conflict(resource: &Resource, catalog: &Catalog) -> Option<FieldError> {
     const WHY: &str =
         "with `lease` the messages that a dead connection had taken come back after later ones";
