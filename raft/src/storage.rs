@@ -1,4 +1,4 @@
-//! What a member keeps on disk, and how it is found again.
+//! Storage of a member: its data folder, and the checks with which that is opened.
 //!
 //! ```text
 //! lock           held for as long as anything here is in use
@@ -8,8 +8,8 @@
 //! log/           RocksDB: entries, vote, what is purged and committed
 //! snapshots/     the newest snapshot; the machine's state is nowhere else on disk
 //! ```
-//! A folder that can't be trusted is refused before anything in it is changed; `check`
-//! has the argument.
+//! A folder that can't be trusted is refused before anything in it is changed; `log_check` has
+//! the argument.
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +33,7 @@ pub(crate) mod raft_types;
 mod reader;
 mod rocksdb_framing;
 mod sealed_record;
+mod snapshot_access;
 mod snapshot_file;
 mod snapshot_store;
 
@@ -52,7 +53,8 @@ pub(crate) use log_counters::LogCounters;
 pub(crate) use longest_lease::LongestLease;
 pub(crate) use machine_store::MachineStore;
 pub(crate) use marker::{FolderMarker, read_marker};
-pub(crate) use snapshot_file::SnapshotFile;
+pub(crate) use snapshot_access::SnapshotAccess;
+pub(crate) use snapshot_file::{FileSnapshot, SnapshotFile};
 pub(crate) use snapshot_store::SnapshotStore;
 
 use data_folder::{DataFolder, sync_dir};

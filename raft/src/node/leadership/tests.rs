@@ -7,9 +7,9 @@ const MS: Duration = Duration::from_millis(1);
 
 fn tracker() -> LeadershipTracker {
     let timing = Timing::from_failover_ms(500).unwrap();
-    let pace = watch::Sender::new(timing.into());
-    let strain = Arc::new(PressureGauge::new(1, pace.subscribe()));
-    LeadershipTracker::new(1, pace, timing.lease, strain, Instant::now())
+    let timings = watch::Sender::new(timing.into());
+    let pressure = Arc::new(PressureGauge::new(1, timings.subscribe()));
+    LeadershipTracker::new(1, timings, timing.lease, pressure, Instant::now())
 }
 
 fn ballot(term: u64, member: MemberId, committed: bool) -> ElectionBallot {

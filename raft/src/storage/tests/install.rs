@@ -6,7 +6,7 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 
 use super::snapshots::{apply, files, read};
 use super::*;
-use crate::storage::{MachineStore, SnapshotFile, crash_points, raft_types::FileSnapshot};
+use crate::storage::{FileSnapshot, MachineStore, SnapshotFile, crash_points};
 
 const FOLDER: &str = "QUORATE_TEST_FOLDER";
 const CRASH: &str = "QUORATE_TEST_CRASH";

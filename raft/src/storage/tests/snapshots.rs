@@ -11,8 +11,8 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 
 use super::*;
 use crate::storage::{
-    MachineStore,
-    raft_types::{FileSnapshot, FileSnapshotMeta},
+    FileSnapshot, MachineStore,
+    raft_types::FileSnapshotMeta,
     sealed_record::{self, RecordError},
 };
 
