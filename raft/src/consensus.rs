@@ -16,16 +16,16 @@ use crate::{
 pub(crate) type RaftHandle = openraft::Raft<Types, MachineStore>;
 
 /// Consensus of one member, as its parts share it.
-pub(crate) struct Consensus {
+pub(crate) struct ConsensusHandle {
     pub(crate) id: MemberId,
     pub(crate) raft: RaftHandle,
     pub(crate) tracker: Arc<LeadershipTracker>,
     closing: AtomicBool,
 }
 
-impl Consensus {
+impl ConsensusHandle {
     pub(crate) fn new(id: MemberId, raft: RaftHandle, tracker: Arc<LeadershipTracker>) -> Self {
-        Consensus {
+        ConsensusHandle {
             id,
             raft,
             tracker,

@@ -16,11 +16,11 @@ use quorate_proto::peer;
 use quorate_types::{ElectionReason, MemberList};
 use tokio::sync::watch;
 
-use crate::{consensus::Consensus, liveness::LivenessTable, network::PeerDirectory};
+use crate::{consensus::ConsensusHandle, liveness::LivenessTable, network::PeerDirectory};
 
 /// Candidate and voter: this member's part in elections.
-pub(crate) struct Elector {
-    pub(crate) consensus: Arc<Consensus>,
+pub(crate) struct ElectionParticipant {
+    pub(crate) consensus: Arc<ConsensusHandle>,
     pub(crate) peers: Arc<PeerDirectory>,
     pub(crate) liveness: Arc<LivenessTable>,
     pub(crate) members: watch::Receiver<MemberList>,

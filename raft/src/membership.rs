@@ -22,11 +22,13 @@ use tokio::sync::watch;
 pub(crate) use admission::seek_voter_role;
 pub(crate) use change::finish_membership_changes;
 
-use crate::{consensus::Consensus, network::PeerDirectory, storage::raft_types::StoredMembership};
+use crate::{
+    consensus::ConsensusHandle, network::PeerDirectory, storage::raft_types::StoredMembership,
+};
 
 /// List of the members, and the one place from which this member changes it.
 pub(crate) struct MemberRegistry {
-    consensus: Arc<Consensus>,
+    consensus: Arc<ConsensusHandle>,
     peers: Arc<PeerDirectory>,
     /// This member, as it wants the group to know it.
     own: Member,
@@ -36,7 +38,11 @@ pub(crate) struct MemberRegistry {
 }
 
 impl MemberRegistry {
-    pub(crate) fn new(consensus: Arc<Consensus>, peers: Arc<PeerDirectory>, own: Member) -> Self {
+    pub(crate) fn new(
+        consensus: Arc<ConsensusHandle>,
+        peers: Arc<PeerDirectory>,
+        own: Member,
+    ) -> Self {
         MemberRegistry {
             consensus,
             peers,

@@ -48,7 +48,7 @@ pub(crate) use leadership::LeadershipTracker;
 pub(crate) use log_retention::LogRetention;
 pub use options::{MemberIdentity, NodeOptions, NodeStartMode, SnapshotPolicy};
 pub use propose::AppliedProposal;
-pub(crate) use propose::Proposer;
+pub(crate) use propose::CommandProposer;
 pub(crate) use read::ReadBarrier;
 use shutdown::ShutdownHandles;
 pub use start_error::StartError;
@@ -60,7 +60,7 @@ use transfer::LeaderTransfer;
 use unreachable::UnreachableMonitor;
 
 use crate::{
-    consensus::Consensus,
+    consensus::ConsensusHandle,
     membership::MemberRegistry,
     network::{ClusterGate, MAX_MESSAGE, PeerDirectory, PeerServer, RoundTrips},
     storage::{self, LogCounters},
@@ -75,10 +75,10 @@ pub struct Node {
 /// Parts of a member.
 struct NodeInner {
     cluster: String,
-    consensus: Arc<Consensus>,
+    consensus: Arc<ConsensusHandle>,
     peers: Arc<PeerDirectory>,
     registry: Arc<MemberRegistry>,
-    proposer: Arc<Proposer>,
+    proposer: Arc<CommandProposer>,
     reads: Arc<ReadBarrier>,
     transfer: Arc<LeaderTransfer>,
     peer_server: PeerServer,

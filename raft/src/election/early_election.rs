@@ -9,9 +9,10 @@ use quorate_clock::Instant;
 use quorate_types::ElectionReason;
 use tokio::time::{sleep, sleep_until};
 
-use super::{ElectionState, Elector, PreVoteRound};
+use super::{ElectionParticipant, ElectionState, PreVoteRound};
 use crate::{
-    ballot::ElectionBallot, consensus::Consensus, liveness::rules, storage::raft_types::StoredVote,
+    ballot::ElectionBallot, consensus::ConsensusHandle, liveness::rules,
+    storage::raft_types::StoredVote,
 };
 
 /// Pause before a voter that did not agree is asked again.
@@ -22,20 +23,20 @@ const ASK_AGAIN: Duration = Duration::from_millis(2);
 pub(super) struct DeadLeader {
     /// The ballot of its election.
     pub(super) ballot: ElectionBallot,
-    /// When its death was certain.
+    /// Time at which its death was certain.
     since: Instant,
 }
 
 /// Stands for election whenever the leader has died, once for each leader.
-pub(crate) async fn campaign_on_leader_death(elector: Arc<Elector>) {
-    let consensus = &elector.consensus;
-    let mut signs = elector.liveness.changes();
+pub(crate) async fn campaign_on_leader_death(participant: Arc<ElectionParticipant>) {
+    let consensus = &participant.consensus;
+    let mut signs = participant.liveness.changes();
     let mut leadership = consensus.tracker.subscribe();
     let mut stood = None;
     loop {
         signs.mark_unchanged();
         leadership.mark_unchanged();
-        let dead = elector.dead_leader();
+        let dead = participant.dead_leader();
         if let Some(dead) = dead.filter(|dead| stood != Some(dead.ballot)) {
             tracing::info!(
                 member = consensus.id,
@@ -46,8 +47,8 @@ pub(crate) async fn campaign_on_leader_death(elector: Arc<Elector>) {
             // From then on the timers run out, here or elsewhere.
             let timers = dead.since + consensus.timing().patience.election_max;
             tokio::select! {
-                () = elector.campaign_early(dead) => {}
-                () = elector.wait_until_replaced_or_alive(dead) => {}
+                () = participant.campaign_early(dead) => {}
+                () = participant.wait_until_replaced_or_alive(dead) => {}
                 () = sleep_until(timers) => tracing::info!(
                     member = consensus.id,
                     "no quorum agrees that the leader has died; leaving it to the timers"
@@ -66,7 +67,7 @@ pub(crate) async fn campaign_on_leader_death(elector: Arc<Elector>) {
     }
 }
 
-impl Elector {
+impl ElectionParticipant {
     /// Returns the leader that this member knows, if it has died for sure.
     pub(super) fn dead_leader(&self) -> Option<DeadLeader> {
         let (ballot, known_since) = self.consensus.tracker.ballot();
@@ -95,7 +96,7 @@ impl Elector {
 
     /// Waits for this member's turn and for a quorum that would elect it, and asks for votes.
     async fn campaign_early(&self, leader: DeadLeader) {
-        let Consensus {
+        let ConsensusHandle {
             id, raft, tracker, ..
         } = &*self.consensus;
         let Some(state) = ElectionState::read(&self.consensus).await else {

@@ -6,7 +6,7 @@ use openraft::ServerState;
 use quorate_types::MemberId;
 
 use crate::{
-    consensus::Consensus,
+    consensus::ConsensusHandle,
     storage::raft_types::{LogEntryId, StoredVote},
 };
 
@@ -16,15 +16,15 @@ pub(crate) struct ElectionState {
     pub(crate) last: Option<LogEntryId>,
     /// The voter sets of the effective membership.
     pub(crate) voters: Vec<BTreeSet<MemberId>>,
-    /// Whether this member leads, or has asked for votes and not heard of another vote since.
+    /// True if this member leads, or has asked for votes and not heard of another vote since.
     pub(crate) is_leader_or_candidate: bool,
-    /// Whether this member is a voter of the effective membership or of the committed one.
+    /// True if this member is a voter of the effective membership or of the committed one.
     pub(crate) is_voter: bool,
 }
 
 impl ElectionState {
     /// Reads the state from openraft; `None` once openraft has stopped.
-    pub(crate) async fn read(consensus: &Consensus) -> Option<ElectionState> {
+    pub(crate) async fn read(consensus: &ConsensusHandle) -> Option<ElectionState> {
         let me = consensus.id;
         let read = consensus.raft.with_raft_state(move |s| {
             let membership = &s.membership_state;

@@ -21,7 +21,7 @@ use quorate_types::{ElectionReason, Timing};
 use rand::Rng;
 use tokio::time::{sleep, sleep_until};
 
-use super::{ElectionState, Elector, PreVoteRound};
+use super::{ElectionParticipant, ElectionState, PreVoteRound};
 
 /// Last contact with a leader, or else with an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +48,16 @@ fn random(timing: &Timing, part: f64) -> Duration {
 }
 
 /// Stands for election whenever the timer is due, until this member stops.
-pub(crate) async fn run_election_timer(elector: Arc<Elector>) {
-    let mut ballots = elector.consensus.tracker.ballots();
-    let mut members = elector.members.clone();
+pub(crate) async fn run_election_timer(participant: Arc<ElectionParticipant>) {
+    let mut ballots = participant.consensus.tracker.ballots();
+    let mut members = participant.members.clone();
     loop {
         // Marked as seen before they are looked at: a change in between begins anew.
         ballots.mark_unchanged();
         members.mark_unchanged();
         let part = rng().random::<f64>();
         let running = tokio::select! {
-            done = elector.campaign(part) => done.is_some(),
+            done = participant.campaign(part) => done.is_some(),
             changed = ballots.changed() => changed.is_ok(),
             changed = members.changed() => changed.is_ok(),
         };
@@ -67,7 +67,7 @@ pub(crate) async fn run_election_timer(elector: Arc<Elector>) {
     }
 }
 
-impl Elector {
+impl ElectionParticipant {
     /// Waits until this member's timer is due and a quorum would elect it, and asks for votes.
     /// Returns when that has come to nothing; `None` once openraft has stopped.
     async fn campaign(&self, part: f64) -> Option<()> {

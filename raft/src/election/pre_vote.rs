@@ -7,7 +7,7 @@ use quorate_proto::peer;
 use quorate_types::{ElectionReason, MemberId};
 use tokio::time::{sleep, timeout};
 
-use super::{ElectionState, Elector, wire_reason};
+use super::{ElectionParticipant, ElectionState, wire_reason};
 use crate::{
     liveness::rules,
     storage::{convert, raft_types::StoredVote},
@@ -23,7 +23,7 @@ pub(super) struct PreVoteRound {
     pub(super) pause: Duration,
 }
 
-impl Elector {
+impl ElectionParticipant {
     /// Returns when a quorum of `voters` would elect this member.
     pub(super) async fn win_pre_vote(&self, round: PreVoteRound, voters: &[BTreeSet<MemberId>]) {
         let me = self.consensus.id;

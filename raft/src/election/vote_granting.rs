@@ -10,21 +10,21 @@
 //! term, vote on disk before the answer) are openraft's as before.
 //!
 //! Safety does not rest on this patience. A leader that is elected early is a nuisance: its
-//! predecessor's lease may still run, which every vote says and the successor waits for (see
+//! predecessor's lease may still run, which every vote carries and the successor waits for (see
 //! [`crate::votes`]). So it does no harm that an append may be accepted between this judgement
 //! and openraft's.
 
 use quorate_clock::Instant;
 use quorate_proto::peer;
 
-use super::{ElectionState, Elector};
+use super::{ElectionParticipant, ElectionState};
 use crate::{
     ballot::ElectionBallot,
     liveness::rules,
     storage::raft_types::{LogEntryId, StoredVote},
 };
 
-impl Elector {
+impl ElectionParticipant {
     /// Returns whether this member is free to elect a candidate that asks for this reason;
     /// `released`: the candidate says that this member need not stand by its leader.
     pub(crate) fn may_grant_vote(

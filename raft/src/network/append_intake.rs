@@ -9,20 +9,20 @@ use tonic::Status;
 
 use crate::{
     ballot::ElectionBallot,
-    consensus::Consensus,
+    consensus::ConsensusHandle,
     storage::{LongestLease, raft_types::Types},
 };
 
 /// Intake of what leaders send to this member.
 pub(crate) struct AppendIntake {
-    consensus: Arc<Consensus>,
+    consensus: Arc<ConsensusHandle>,
     longest: LongestLease,
-    /// Since when openraft has had a heartbeat that is answered already, while it has one.
+    /// Time since which openraft has had a heartbeat that is answered already, while it has one.
     pending_heartbeat_since: Mutex<Option<Instant>>,
 }
 
 impl AppendIntake {
-    pub(crate) fn new(consensus: Arc<Consensus>, longest: LongestLease) -> Self {
+    pub(crate) fn new(consensus: Arc<ConsensusHandle>, longest: LongestLease) -> Self {
         AppendIntake {
             consensus,
             longest,

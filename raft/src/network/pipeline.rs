@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_connection_is_tried_before_there_is_a_request() {
+    async fn connection_waits_for_first_request() {
         let timing = Timing::from_failover_ms(500).unwrap();
         let (sender, timings) = watch::channel(EffectiveTiming::from(timing));
         let pressure = Arc::new(PressureGauge::new(1, timings.clone()));

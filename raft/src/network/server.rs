@@ -17,10 +17,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{AppendIntake, raft_messages::micros, snapshot_transfer};
 use crate::{
     ballot::ElectionBallot,
-    consensus::Consensus,
-    election::{ElectionState, Elector},
+    consensus::ConsensusHandle,
+    election::{ElectionParticipant, ElectionState},
     membership::MemberRegistry,
-    node::{AppliedIndex, LeaderAttempt, Proposer, ReadBarrier},
+    node::{AppliedIndex, CommandProposer, LeaderAttempt, ReadBarrier},
     storage::{
         SnapshotAccess,
         convert::{self, MalformedProto},
@@ -36,10 +36,10 @@ pub(crate) const MAX_INCOMING: usize = 2;
 #[derive(Clone)]
 pub(crate) struct PeerServer {
     pub(crate) cluster: String,
-    pub(crate) consensus: Arc<Consensus>,
+    pub(crate) consensus: Arc<ConsensusHandle>,
     pub(crate) intake: Arc<AppendIntake>,
-    pub(crate) elector: Arc<Elector>,
-    pub(crate) proposer: Arc<Proposer>,
+    pub(crate) participant: Arc<ElectionParticipant>,
+    pub(crate) proposer: Arc<CommandProposer>,
     pub(crate) reads: Arc<ReadBarrier>,
     pub(crate) registry: Arc<MemberRegistry>,
     pub(crate) members: watch::Receiver<MemberList>,
@@ -103,7 +103,7 @@ impl raft_server::Raft for PeerServer {
         let ballot = ElectionBallot::from(&request.vote);
         let state = self.election_state().await?;
         let free = self
-            .elector
+            .participant
             .may_grant_vote(&state, asked.reason(), asked.transfer);
         if !free {
             return Ok(vote_response(&state.vote, false, state.last.as_ref()));
@@ -126,7 +126,7 @@ impl raft_server::Raft for PeerServer {
         let state = self.election_state().await?;
         let (reason, last) = (asked.reason(), request.last_log_id);
         let granted = self
-            .elector
+            .participant
             .would_grant_pre_vote(&state, &request.vote, last, reason);
         Ok(vote_response(&state.vote, granted, state.last.as_ref()))
     }
@@ -286,7 +286,7 @@ impl PeerServer {
 
 /// Tells the tracker of an append that openraft has accepted, and returns the answer to it.
 fn appended(
-    consensus: &Consensus,
+    consensus: &ConsensusHandle,
     answer: AppendEntriesResponse<Types>,
     ballot: ElectionBallot,
     at: Instant,

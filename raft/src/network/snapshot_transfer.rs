@@ -71,7 +71,7 @@ async fn feed(
         let chunk = peer::SnapshotChunk { part: Some(part) };
         match timeout(PIECE_PATIENCE, tx.send(chunk)).await {
             Ok(Ok(())) => Ok(()),
-            // The call is over and says why.
+            // The call is over and has the reason.
             Ok(Err(_)) => std::future::pending().await,
             Err(_) => Err(stalled(PIECE_PATIENCE)),
         }

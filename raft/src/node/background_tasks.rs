@@ -9,7 +9,7 @@ use quorate_clock::Instant;
 use tokio::time::{sleep, sleep_until};
 
 use super::{leadership::MetricsObservation, metered_machine::LogGrowth};
-use crate::{consensus::Consensus, membership::MemberRegistry, storage::raft_types::Types};
+use crate::{consensus::ConsensusHandle, membership::MemberRegistry, storage::raft_types::Types};
 
 /// Time in which one look at the metrics is enough: openraft publishes more often than anyone
 /// can use under load. What must be seen at once comes from the peer server (see
@@ -17,7 +17,10 @@ use crate::{consensus::Consensus, membership::MemberRegistry, storage::raft_type
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Takes in openraft's metrics until openraft stops.
-pub(super) async fn follow_raft_metrics(consensus: Arc<Consensus>, registry: Arc<MemberRegistry>) {
+pub(super) async fn follow_raft_metrics(
+    consensus: Arc<ConsensusHandle>,
+    registry: Arc<MemberRegistry>,
+) {
     let (me, tracker) = (consensus.id, &consensus.tracker);
     let mut metrics = consensus.raft.metrics();
     let mut members = None;
@@ -71,7 +74,7 @@ fn own_commit(seen: &RaftMetrics<Types>, me: u64) -> bool {
 }
 
 fn observe(
-    consensus: &Consensus,
+    consensus: &ConsensusHandle,
     seen: &RaftMetrics<Types>,
     now: Instant,
     acked: &mut QuorumAckInstant,
@@ -132,7 +135,7 @@ fn set_gauges(seen: &RaftMetrics<Types>, me: u64) {
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Has a snapshot taken whenever the log has grown by enough bytes.
-pub(super) async fn snapshot_on_growth(consensus: Arc<Consensus>, growth: Arc<LogGrowth>) {
+pub(super) async fn snapshot_on_growth(consensus: Arc<ConsensusHandle>, growth: Arc<LogGrowth>) {
     loop {
         growth.due.notified().await;
         if consensus.raft.trigger().snapshot().await.is_err() {

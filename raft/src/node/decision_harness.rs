@@ -26,7 +26,7 @@ pub struct HarnessBallot {
     pub term: u64,
     /// The member that the vote is for.
     pub member: MemberId,
-    /// Whether a quorum granted it.
+    /// True if a quorum granted it.
     pub committed: bool,
 }
 
@@ -119,8 +119,8 @@ impl HarnessTracker {
         self.0.stands_by_leader(now)
     }
 
-    /// Returns when this member stands for election, having drawn `part` (from 0 to 1) of the random time;
-    /// `None` where no leader is to be missed.
+    /// Returns when this member stands for election, having drawn `part` (from 0 to 1) of the
+    /// random time; `None` where no leader is to be missed.
     pub fn election_due(&self, part: f64) -> Option<Instant> {
         let timing = self.0.timing().borrow().patience;
         Some(election::due(self.0.last_contact()?, &timing, part))

@@ -22,14 +22,14 @@ use quorate_clock::Instant;
 use quorate_types::MemberList;
 use tokio::{sync::watch, time::sleep_until};
 
-use crate::{consensus::Consensus, network::RoundTrips};
+use crate::{consensus::ConsensusHandle, network::RoundTrips};
 
 /// Time in which at most one warning is logged.
 const WARN_PAUSE: Duration = Duration::from_secs(60);
 
 /// Sends heartbeats while this member leads.
 pub(super) struct HeartbeatSender {
-    pub(super) consensus: Arc<Consensus>,
+    pub(super) consensus: Arc<ConsensusHandle>,
     pub(super) round_trips: Arc<RoundTrips>,
     pub(super) members: watch::Receiver<MemberList>,
 }
@@ -137,15 +137,15 @@ mod tests {
         let mut count = |since, now| unanswered.count(at(since), at(now), 20 * MS).as_millis();
         assert_eq!(count(0, 10), 10);
         assert_eq!(count(0, 20), 20);
-        // Stopped for nearly a second, and another beat without an answer.
+        // Stopped for nearly a second, and another heartbeat without an answer.
         assert_eq!(count(0, 1_000), 40);
         assert_eq!(count(0, 1_010), 50);
         // Answered, from the time at which what was answered was sent.
         assert_eq!(count(1_010, 1_020), 10);
         assert_eq!(count(1_010, 1_030), 20);
-        // Elected again long after the last beat of an office before.
+        // Elected again long after the last heartbeat of an earlier term.
         assert_eq!(count(5_000, 5_001), 1);
-        // Slow beats are counted as what a beat may last, and so end in silence too.
+        // Slow heartbeats count as what a heartbeat may last, and so end in silence too.
         assert_eq!(count(5_000, 6_000), 21);
         assert_eq!(count(5_000, 7_000), 41);
     }

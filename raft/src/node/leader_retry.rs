@@ -20,7 +20,7 @@ use quorate_types::MemberId;
 use rand::Rng;
 
 use crate::{
-    consensus::Consensus,
+    consensus::ConsensusHandle,
     network::{PeerConnections, PeerDirectory},
 };
 
@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_millis(50);
 
 /// Follows the leader from one attempt to the next.
 pub(crate) struct LeaderRetry<'a> {
-    consensus: &'a Consensus,
+    consensus: &'a ConsensusHandle,
     peers: &'a PeerDirectory,
     pub(super) started: Instant,
     pub(super) deadline: Instant,
@@ -46,7 +46,7 @@ pub(crate) struct LeaderRetry<'a> {
 
 impl<'a> LeaderRetry<'a> {
     pub(crate) fn new(
-        consensus: &'a Consensus,
+        consensus: &'a ConsensusHandle,
         peers: &'a PeerDirectory,
         deadline: Instant,
     ) -> Self {

@@ -38,9 +38,9 @@ use crate::{
 pub(crate) struct MetricsObservation {
     pub(crate) term: u64,
     pub(crate) leader: Option<MemberId>,
-    /// Whether the last committed entry is of this member as leader of this term.
+    /// True if the last committed entry is of this member as leader of this term.
     pub(crate) own_commit: bool,
-    /// When the last round that a quorum answered was sent.
+    /// Sending time of the last round that a quorum answered.
     pub(crate) quorum_acked: Option<Instant>,
 }
 
@@ -55,13 +55,13 @@ pub(crate) struct LeadershipTracker {
 }
 
 struct TrackerState {
-    /// Whether this member is stopping: it is no leader any more and knows none, but openraft
+    /// True once this member is stopping: it is no leader any more and knows none, but openraft
     /// may still answer what arrives, so all else is kept up.
     stopped: bool,
     ballot: ElectionBallot,
-    /// When this member learned of the ballot.
+    /// Time at which this member learned of the ballot.
     since: Instant,
-    /// Whether this process has accepted an append, voted or asked for votes.
+    /// True once this process has accepted an append, voted or asked for votes.
     involved: bool,
     leading: bool,
     heard_at: Option<Instant>,
@@ -253,7 +253,8 @@ impl LeadershipTracker {
     /// Takes in that this member is about to ask for votes in `term`.
     pub(crate) fn campaigns(&self, term: u64, reason: ElectionReason, began: Instant) {
         let mut state = self.state.lock();
-        // Where the ballot is later than the one that was looked at, openraft stands in the next term.
+        // Where the ballot is later than the one that was looked at, openraft stands in the next
+        // term.
         let next = state.ballot.term + 1;
         state.doubt_before(term.max(next));
         state.involved = true;

@@ -27,7 +27,7 @@ use tokio::time::sleep_until;
 
 use super::options::SnapshotPolicy;
 use crate::{
-    consensus::Consensus,
+    consensus::ConsensusHandle,
     storage::{SnapshotAccess, raft_types::Types},
 };
 
@@ -129,7 +129,7 @@ impl RetentionState {
 
 /// Has the log purged behind snapshots, until openraft stops.
 pub(super) async fn purge_behind_snapshots(
-    consensus: Arc<Consensus>,
+    consensus: Arc<ConsensusHandle>,
     snapshots: Arc<SnapshotAccess>,
     policy: SnapshotPolicy,
     retention: Arc<LogRetention>,

@@ -1,5 +1,4 @@
-//! Meter around the caller's machine: how far it has applied, and how much since the last
-//! snapshot.
+//! Meter around the caller's machine: the applied index, and the growth since a snapshot.
 
 use std::{
     io::{self, Read},

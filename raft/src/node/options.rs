@@ -13,9 +13,9 @@ pub struct NodeOptions {
     pub member: Member,
     /// The timers at first; [`Node::set_timing`](crate::Node::set_timing) changes them.
     pub timing: EffectiveTiming,
-    /// When snapshots are taken.
+    /// Policy for snapshots.
     pub snapshot: SnapshotPolicy,
-    /// How long to wait for the lock on `dir`.
+    /// Time to wait for the lock on `dir`.
     pub lock_wait: Duration,
 }
 
@@ -34,7 +34,7 @@ pub struct SnapshotPolicy {
 /// Way in which a member comes to be part of a cluster.
 #[derive(Clone, Debug)]
 pub enum NodeStartMode {
-    /// As the data folder says: a member that has been one before.
+    /// As the member that the data folder belongs to.
     Resume,
     /// A new cluster of one. Where the folder already belongs to a cluster: as `Resume`.
     Bootstrap,

@@ -26,7 +26,7 @@ use super::{
     proposal_budget::{ProposalBudget, ProposalPermit},
 };
 use crate::{
-    consensus::Consensus,
+    consensus::ConsensusHandle,
     network::{CallEffect, MAX_COMMAND, PeerDirectory, call_effect},
     storage::raft_types::{LeaderId, ProposedCommand, Types},
 };
@@ -41,21 +41,21 @@ pub struct AppliedProposal {
 }
 
 /// Proposes commands for the callers at one member.
-pub(crate) struct Proposer {
-    consensus: Arc<Consensus>,
+pub(crate) struct CommandProposer {
+    consensus: Arc<ConsensusHandle>,
     peers: Arc<PeerDirectory>,
     applied: AppliedIndex,
     /// Room for proposals that are under way at this member.
     budget: ProposalBudget,
 }
 
-impl Proposer {
+impl CommandProposer {
     pub(super) fn new(
-        consensus: Arc<Consensus>,
+        consensus: Arc<ConsensusHandle>,
         peers: Arc<PeerDirectory>,
         applied: AppliedIndex,
     ) -> Self {
-        Proposer {
+        CommandProposer {
             consensus,
             peers,
             applied,

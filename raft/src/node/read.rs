@@ -13,11 +13,11 @@ use quorate_types::{MemberId, ReadError};
 use tokio::time::timeout;
 
 use super::{applied_index::AppliedIndex, leader_retry::LeaderRetry};
-use crate::{consensus::Consensus, network::PeerDirectory};
+use crate::{consensus::ConsensusHandle, network::PeerDirectory};
 
 /// Confirms reads with a quorum, for the callers at one member.
 pub(crate) struct ReadBarrier {
-    pub(super) consensus: Arc<Consensus>,
+    pub(super) consensus: Arc<ConsensusHandle>,
     pub(super) peers: Arc<PeerDirectory>,
     pub(super) applied: AppliedIndex,
 }

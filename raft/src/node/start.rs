@@ -12,9 +12,9 @@ use tokio::{
 };
 
 use super::{
-    AppliedIndex, LeaderTransfer, LeadershipTracker, MemberIdentity, Node, NodeInner, NodeOptions,
-    NodeStartMode, Proposer, ReadBarrier, ShutdownHandles, SnapshotPolicy, StartError, StartFault,
-    UnreachableMonitor, background_tasks,
+    AppliedIndex, CommandProposer, LeaderTransfer, LeadershipTracker, MemberIdentity, Node,
+    NodeInner, NodeOptions, NodeStartMode, ReadBarrier, ShutdownHandles, SnapshotPolicy,
+    StartError, StartFault, UnreachableMonitor, background_tasks,
     heartbeat_sender::{self, HeartbeatSender},
     log_retention::{self, LogRetention},
     metered_machine::{LogGrowth, MeteredMachine},
@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     StateMachine,
-    consensus::{Consensus, RaftHandle},
-    election::{self, Elector},
+    consensus::{ConsensusHandle, RaftHandle},
+    election::{self, ElectionParticipant},
     liveness::{self, LivenessTable, PeerProber},
     membership::{self, MemberRegistry},
     network::{
@@ -111,9 +111,9 @@ impl Node {
         let raft = RaftHandle::new(own.id, config, links, log, machine).await;
         let raft = raft.map_err(StartFault::from)?;
         bootstrap_if_first(&raft, own.id, &options.member).await?;
-        let consensus = Arc::new(Consensus::new(own.id, raft, tracker));
+        let consensus = Arc::new(ConsensusHandle::new(own.id, raft, tracker));
         let registry = MemberRegistry::new(consensus.clone(), peers.clone(), options.member);
-        let parts = Parts {
+        let parts = NodeParts {
             cluster: own.cluster,
             consensus,
             peers,
@@ -131,9 +131,9 @@ impl Node {
 }
 
 /// Parts of a member from which the others are made.
-struct Parts {
+struct NodeParts {
     cluster: String,
-    consensus: Arc<Consensus>,
+    consensus: Arc<ConsensusHandle>,
     peers: Arc<PeerDirectory>,
     registry: Arc<MemberRegistry>,
     longest: LongestLease,
@@ -145,10 +145,10 @@ struct Parts {
     meter: MachineMeter,
 }
 
-impl Parts {
+impl NodeParts {
     /// Makes the other parts and starts the tasks.
     fn run(self, policy: SnapshotPolicy) -> Node {
-        let Parts {
+        let NodeParts {
             consensus,
             peers,
             registry,
@@ -158,7 +158,7 @@ impl Parts {
             ..
         } = &self;
         let liveness = Arc::new(LivenessTable::new());
-        let elector = Arc::new(Elector {
+        let participant = Arc::new(ElectionParticipant {
             consensus: consensus.clone(),
             peers: peers.clone(),
             liveness: liveness.clone(),
@@ -189,16 +189,16 @@ impl Parts {
         );
         let (consensus, registry) = (consensus.clone(), registry.clone());
         let (growth, pressure) = (meter.growth.clone(), self.pressure.clone());
-        let node = self.compose(&elector, liveness, unreachable.clone());
+        let node = self.compose(&participant, liveness, unreachable.clone());
         let tasks = &node.inner.shutdown_handles;
         let metrics = background_tasks::follow_raft_metrics(consensus.clone(), registry.clone());
         tasks.spawn(metrics);
         tasks.spawn(background_tasks::snapshot_on_growth(consensus, growth));
         tasks.spawn(retention);
         tasks.spawn(heartbeat_sender::send_heartbeats(heartbeats));
-        tasks.spawn(election::run_election_timer(elector.clone()));
+        tasks.spawn(election::run_election_timer(participant.clone()));
         tasks.spawn(liveness::probe_all_peers(prober));
-        tasks.spawn(election::campaign_on_leader_death(elector));
+        tasks.spawn(election::campaign_on_leader_death(participant));
         tasks.spawn(unreachable::publish_unreachable(unreachable));
         tasks.spawn(timing_pressure::watch_stalls(pressure));
         tasks.spawn(membership::seek_voter_role(registry.clone()));
@@ -209,11 +209,11 @@ impl Parts {
     /// Composes the member.
     fn compose(
         self,
-        elector: &Arc<Elector>,
+        participant: &Arc<ElectionParticipant>,
         liveness: Arc<LivenessTable>,
         unreachable: Arc<UnreachableMonitor>,
     ) -> Node {
-        let Parts {
+        let NodeParts {
             consensus,
             peers,
             registry,
@@ -221,7 +221,7 @@ impl Parts {
             ..
         } = self;
         let applied = meter.applied;
-        let proposer = Proposer::new(consensus.clone(), peers.clone(), applied.clone());
+        let proposer = CommandProposer::new(consensus.clone(), peers.clone(), applied.clone());
         let proposer = Arc::new(proposer);
         let reads = Arc::new(ReadBarrier {
             consensus: consensus.clone(),
@@ -238,7 +238,7 @@ impl Parts {
             cluster: self.cluster.clone(),
             consensus: consensus.clone(),
             intake: Arc::new(AppendIntake::new(consensus.clone(), self.longest)),
-            elector: elector.clone(),
+            participant: participant.clone(),
             proposer: proposer.clone(),
             reads: reads.clone(),
             members: registry.subscribe(),

@@ -32,7 +32,7 @@ pub struct TimingPressure {
     pub worst_ms: u64,
     /// The largest of them as percent of what was allowed: at 100 the leader is lost.
     pub worst_percent: u64,
-    /// When the last of them was seen.
+    /// Time of the last of them.
     pub last_at: Option<Instant>,
 }
 

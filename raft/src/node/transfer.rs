@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::unreachable::UnreachableMonitor;
 use crate::{
-    ballot::ElectionBallot, consensus::Consensus, liveness::LivenessTable,
+    ballot::ElectionBallot, consensus::ConsensusHandle, liveness::LivenessTable,
     membership::MemberRegistry, storage::raft_types::StoredVote,
 };
 
@@ -29,7 +29,7 @@ const MAX_LAG: u64 = 1000;
 
 /// Hands leadership over.
 pub(super) struct LeaderTransfer {
-    pub(super) consensus: Arc<Consensus>,
+    pub(super) consensus: Arc<ConsensusHandle>,
     pub(super) registry: Arc<MemberRegistry>,
     pub(super) liveness: Arc<LivenessTable>,
     pub(super) unreachable: Arc<UnreachableMonitor>,

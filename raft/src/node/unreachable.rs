@@ -17,7 +17,7 @@ use quorate_clock::Instant;
 use quorate_types::{MemberId, MemberList};
 use tokio::{sync::watch, time::sleep};
 
-use crate::{consensus::Consensus, liveness::LivenessTable, network::RoundTrips};
+use crate::{consensus::ConsensusHandle, liveness::LivenessTable, network::RoundTrips};
 
 /// Heartbeats without an answer after which a member is silent, but never before the least
 /// time: a busy machine must not lose its neighbours over a hiccup.
@@ -26,7 +26,7 @@ const LEAST: Duration = Duration::from_millis(60);
 
 /// Finds and publishes the unreachable members.
 pub(super) struct UnreachableMonitor {
-    consensus: Arc<Consensus>,
+    consensus: Arc<ConsensusHandle>,
     liveness: Arc<LivenessTable>,
     round_trips: Arc<RoundTrips>,
     members: watch::Receiver<MemberList>,
@@ -56,7 +56,7 @@ pub(super) async fn publish_unreachable(monitor: Arc<UnreachableMonitor>) {
 
 impl UnreachableMonitor {
     pub(super) fn new(
-        consensus: Arc<Consensus>,
+        consensus: Arc<ConsensusHandle>,
         liveness: Arc<LivenessTable>,
         round_trips: Arc<RoundTrips>,
         members: watch::Receiver<MemberList>,
