@@ -6,8 +6,8 @@
 )]
 use std::{env, error::Error, path::PathBuf};
 
-/// Messages with passwords or with what users send and keep: their debug output is written by
-/// hand, in `src/debug.rs`.
+/// Messages with passwords or with data that users send and keep: their debug output is written
+/// by hand, in `src/debug.rs`.
 const WITH_SECRETS: &[&str] = &[
     ".quorate.command.PutResource",
     ".quorate.command.PutKey",

@@ -1,5 +1,6 @@
-//! Debug output of messages that have secrets in them, so that no line of a log shows any:
-//! build.rs has their list. What is not named here is left out.
+//! Debug output of messages that have secrets in them, so that no line of a log shows any.
+//!
+//! `build.rs` has the list of these messages. A field that is not named here is left out.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The wire and log formats of Quorate: generated types, no logic but what
+//! Wire and log formats of Quorate: generated types, without logic but for what
 //! their debug output leaves out.
 //!
 //! `peer` is spoken between members, `command` is what the replicated log holds,

@@ -1,11 +1,13 @@
 //! Consensus over opaque commands: a small face over openraft and RocksDB.
 //!
 //! Nothing outside this crate names openraft. A [`StateMachine`] gives commands their
-//! meaning; a [`Node`] replicates them, tells who leads and who belongs, and
-//! answers each proposal with one of three outcomes that are never mixed: done,
-//! surely not done, unknown.
+//! meaning; a [`Node`] replicates them, publishes the leader and the members, and answers
+//! each proposal with one of three outcomes that are never mixed: done, surely not done,
+//! unknown.
 #![forbid(unsafe_code)]
 
+mod ballot;
+mod consensus;
 mod election;
 mod liveness;
 mod membership;

@@ -1,9 +1,11 @@
-//! One member of the group: start, propose, read, watch, transfer, shut down.
+//! Node: one member of the group, composed of its parts.
 
+mod applied_index;
 mod background_tasks;
 #[doc(hidden)]
 pub mod decision_harness;
 mod heartbeat_sender;
+mod leader_attempt;
 mod leader_retry;
 mod leadership;
 mod log_retention;
@@ -11,6 +13,8 @@ mod metered_machine;
 mod options;
 mod proposal_budget;
 mod propose;
+#[cfg(feature = "mutants")]
+mod propose_uncommitted;
 mod read;
 mod shutdown;
 mod start;
@@ -22,86 +26,70 @@ mod unreachable;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use bytes::Bytes;
+use futures_util::future::join_all;
 use quorate_clock::Instant;
 use quorate_proto::peer::{self, raft_server::RaftServer};
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinHandle,
+use quorate_types::{
+    EffectiveTiming, Leadership, Member, MemberId, MemberList, ProposeError, ReadError,
+    TransferError,
 };
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    Status,
-    service::{Routes, interceptor::InterceptedService},
-};
+use tokio::{sync::watch, time::timeout};
+use tonic::service::{Routes, interceptor::InterceptedService};
 
+pub(crate) use applied_index::AppliedIndex;
+pub(crate) use leader_attempt::LeaderAttempt;
 pub(crate) use leader_retry::LeaderRetry;
-pub(crate) use leadership::{ElectionBallot, LeadershipTracker};
+pub(crate) use leadership::LeadershipTracker;
 pub(crate) use log_retention::LogRetention;
 pub use options::{MemberIdentity, NodeOptions, NodeStartMode, SnapshotPolicy};
-use proposal_budget::ProposalBudget;
 pub use propose::AppliedProposal;
+pub(crate) use propose::CommandProposer;
+pub(crate) use read::ReadBarrier;
+use shutdown::ShutdownHandles;
 pub use start_error::StartError;
+use start_error::StartFault;
+#[cfg(test)]
 pub(crate) use timing_pressure::PressureGauge;
 pub use timing_pressure::TimingPressure;
-
-use quorate_types::{EffectiveTiming, Leadership, Member, MemberId, MemberList};
+use transfer::LeaderTransfer;
+use unreachable::UnreachableMonitor;
 
 use crate::{
-    liveness::LivenessTable,
+    consensus::ConsensusHandle,
+    membership::MemberRegistry,
     network::{ClusterGate, MAX_MESSAGE, PeerDirectory, PeerServer, RoundTrips},
-    storage::{
-        self, FolderRelease, LogCounters, LongestLease, MachineStore, SnapshotStore, convert,
-        raft_types::Types,
-    },
+    storage::{self, LogCounters},
 };
 
-pub(crate) type RaftHandle = openraft::Raft<Types, MachineStore>;
-
-/// A running member. Cheap to clone.
+/// Running member. Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
-    pub(crate) inner: Arc<NodeInner>,
+    inner: Arc<NodeInner>,
 }
 
-/// What the parts of a member share.
-pub(crate) struct NodeInner {
-    pub(crate) id: MemberId,
-    pub(crate) cluster: String,
-    /// What this member wants the group to know of it.
-    pub(crate) member: Member,
-    pub(crate) raft: RaftHandle,
-    pub(crate) tracker: Arc<LeadershipTracker>,
-    pub(crate) peers: Arc<PeerDirectory>,
-    pub(crate) round_trips: Arc<RoundTrips>,
-    pub(crate) longest: LongestLease,
-    pub(crate) liveness: LivenessTable,
-    /// For proposals that are under way at this member.
-    pub(crate) proposal_budget: ProposalBudget,
-    /// Snapshots that may be coming in.
-    pub(crate) incoming: Semaphore,
-    /// Since when openraft has had a heartbeat that is answered already, while it has one.
-    pub(crate) pending_heartbeat_since: Mutex<Option<Instant>>,
-    /// Held while this member, as leader, changes the membership.
-    pub(crate) changes: tokio::sync::Mutex<()>,
-    pub(crate) members: watch::Sender<MemberList>,
-    pressure: Arc<PressureGauge>,
-    unreachable: watch::Sender<Arc<BTreeSet<MemberId>>>,
-    applied: watch::Receiver<u64>,
-    pub(crate) stats: Arc<LogCounters>,
-    closing: AtomicBool,
-    cancel: CancellationToken,
-    shutdown_handles: Mutex<ShutdownHandles>,
+/// Parts of a member.
+struct NodeInner {
+    cluster: String,
+    consensus: Arc<ConsensusHandle>,
+    peers: Arc<PeerDirectory>,
+    registry: Arc<MemberRegistry>,
+    proposer: Arc<CommandProposer>,
+    reads: Arc<ReadBarrier>,
+    transfer: Arc<LeaderTransfer>,
+    peer_server: PeerServer,
+    round_trips: Arc<RoundTrips>,
+    pressure: watch::Receiver<TimingPressure>,
+    unreachable: Arc<UnreachableMonitor>,
+    stats: Arc<LogCounters>,
+    shutdown_handles: ShutdownHandles,
 }
 
-/// What a member's log has done since it was opened.
+/// Work that a member's log has done since it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogStats {
     /// Entries appended.
@@ -110,77 +98,54 @@ pub struct LogStats {
     pub fsyncs: u64,
 }
 
-/// What is given up at the end.
-#[derive(Default)]
-struct ShutdownHandles {
-    tasks: Vec<JoinHandle<()>>,
-    snapshots: Option<Arc<SnapshotStore>>,
-    released: Option<FolderRelease>,
-}
-
-/// How an attempt at the leader went, when this member may or may not be it.
-#[derive(Debug)]
-pub(crate) enum LeaderAttempt<T> {
-    Done(T),
-    /// Surely not done: this member does not lead; that one may.
-    NotLeader(Option<MemberId>),
-    /// Surely not done.
-    Refused(String),
-    Unknown(String),
-}
-
 impl Node {
-    /// The id and cluster in the marker of a data folder, if it has one.
+    /// Returns the id and cluster in the marker of a data folder, if it has one.
     pub fn marker(dir: &Path) -> Result<Option<MemberIdentity>, StartError> {
-        let marker = storage::read_marker(dir).map_err(|e| StartError(e.to_string()))?;
+        let marker = storage::read_marker(dir).map_err(StartFault::from)?;
         Ok(marker.map(|m| MemberIdentity {
             cluster: m.cluster,
             id: m.member,
         }))
     }
 
-    /// The gRPC service for the peer port; the caller adds its own and serves both.
+    /// Returns the gRPC service for the peer port; the caller adds its own and serves both.
     pub fn routes(&self) -> Routes {
-        let server = PeerServer {
-            node: self.inner.clone(),
-        };
-        let service = RaftServer::new(server)
+        let service = RaftServer::new(self.inner.peer_server.clone())
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
-        let gate = ClusterGate::new(&self.inner.cluster, self.inner.id);
+        let gate = ClusterGate::new(&self.inner.cluster, self.id());
         Routes::new(InterceptedService::new(service, gate))
     }
 
-    /// Takes in where another member says itself that it is, until the membership says something
-    /// new of it: for members that have all moved at once.
+    /// Takes in the address that another member announces itself, until the membership has a
+    /// new one for it: for members that have all moved at once.
     pub fn set_announced_address(&self, id: MemberId, peer: &str) {
-        if id != self.inner.id && self.inner.peers.set_announced_address(id, peer) {
-            // Who follows the members looks anew where they are.
-            self.inner.members.send_modify(|_| {});
+        if id != self.id() && self.inner.peers.set_announced_address(id, peer) {
+            self.inner.registry.announce_move();
         }
     }
 
-    /// Where this member is reached by others, as it says itself.
+    /// Returns the address at which this member says that others reach it.
     pub fn address(&self) -> &str {
-        &self.inner.member.peer
+        &self.inner.registry.own().peer
     }
 
-    /// This member's id.
+    /// Returns this member's id.
     pub fn id(&self) -> MemberId {
-        self.inner.id
+        self.inner.consensus.id
     }
 
-    /// The cluster's id.
+    /// Returns the cluster's id.
     pub fn cluster(&self) -> &str {
         &self.inner.cluster
     }
 
     /// Follows who leads and how fresh that is; changes with every heartbeat round.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.inner.tracker.subscribe()
+        self.inner.consensus.tracker.subscribe()
     }
 
-    /// What its log has done since it was opened.
+    /// Returns what the log has done since it was opened.
     pub fn log_stats(&self) -> LogStats {
         LogStats {
             entries: self.inner.stats.entries(),
@@ -188,37 +153,37 @@ impl Node {
         }
     }
 
-    /// Follows the timers in force; at first those that it was started with.
+    /// Follows the timers in force; at first those that the member was started with.
     pub fn timing(&self) -> watch::Receiver<EffectiveTiming> {
-        self.inner.tracker.timing()
+        self.inner.consensus.tracker.timing()
     }
 
     /// Goes by these timers from now on. A longer lease runs only from appends that are sent
     /// with it (see [`Leadership::lease`]).
-    pub fn set_timing(&self, pace: EffectiveTiming) {
-        self.inner.tracker.set_timing(pace);
+    pub fn set_timing(&self, timing: EffectiveTiming) {
+        self.inner.consensus.tracker.set_timing(timing);
         self.inner.peers.renew();
     }
 
-    /// The members as of now.
+    /// Returns the members as of now.
     pub fn members(&self) -> MemberList {
-        self.inner.members_now()
+        self.inner.registry.members_now()
     }
 
     /// Follows changes of the membership (ids, roles, addresses; not lag).
     pub fn watch_members(&self) -> watch::Receiver<MemberList> {
-        self.inner.members.subscribe()
+        self.inner.registry.subscribe()
     }
 
-    /// The round trip to each member that has answered heartbeats of this one, smoothed. At
-    /// `failover_ms` / 8 the lease begins to have gaps.
+    /// Returns the smoothed round trip to each member that has answered heartbeats of this one.
+    /// At `failover_ms` / 8 the lease begins to have gaps.
     pub fn round_trips(&self) -> BTreeMap<MemberId, Duration> {
         self.inner.round_trips.all()
     }
 
-    /// Follows the signs that this machine is too slow for its promise.
+    /// Follows the signs that this machine is too slow for its failover promise.
     pub fn timing_pressure(&self) -> watch::Receiver<TimingPressure> {
-        self.inner.pressure.subscribe()
+        self.inner.pressure.clone()
     }
 
     /// Follows which members are dead for sure or have not been heard for longer than they
@@ -226,48 +191,77 @@ impl Node {
     pub fn unreachable_members(&self) -> watch::Receiver<Arc<BTreeSet<MemberId>>> {
         self.inner.unreachable.subscribe()
     }
-}
 
-impl NodeInner {
-    /// The timers in force.
-    pub(crate) fn timing(&self) -> EffectiveTiming {
-        *self.tracker.timing().borrow()
+    /// Proposes a command from any member: forwarded to the leader, retried only where it
+    /// was surely not done, until `deadline`; applied on this member when it returns, unless
+    /// this member is so late that the deadline comes first.
+    pub async fn propose(
+        &self,
+        command: Bytes,
+        deadline: Instant,
+    ) -> Result<AppliedProposal, ProposeError> {
+        self.inner.proposer.propose(command, deadline).await
     }
 
-    /// The index of the last entry that this member's machine has applied.
-    pub(crate) fn applied(&self) -> u64 {
-        *self.applied.borrow()
+    /// Proposes as leader of exactly this term: never forwarded, never retried.
+    pub async fn propose_in_term(
+        &self,
+        term: u64,
+        command: Bytes,
+        deadline: Instant,
+    ) -> Result<AppliedProposal, ProposeError> {
+        let proposer = &self.inner.proposer;
+        proposer.propose_in_term(term, command, deadline).await
     }
 
-    /// Waits until this member has applied `index`; false when the deadline came first.
-    pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
-        let mut applied = self.applied.clone();
-        let reached = applied.wait_for(|applied| *applied >= index);
-        matches!(tokio::time::timeout_at(deadline, reached).await, Ok(Ok(_)))
+    /// Passes a ReadIndex from any member: when it returns, this member has applied at least
+    /// all that was acknowledged before the call. Returns the index that it has applied.
+    pub async fn read_barrier(&self, deadline: Instant) -> Result<u64, ReadError> {
+        self.inner.reads.pass(deadline).await
     }
 
-    pub(crate) fn closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+    /// Waits until the other members that can be reached have applied `index`, at most `wait`.
+    pub async fn wait_applied_everywhere(&self, index: u64, wait: Duration) {
+        let members = self.inner.registry.subscribe();
+        let others: Vec<MemberId> = members.borrow().iter().map(|m| m.id).collect();
+        let others = others.into_iter().filter(|id| *id != self.id());
+        let peers = others.filter_map(|id| self.inner.peers.get(id));
+        let asked = peers.map(|mut peer| async move {
+            let request = peer::AppliedRequest {
+                index,
+                wait_ms: wait.as_millis() as u64,
+            };
+            // A member that can't be reached is not waited for.
+            let _ = peer.control.applied(request).await;
+        });
+        // A member that is late is waited for no longer.
+        let _ = timeout(wait, join_all(asked)).await;
     }
 
-    /// Whether openraft still runs: it stops for good when it can't trust its storage.
-    pub(crate) fn running(&self) -> bool {
-        use openraft::async_runtime::watch::WatchReceiver;
-        !self.closing() && self.raft.metrics().borrow_watched().running_state.is_ok()
+    /// Hands leadership over; to the best-matched voter when `to` is `None`. Refused before
+    /// anything happens when the target lags or can't be reached. Returns the new leader.
+    pub async fn transfer(
+        &self,
+        to: Option<MemberId>,
+        deadline: Instant,
+    ) -> Result<MemberId, TransferError> {
+        self.inner.transfer.transfer(to, deadline).await
     }
 
-    pub(crate) fn snapshots(&self) -> Result<Arc<SnapshotStore>, Status> {
-        let snapshots = self.shutdown_handles.lock().snapshots.clone();
-        snapshots.ok_or_else(|| Status::unavailable("this member is shutting down"))
-    }
-
-    /// The answer of a member that does not lead.
-    pub(crate) fn not_leader(&self, leader: Option<MemberId>) -> peer::NotLeader {
-        let members = self.members.borrow();
-        let known = members.iter().find(|m| Some(m.id) == leader);
-        peer::NotLeader {
-            leader: leader.unwrap_or_default(),
-            member: known.map(|m| convert::member_to_proto(&m.member)),
-        }
+    /// Admits a newcomer as a learner, from any member; the newcomer then asks by itself to
+    /// vote once it has caught up. A name or peer address that another member has is
+    /// refused. Asking again with the same name and peer address gives the same id for as
+    /// long as the newcomer has not begun to follow.
+    pub async fn admit(
+        &self,
+        newcomer: Member,
+        deadline: Instant,
+    ) -> Result<MemberIdentity, ProposeError> {
+        let registry = &self.inner.registry;
+        let (id, _) = registry.admit(0, newcomer, false, deadline).await?;
+        Ok(MemberIdentity {
+            cluster: self.inner.cluster.clone(),
+            id,
+        })
     }
 }

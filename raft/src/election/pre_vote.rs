@@ -1,4 +1,4 @@
-//! Asking, before any term is touched, who would elect this member.
+//! Pre-vote: asks the voters, before any term is touched, whether they would elect this member.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,32 +7,31 @@ use quorate_proto::peer;
 use quorate_types::{ElectionReason, MemberId};
 use tokio::time::{sleep, timeout};
 
-use super::wire_reason;
+use super::{ElectionParticipant, ElectionState, wire_reason};
 use crate::{
     liveness::rules,
-    node::NodeInner,
     storage::{convert, raft_types::StoredVote},
 };
 
-/// A campaign that has not touched any term yet.
+/// Campaign that has not touched any term yet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PreVoteRound {
-    /// That votes would be asked for in.
-    pub(crate) term: u64,
-    pub(crate) reason: ElectionReason,
-    /// Before a voter that did not agree is asked again.
-    pub(crate) pause: Duration,
+pub(super) struct PreVoteRound {
+    /// The term in which votes would be asked for.
+    pub(super) term: u64,
+    pub(super) reason: ElectionReason,
+    /// Pause before a voter that did not agree is asked again.
+    pub(super) pause: Duration,
 }
 
-impl NodeInner {
+impl ElectionParticipant {
     /// Returns when a quorum of `voters` would elect this member.
-    pub(crate) async fn win_pre_vote(&self, canvass: PreVoteRound, voters: &[BTreeSet<MemberId>]) {
-        let mut granted = BTreeSet::from([self.id]);
+    pub(super) async fn win_pre_vote(&self, round: PreVoteRound, voters: &[BTreeSet<MemberId>]) {
+        let me = self.consensus.id;
+        let mut granted = BTreeSet::from([me]);
         let others: BTreeSet<MemberId> = voters.iter().flatten().copied().collect();
-        let others = others.into_iter().filter(|id| *id != self.id);
-        let mut asked: FuturesUnordered<_> = others
-            .map(|id| self.request_pre_vote(id, canvass))
-            .collect();
+        let others = others.into_iter().filter(|id| *id != me);
+        let mut asked: FuturesUnordered<_> =
+            others.map(|id| self.request_pre_vote(id, round)).collect();
         while !rules::quorum(voters, &granted) {
             match asked.next().await {
                 Some(id) => granted.insert(id),
@@ -42,28 +41,28 @@ impl NodeInner {
     }
 
     /// Asks a voter until it would elect this member.
-    async fn request_pre_vote(&self, id: MemberId, canvass: PreVoteRound) -> MemberId {
+    async fn request_pre_vote(&self, voter: MemberId, round: PreVoteRound) -> MemberId {
         loop {
-            if let (Some(mut peer), Some(seat)) = (self.peers.get(id), self.election_state().await)
-            {
+            if let (Some(mut peer), Some(state)) = (
+                self.peers.get(voter),
+                ElectionState::read(&self.consensus).await,
+            ) {
+                let ballot = StoredVote::new(round.term, self.consensus.id);
                 let request = peer::VoteRequest {
-                    ballot: Some(convert::vote_to_proto(&StoredVote::new(
-                        canvass.term,
-                        self.id,
-                    ))),
-                    last: convert::opt_log_id_to_proto(seat.last.as_ref()),
-                    transfer: canvass.reason != ElectionReason::Timeout,
-                    reason: wire_reason(canvass.reason).into(),
+                    ballot: Some(convert::vote_to_proto(&ballot)),
+                    last: convert::opt_log_id_to_proto(state.last.as_ref()),
+                    transfer: round.reason != ElectionReason::Timeout,
+                    reason: wire_reason(round.reason).into(),
                 };
-                let patience = self.timing().patience.election_max;
+                let patience = self.consensus.timing().patience.election_max;
                 let answer = timeout(patience, peer.urgent.pre_vote(request)).await;
                 if let Ok(Ok(answer)) = answer
                     && answer.into_inner().granted
                 {
-                    return id;
+                    return voter;
                 }
             }
-            sleep(canvass.pause).await;
+            sleep(round.pause).await;
         }
     }
 }

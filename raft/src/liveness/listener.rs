@@ -1,23 +1,24 @@
-//! A listener that goes first when its process dies.
+//! Listener that is closed first when its process dies.
 //!
 //! Linux closes the files of a killed process one after the other, the one with the highest
 //! number first (they are queued as work for the dying thread, which is done last in, first
-//! out). A listener is opened early, so it comes late: by then the closing of everything else
-//! has woken whoever was at the other ends, who take the processor from the dying one. Until
-//! its listener is closed the others can't be sure that it is dead. Under a high number it is
-//! closed before whatever has a lower one. Nothing depends on that order but time.
+//! out). A listener is opened early, so it is closed late: by then the closing of everything
+//! else has woken the processes at the other ends, which take the processor from the dying one.
+//! Until its listener is closed the others can't be sure that it is dead. Under a high number
+//! it is closed before whatever has a lower one. Nothing depends on that order but time.
 
 use std::net::TcpListener;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// Few members have so many files open at once, and the table of files stays small.
+/// Number for the listener: few members have so many files open at once, and the table of files
+/// stays small.
 const NUMBER: u64 = 4095;
 
-/// How far below its limit of open files a process is asked for a number.
+/// Distance of the number from the limit of open files.
 const ROOM: u64 = 64;
 
-/// The same listener under a high number, if it can be had.
+/// Returns the same listener under a high number, if that can be had.
 pub fn closed_first(listener: TcpListener) -> TcpListener {
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
     let number = NUMBER.min(limit.saturating_sub(ROOM));

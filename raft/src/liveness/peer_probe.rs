@@ -1,4 +1,4 @@
-//! The connection to one member's process.
+//! Probe of one member's process: holds a connection, and finds out why it was lost.
 
 use std::{
     io::{Error, ErrorKind, Result},
@@ -14,32 +14,29 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    PeerLiveness,
-    rules::{DeathSuspicion, ProbeDecision, ProbeResult},
-};
+use super::rules::{DeathSuspicion, PeerLiveness, ProbeDecision, ProbeResult};
 
-/// Between two attempts while a process is suspected to have died.
+/// Pause between two attempts while a process is suspected to have died.
 const PROBE_PAUSE: Duration = Duration::from_millis(1);
 
-/// How long such an attempt may take.
+/// Time that such an attempt may take.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 
-/// How long an attempt may take when nothing is suspected.
+/// Time that an attempt may take when nothing is suspected.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Between two attempts at a member that can't be reached.
+/// Pauses between two attempts at a member that can't be reached.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(100)];
 
-/// A connection that has lasted for so long was to a process that ran.
+/// Age from which a connection proves that it was to a process that ran.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// Keeps what lies in between from forgetting an idle connection, and finds out about one
-/// whose other end has vanished.
+/// Keep-alive time: keeps what lies in between from forgetting an idle connection, and finds
+/// out about one whose other end has vanished.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// Holds a connection to `address` for as long as it is asked to, and tells the signs.
-pub(super) async fn probe_peer(address: &str, tell: impl Fn(PeerLiveness)) {
+/// Holds a connection to `address` until it is dropped, and reports what it shows.
+pub(super) async fn probe_peer(address: &str, report: impl Fn(PeerLiveness)) {
     let mut failed = 0;
     loop {
         let connecting = timeout(CONNECT_PATIENCE, TcpStream::connect(address));
@@ -47,23 +44,23 @@ pub(super) async fn probe_peer(address: &str, tell: impl Fn(PeerLiveness)) {
         match connected {
             Ok(stream) => {
                 failed = 0;
-                let last = until_lost(stream, &tell).await;
-                tell(last.unwrap_or(PeerLiveness::Unknown));
+                let last = until_lost(stream, &report).await;
+                report(last.unwrap_or(PeerLiveness::Unknown));
             }
-            Err(e) if e.kind() == ErrorKind::ConnectionRefused => tell(PeerLiveness::Absent),
-            Err(_) => tell(PeerLiveness::Unknown),
+            Err(e) if e.kind() == ErrorKind::ConnectionRefused => report(PeerLiveness::Absent),
+            Err(_) => report(PeerLiveness::Unknown),
         }
         sleep(PAUSES[failed.min(PAUSES.len() - 1)]).await;
         failed += 1;
     }
 }
 
-/// Returns what became of the process, if that is known.
-async fn until_lost(mut stream: TcpStream, tell: &impl Fn(PeerLiveness)) -> Option<PeerLiveness> {
+/// Returns the last state of the process, if that is known.
+async fn until_lost(mut stream: TcpStream, report: &impl Fn(PeerLiveness)) -> Option<PeerLiveness> {
     let mut suspicion = DeathSuspicion::default();
     let address = stream.peer_addr().ok()?;
     loop {
-        tell(PeerLiveness::Alive);
+        report(PeerLiveness::Alive);
         let since = Instant::now();
         if !closed(stream).await {
             return None;
@@ -84,7 +81,7 @@ async fn until_lost(mut stream: TcpStream, tell: &impl Fn(PeerLiveness)) -> Opti
     }
 }
 
-/// Waits until the connection is over: true when the other side has closed or reset it.
+/// Waits until the connection is over; true when the other side has closed or reset it.
 async fn closed(mut stream: TcpStream) -> bool {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)

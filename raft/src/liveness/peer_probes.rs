@@ -1,48 +1,49 @@
-//! A connection to each other member, as the membership changes.
+//! Probes of all other members, as the membership changes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_proto::peer;
-use quorate_types::MemberId;
-use tokio::{time::timeout, try_join};
+use quorate_types::{MemberId, MemberList};
+use tokio::{sync::watch, time::timeout, try_join};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{KnownPeer, PeerLiveness, peer_probe};
-use crate::node::NodeInner;
+use super::{LivenessTable, peer_probe, rules::PeerLiveness};
+use crate::network::PeerDirectory;
 
-/// For a call that only opens a connection.
+/// Time for a call that only opens a connection.
 const CALL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Keeper of the connections that show which members' processes live.
+pub(crate) struct PeerProber {
+    pub(crate) me: MemberId,
+    pub(crate) members: watch::Receiver<MemberList>,
+    pub(crate) peers: Arc<PeerDirectory>,
+    pub(crate) liveness: Arc<LivenessTable>,
+}
+
 /// Keeps the connections until it is dropped.
-pub(crate) async fn probe_all_peers(node: Arc<NodeInner>) {
-    let mut members = node.members.subscribe();
-    let mut lines: BTreeMap<MemberId, (String, AbortOnDropHandle<()>)> = BTreeMap::new();
+pub(crate) async fn probe_all_peers(prober: PeerProber) {
+    let prober = Arc::new(prober);
+    let mut members = prober.members.clone();
+    let mut probes: BTreeMap<MemberId, (String, AbortOnDropHandle<()>)> = BTreeMap::new();
     loop {
         let wanted: BTreeMap<MemberId, String> = {
             let members = members.borrow_and_update();
-            let others = members.iter().filter(|m| m.id != node.id);
+            let others = members.iter().filter(|m| m.id != prober.me);
             // Where it is called, and nowhere else: at the address that a member has left
             // another one may die, which must not be taken for the death of this one.
-            let address = |id| node.peers.address(id);
+            let address = |id| prober.peers.address(id);
             others
                 .map(|m| (m.id, address(m.id).unwrap_or_else(|| m.member.peer.clone())))
                 .collect()
         };
-        lines.retain(|id, (address, _)| wanted.get(id) == Some(address));
-        node.liveness.known.send_modify(|known| {
-            known.retain(|id, known| wanted.get(id) == Some(&known.address));
-            for (id, address) in &wanted {
-                known.entry(*id).or_insert_with(|| KnownPeer {
-                    address: address.clone(),
-                    sign: PeerLiveness::Unknown,
-                });
-            }
-        });
+        probes.retain(|id, (address, _)| wanted.get(id) == Some(address));
+        prober.liveness.retain(&wanted);
         for (id, address) in wanted {
-            lines.entry(id).or_insert_with(|| {
-                let line = tokio::spawn(hold(node.clone(), id, address.clone()));
-                (address, AbortOnDropHandle::new(line))
+            probes.entry(id).or_insert_with(|| {
+                let probe = tokio::spawn(hold(prober.clone(), id, address.clone()));
+                (address, AbortOnDropHandle::new(probe))
             });
         }
         if members.changed().await.is_err() {
@@ -51,22 +52,22 @@ pub(crate) async fn probe_all_peers(node: Arc<NodeInner>) {
     }
 }
 
-async fn hold(node: Arc<NodeInner>, id: MemberId, address: String) {
-    let dialled = node.peers.dialled(id, &address);
+async fn hold(prober: Arc<PeerProber>, id: MemberId, address: String) {
+    let dialled = prober.peers.dialled(id, &address);
     peer_probe::probe_peer(&dialled, |sign| {
         tracing::debug!(member = id, ?sign, "liveness");
-        node.liveness.note(id, &address, sign);
+        prober.liveness.note(id, &address, sign);
         if sign == PeerLiveness::Alive {
             // The first calls to a member open the connections that votes go through, and the
             // first entry after them.
-            tokio::spawn(warm(node.clone(), id));
+            tokio::spawn(open_connections(prober.clone(), id));
         }
     })
     .await;
 }
 
-async fn warm(node: Arc<NodeInner>, id: MemberId) {
-    let Some(mut peer) = node.peers.get(id) else {
+async fn open_connections(prober: Arc<PeerProber>, id: MemberId) {
+    let Some(mut peer) = prober.peers.get(id) else {
         return;
     };
     let began = Instant::now();

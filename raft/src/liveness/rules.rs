@@ -1,36 +1,51 @@
-//! The decisions: who is dead, who stands when, whose vote is honoured.
+//! Decisions about deaths: which process is dead, which voter stands when, which vote counts.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_types::MemberId;
 
-use super::{PeerLiveness, REFUSALS};
-use crate::node::ElectionBallot;
+use crate::ballot::ElectionBallot;
 
-/// Between the candidates.
+/// Refused attempts in a row that make a lost connection a death.
+pub(super) const REFUSALS: u32 = 2;
+
+/// Time between two candidates.
 pub(crate) const STAGGER: Duration = Duration::from_millis(20);
 
-/// Attempts at an address whose connection was lost.
+/// Attempts at most at an address whose connection was lost.
 const ATTEMPTS: u32 = 60;
 
-/// Accepted attempts in a row that end a suspicion. One does not: the kernel goes on
+/// Accepted attempts in a row that end a suspicion. A single one does not: the kernel goes on
 /// accepting for a process whose connections it has closed already, until it closes the
 /// listener too, and such a connection was seen to stay open with nobody at its other end.
 const ACCEPTED: u32 = 10;
 
-/// How an attempt to connect went.
+/// Liveness of a member's process, by the connection to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerLiveness {
+    /// There is no connection, and nothing is known.
+    Unknown,
+    /// A connection is held.
+    Alive,
+    /// Nobody listens there; the process was not seen alive before.
+    Absent,
+    /// The process has died for sure; this was certain at that time.
+    Dead(Instant),
+}
+
+/// Outcome of an attempt to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProbeResult {
     Refused,
     Accepted,
     /// Accepted and reset at once: a listener that is being closed.
     Reset,
-    /// No answer in time, or another error: says nothing.
+    /// No answer in time, or another error: proves nothing.
     Unclear,
 }
 
-/// What follows from an attempt.
+/// Consequence of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProbeDecision {
     Dead,
@@ -39,7 +54,7 @@ pub(crate) enum ProbeDecision {
     GiveUp,
 }
 
-/// A process whose connection was lost.
+/// Suspicion against a process whose connection was lost.
 #[derive(Debug, Default)]
 pub(crate) struct DeathSuspicion {
     attempts: u32,
@@ -69,8 +84,8 @@ impl DeathSuspicion {
     }
 }
 
-/// What is known after `next` was seen: a death lasts until a connection is held again.
-pub(crate) fn sign(known: PeerLiveness, next: PeerLiveness) -> PeerLiveness {
+/// Returns what is known after `next` was seen: a death lasts until a connection is held again.
+pub(crate) fn next_liveness(known: PeerLiveness, next: PeerLiveness) -> PeerLiveness {
     match (known, next) {
         (
             PeerLiveness::Dead(since),
@@ -80,21 +95,22 @@ pub(crate) fn sign(known: PeerLiveness, next: PeerLiveness) -> PeerLiveness {
     }
 }
 
-/// A leader counts as dead only if it was known before its death was.
+/// Returns since when a leader is dead, which counts only if the leader was known before its
+/// death was.
 pub(crate) fn died(known_since: Instant, dead_since: Option<Instant>) -> Option<Instant> {
     dead_since.filter(|since| known_since <= *since)
 }
 
-/// Whether a vote for `DEATH` may ignore the lease at member `me`, whose own vote is `vote`.
-/// `dead`: whether the leader that the vote names has died for sure, by this member's own
-/// liveness.
+/// Returns whether a vote for `DEATH` may ignore the lease at member `me`, whose own vote is
+/// `vote`. `dead`: whether the leader that the vote names has died for sure, by this member's
+/// own liveness.
 pub(crate) fn may_ignore_lease(me: MemberId, vote: ElectionBallot, dead: bool) -> bool {
     // Without a leader there is no lease to ignore.
     !vote.committed || vote.member != me && dead
 }
 
-/// How many voters stand before `me`; `None` when it is no voter. `voters` are the sets of
-/// the effective membership.
+/// Returns how many voters stand before `me`; `None` if `me` is no voter. `voters` are the sets
+/// of the effective membership.
 pub(crate) fn rank(
     me: MemberId,
     voters: &[BTreeSet<MemberId>],
@@ -108,10 +124,10 @@ pub(crate) fn rank(
     Some(before as u32)
 }
 
-/// Whether `granted` is a quorum of each set.
+/// Returns whether `granted` is a quorum of each set.
 pub(crate) fn quorum(voters: &[BTreeSet<MemberId>], granted: &BTreeSet<MemberId>) -> bool {
-    let of = |set: &BTreeSet<MemberId>| set.intersection(granted).count() * 2 > set.len();
-    !voters.is_empty() && voters.iter().all(of)
+    let has_quorum = |set: &BTreeSet<MemberId>| set.intersection(granted).count() * 2 > set.len();
+    !voters.is_empty() && voters.iter().all(has_quorum)
 }
 
 #[cfg(test)]
@@ -167,14 +183,17 @@ mod tests {
             PeerLiveness::Absent,
             PeerLiveness::Dead(at + Duration::from_secs(1)),
         ] {
-            assert_eq!(sign(dead, next), dead);
+            assert_eq!(next_liveness(dead, next), dead);
         }
-        assert_eq!(sign(dead, PeerLiveness::Alive), PeerLiveness::Alive);
         assert_eq!(
-            sign(PeerLiveness::Alive, PeerLiveness::Unknown),
+            next_liveness(dead, PeerLiveness::Alive),
+            PeerLiveness::Alive
+        );
+        assert_eq!(
+            next_liveness(PeerLiveness::Alive, PeerLiveness::Unknown),
             PeerLiveness::Unknown
         );
-        assert_eq!(sign(PeerLiveness::Unknown, dead), dead);
+        assert_eq!(next_liveness(PeerLiveness::Unknown, dead), dead);
     }
 
     #[test]

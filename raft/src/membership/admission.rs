@@ -1,4 +1,4 @@
-//! Asking whoever leads: for a newcomer, and for this member itself.
+//! Admission: asks the leader to take in a newcomer, or to let this member vote.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,60 +7,43 @@ use quorate_proto::peer::{self, admit_response::Outcome};
 use quorate_types::{Member, MemberId, MemberStatus, ProposeError, Role};
 use tokio::time::{sleep, timeout_at};
 
+use super::MemberRegistry;
 use crate::{
-    MemberIdentity, Node,
     network::{CallEffect, call_effect},
-    node::{LeaderAttempt, LeaderRetry, NodeInner},
+    node::{LeaderAttempt, LeaderRetry},
     storage::convert,
 };
 
-/// Between two requests of a member that wants to vote or has moved.
+/// Pauses between two requests of a member that wants to vote or has moved.
 const SEEK_FIRST: Duration = Duration::from_millis(50);
 const SEEK_LONGEST: Duration = Duration::from_millis(1000);
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// For one answer to a request that may be repeated.
+/// Time for one answer to a request that may be repeated.
 const ASK_PATIENCE: Duration = Duration::from_secs(2);
 
-impl Node {
-    /// Admits a newcomer as a learner, from any member; the newcomer then asks by itself to
-    /// vote once it has caught up. A name or peer address that another member has is
-    /// refused. Asking again with the same name and peer address gives the same id for as
-    /// long as the newcomer has not begun to follow.
-    pub async fn admit(
-        &self,
-        newcomer: Member,
-        deadline: Instant,
-    ) -> Result<MemberIdentity, ProposeError> {
-        let (id, _) = self.inner.admit(0, newcomer, false, deadline).await?;
-        Ok(MemberIdentity {
-            cluster: self.inner.cluster.clone(),
-            id,
-        })
-    }
-}
-
-impl NodeInner {
-    /// Asks whoever leads to admit a newcomer (id 0), or to take in where a member is and
-    /// that it wants to vote. Returns the id and whether it votes. May be asked again
-    /// without harm, so what is unknown is retried.
-    async fn admit(
+impl MemberRegistry {
+    /// Asks the leader to admit a newcomer (id 0), or to take in where a member is and that it
+    /// wants to vote. Returns the id and whether it votes. May be asked again without harm, so
+    /// an unknown outcome is retried.
+    pub(crate) async fn admit(
         self: &Arc<Self>,
         id: MemberId,
         member: Member,
         vote: bool,
         deadline: Instant,
     ) -> Result<(MemberId, bool), ProposeError> {
-        let mut retry = LeaderRetry::new(self, deadline);
+        let mut retry = LeaderRetry::new(&self.consensus, &self.peers, deadline);
+        let me = self.consensus.id;
         let mut doubt = None;
-        let mut asked = self.id;
+        let mut asked = me;
         loop {
-            // A member that has moved hears from nobody, but somebody knows who leads.
+            // A member that has moved hears from nobody, but another member knows who leads.
             let leader = retry.leader().or_else(|| self.peers.after(asked));
             asked = leader.unwrap_or(asked);
             let tried = match leader {
                 None => LeaderAttempt::NotLeader(None),
-                Some(leader) if leader == self.id => {
+                Some(leader) if leader == me => {
                     self.admit_here(id, member.clone(), vote, deadline).await
                 }
                 Some(leader) => {
@@ -126,36 +109,34 @@ impl NodeInner {
 }
 
 /// Asks until the group knows where this member is and lets it vote.
-pub(crate) async fn seek_voter_role(node: Arc<NodeInner>) {
+pub(crate) async fn seek_voter_role(registry: Arc<MemberRegistry>) {
+    let MemberRegistry {
+        consensus,
+        own,
+        members,
+        ..
+    } = &*registry;
+    let me = consensus.id;
     let mut pause = SEEK_FIRST;
-    let known = node
-        .members
-        .borrow()
-        .iter()
-        .find(|m| m.id == node.id)
-        .cloned();
-    if let Some(known) = known.filter(|known| known.member.peer != node.member.peer) {
+    let known = members.borrow().iter().find(|m| m.id == me).cloned();
+    if let Some(known) = known.filter(|known| known.member.peer != own.peer) {
         tracing::warn!(
-            member = node.id,
-            peer = node.member.peer,
+            member = me,
+            peer = own.peer,
             known_as = known.member.peer,
             "this member has moved: the others know it by another address until a leader takes that in"
         );
     }
     loop {
-        let settled =
-            |m: &MemberStatus| m.id == node.id && m.member == node.member && m.role == Role::Voter;
-        if node.members.borrow().iter().any(settled) {
+        let settled = |m: &MemberStatus| m.id == me && m.member == *own && m.role == Role::Voter;
+        if members.borrow().iter().any(settled) {
             return;
         }
         let deadline = Instant::now() + SEEK_PATIENCE;
-        match node
-            .admit(node.id, node.member.clone(), true, deadline)
-            .await
-        {
+        match registry.admit(me, own.clone(), true, deadline).await {
             Ok((_, true)) | Err(ProposeError::NoQuorum { .. }) => {}
-            Ok((_, false)) => tracing::debug!(member = node.id, "has not caught up yet"),
-            Err(e) => tracing::warn!(member = node.id, "can't take up its place yet: {e}"),
+            Ok((_, false)) => tracing::debug!(member = me, "has not caught up yet"),
+            Err(e) => tracing::warn!(member = me, "can't take up its place yet: {e}"),
         }
         sleep(pause).await;
         pause = (pause * 2).min(SEEK_LONGEST);

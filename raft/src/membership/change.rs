@@ -1,4 +1,4 @@
-//! Changing the membership, as leader.
+//! Changes of the membership, made by this member as leader.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,22 +15,19 @@ use quorate_clock::Instant;
 use quorate_types::{Member, MemberId, MemberStatus, Role};
 use tokio::time::{sleep, timeout_at};
 
-use super::list;
-use crate::{
-    node::{LeaderAttempt, NodeInner},
-    storage::raft_types::StoredMembership,
-};
+use super::{MemberRegistry, list};
+use crate::{node::LeaderAttempt, storage::raft_types::StoredMembership};
 
-/// How far behind a learner may be and still become a voter.
+/// Entries that a learner may be behind and still become a voter.
 const CAUGHT_UP: u64 = 300;
 
-/// Between two attempts at a change while another one is under way.
+/// Pause between two attempts at a change while another one is under way.
 const CHANGE_PAUSE: Duration = Duration::from_millis(20);
 
 type MembershipChange = ChangeMembers<MemberId, Member>;
 
-impl NodeInner {
-    /// Does at this member, which must lead, what [`NodeInner::admit`] asks for.
+impl MemberRegistry {
+    /// Does at this member, which must lead, what [`MemberRegistry::admit`] asks for.
     pub(crate) async fn admit_here(
         self: &Arc<Self>,
         id: MemberId,
@@ -38,24 +35,24 @@ impl NodeInner {
         vote: bool,
         deadline: Instant,
     ) -> LeaderAttempt<(MemberId, bool)> {
-        if !self.running() {
+        if !self.consensus.is_running() {
             return LeaderAttempt::NotLeader(None);
         }
         if let Some(why) = unfit(&member) {
             return LeaderAttempt::Refused(why);
         }
-        let node = self.clone();
+        let registry = self.clone();
         // On its own, because a change must not stop half way when the caller gives up.
         let work = tokio::spawn(async move {
-            let turn = timeout_at(deadline, node.changes.lock()).await;
+            let turn = timeout_at(deadline, registry.changes.lock()).await;
             let Ok(_one_at_a_time) = turn else {
                 return LeaderAttempt::Unknown(
                     "other changes of the membership are under way".to_owned(),
                 );
             };
             match id {
-                0 => node.newcomer(member).await,
-                _ => node.known(id, member, vote).await,
+                0 => registry.admit_newcomer(member).await,
+                _ => registry.update_member(id, member, vote).await,
             }
         });
         match timeout_at(deadline, work).await {
@@ -67,7 +64,7 @@ impl NodeInner {
         }
     }
 
-    async fn newcomer(&self, member: Member) -> LeaderAttempt<(MemberId, bool)> {
+    async fn admit_newcomer(&self, member: Member) -> LeaderAttempt<(MemberId, bool)> {
         let members = match self.membership_as_leader().await {
             Ok(membership) => list(&membership),
             Err(tried) => return tried,
@@ -91,9 +88,9 @@ impl NodeInner {
                 member.peer, known.id, known.member.name
             ));
         }
-        let id = match self.raft.write_blank().await {
+        let id = match self.consensus.raft.write_blank().await {
             Ok(written) => written.log_id.index,
-            Err(e) => return self.not_changed(e),
+            Err(e) => return LeaderAttempt::from_raft_error(self.consensus.id, e),
         };
         let nodes = BTreeMap::from([(id, member)]);
         match self.change(MembershipChange::AddNodes(nodes)).await {
@@ -102,7 +99,7 @@ impl NodeInner {
         }
     }
 
-    async fn known(
+    async fn update_member(
         &self,
         id: MemberId,
         member: Member,
@@ -149,20 +146,21 @@ impl NodeInner {
         }
     }
 
-    /// The membership in effect at this leader, which an earlier leader may have left in a
-    /// joint configuration: that is finished first.
+    /// Returns the membership in effect at this leader. A joint configuration that an earlier
+    /// leader has left is finished first.
     async fn membership_as_leader<T>(&self) -> Result<Arc<StoredMembership>, LeaderAttempt<T>> {
         let current = || async {
             let read = self
+                .consensus
                 .raft
                 .with_raft_state(|s| s.membership_state.effective().clone());
             read.await.map_err(|_| LeaderAttempt::NotLeader(None))
         };
-        let leader = self.tracker.current();
-        if leader.leader != Some(self.id) {
+        let leader = self.consensus.tracker.current();
+        if leader.leader != Some(self.consensus.id) {
             return Err(LeaderAttempt::NotLeader(leader.leader));
         }
-        if !self.confirmed() {
+        if !self.consensus.is_confirmed() {
             return Err(LeaderAttempt::NotLeader(None));
         }
         let membership = current().await?;
@@ -174,22 +172,27 @@ impl NodeInner {
         current().await
     }
 
-    /// Makes one change; waits while another one is under way.
+    /// Makes one change, and waits while another one is under way.
     async fn change<T>(&self, changes: MembershipChange) -> Result<(), LeaderAttempt<T>> {
         use ChangeMembershipError::InProgress;
         loop {
-            match self.raft.change_membership(changes.clone(), true).await {
+            match self
+                .consensus
+                .raft
+                .change_membership(changes.clone(), true)
+                .await
+            {
                 Ok(_) => return Ok(()),
                 Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(InProgress(
                     _,
                 )))) => sleep(CHANGE_PAUSE).await,
-                Err(e) => return Err(self.not_changed(e)),
+                Err(e) => return Err(LeaderAttempt::from_raft_error(self.consensus.id, e)),
             }
         }
     }
 
     fn holds_anything(&self, id: MemberId) -> bool {
-        let metrics = self.raft.metrics();
+        let metrics = self.consensus.raft.metrics();
         let seen = metrics.borrow_watched();
         let replication = seen.replication.as_ref();
         replication.is_none_or(|r| r.get(&id).copied().flatten().is_some())
@@ -202,26 +205,29 @@ impl NodeInner {
     }
 }
 
-/// Whenever this member has become leader: finishes a change that its predecessor began.
-pub(crate) async fn finish_membership_changes(node: Arc<NodeInner>) {
-    let mut seen = node.tracker.subscribe();
+/// Finishes, whenever this member has become leader, a change that its predecessor began.
+pub(crate) async fn finish_membership_changes(registry: Arc<MemberRegistry>) {
+    let mut seen = registry.consensus.tracker.subscribe();
     let mut done = 0;
     while let Ok(now) = seen
         .wait_for(|l| l.leading && l.term > done)
         .await
         .map(|l| *l)
     {
-        let _one_at_a_time = node.changes.lock().await;
-        match node.membership_as_leader::<()>().await {
+        let _one_at_a_time = registry.changes.lock().await;
+        match registry.membership_as_leader::<()>().await {
             Ok(_) => done = now.term,
-            Err(tried) => tracing::debug!(member = node.id, "a change is left over: {tried:?}"),
+            Err(tried) => tracing::debug!(
+                member = registry.consensus.id,
+                "a change is left over: {tried:?}"
+            ),
         }
         sleep(CHANGE_PAUSE).await;
     }
 }
 
-/// Why a member can't be taken in as it is. Its addresses become parts of the URLs that the
-/// others ask, and its name stands in logs and labels.
+/// Returns why a member can't be taken in as it is. Its addresses become parts of the URLs that
+/// the others ask, and its name stands in logs and labels.
 fn unfit(member: &Member) -> Option<String> {
     let Member {
         name,
@@ -246,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_gives_a_piece_of_a_url_for_an_address_is_not_taken_in() {
+    fn piece_of_url_as_address_is_refused() {
         let member = |name: &str, admin: &str| Member {
             name: name.into(),
             http: "10.0.0.1:17010".into(),

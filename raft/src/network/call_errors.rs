@@ -1,4 +1,4 @@
-//! What a failed call means: for openraft, and for whether something may have been done.
+//! Meaning of a failed call: for openraft, and for whether something may have been done.
 
 use std::{error::Error, time::Duration};
 
@@ -8,16 +8,16 @@ use tonic::{ConnectError, Status};
 use super::cluster_gate::UNTOUCHED;
 use crate::storage::raft_types::Types;
 
-/// Whether a call that failed may have had an effect.
+/// Effect that a failed call may have had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallEffect {
-    /// It was never sent, or refused before it was looked at.
+    /// The call was never sent, or refused before it was looked at.
     NotDone,
-    /// It may have been.
+    /// The call may have been done.
     Unknown,
 }
 
-/// Only what surely never reached the other side's logic is `NotDone`.
+/// Returns `NotDone` only for a call that surely never reached the other side's logic.
 pub(crate) fn call_effect(status: &Status) -> CallEffect {
     if never_connected(status) || status.metadata().contains_key(UNTOUCHED) {
         CallEffect::NotDone
@@ -37,8 +37,8 @@ fn never_connected(status: &Status) -> bool {
     false
 }
 
-/// A failed call as openraft knows it. Always one to back off from: what openraft takes for
-/// a passing fault it repeats without a pause, and a connection that is refused fails fast.
+/// Returns a failed call as openraft knows it. Always one to back off from: openraft repeats what
+/// it takes for a passing fault without a pause, and a connection that is refused fails fast.
 pub(super) fn rpc_error(status: &Status) -> RPCError<Types> {
     unreachable(format!("{:?}: {}", status.code(), status.message()))
 }

@@ -1,5 +1,7 @@
-//! Two clusters never merge by accident: every call says which cluster the caller belongs
-//! to and which member it means, and whoever is someone else refuses.
+//! Gate that keeps two clusters from merging by accident.
+//!
+//! Every call names the cluster of its caller and the member that it is meant for, and any
+//! other member refuses it.
 
 use std::fmt::Display;
 
@@ -13,11 +15,11 @@ use tonic::{
 const CLUSTER: &str = "quorate-cluster";
 const TARGET: &str = "quorate-target";
 
-/// Marks a refusal that came before anything was looked at, so that the caller knows that
+/// Mark of a refusal that came before anything was looked at: the caller then knows that
 /// nothing was done.
 pub(super) const UNTOUCHED: &str = "quorate-untouched";
 
-/// Says on each call who is meant.
+/// Stamp on each call: the cluster of the caller, and the member that is meant.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterStamp {
     cluster: MetadataValue<Ascii>,
@@ -25,7 +27,7 @@ pub(crate) struct ClusterStamp {
 }
 
 impl ClusterStamp {
-    /// `None` if the cluster's id is not printable ASCII.
+    /// Returns `None` if the cluster's id is not printable ASCII.
     pub(super) fn new(cluster: &str, target: MemberId) -> Option<Self> {
         Some(ClusterStamp {
             cluster: cluster.parse().ok()?,
@@ -43,7 +45,7 @@ impl Interceptor for ClusterStamp {
     }
 }
 
-/// Refuses what is meant for another.
+/// Refuses calls that are meant for another member.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterGate {
     cluster: String,
@@ -61,8 +63,8 @@ impl ClusterGate {
 
 impl Interceptor for ClusterGate {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let said = |key| request.metadata().get(key).and_then(|v| v.to_str().ok());
-        let (Some(cluster), Some(target)) = (said(CLUSTER), said(TARGET)) else {
+        let stamped = |key| request.metadata().get(key).and_then(|v| v.to_str().ok());
+        let (Some(cluster), Some(target)) = (stamped(CLUSTER), stamped(TARGET)) else {
             return Err(refusal(format!(
                 "the call lacks {CLUSTER} or {TARGET}; this port is for members of cluster {} only",
                 self.cluster

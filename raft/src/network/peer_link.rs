@@ -1,4 +1,4 @@
-//! openraft's calls to other members.
+//! Links by which openraft calls other members.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -11,22 +11,23 @@ use openraft::{
 };
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
-use quorate_proto::peer::{self, append_response::Outcome};
+use quorate_proto::peer;
 use quorate_types::{ElectionReason, Member, MemberId};
 use tokio::time::timeout;
-use tonic::Status;
 
 use super::{
     PeerConnections, PeerDirectory, RoundTrips,
     call_errors::{rpc_error, stalled, unreachable},
-    pipeline, snapshot_transfer,
+    pipeline,
+    raft_messages::{append_request, append_response, malformed, vote},
+    snapshot_transfer,
 };
 use crate::{
     election::wire_reason,
     node::{LeadershipTracker, LogRetention},
     storage::{
-        SnapshotFile, convert,
-        raft_types::{FileSnapshot, StoredVote, Types},
+        FileSnapshot, SnapshotFile, convert,
+        raft_types::{StoredVote, Types},
     },
 };
 
@@ -38,23 +39,22 @@ type RaftTransferRequest = openraft::raft::TransferLeaderRequest<Types>;
 type RaftTransferResponse = openraft::raft::TransferLeaderResponse<Types>;
 type RaftSnapshotResponse = openraft::raft::SnapshotResponse<Types>;
 
-/// How long to wait before calling a member again that could not be reached.
+/// Pauses before a member is called again that could not be reached.
 const BACKOFF: [Duration; 3] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
     Duration::from_millis(100),
 ];
 
-/// Heartbeats are waited for so many times as long as a voter has patience, to know how late
-/// their answers are.
+/// Time for a late answer to a heartbeat, in the patience of a voter: to know how late it is.
 const LATE: u32 = 2;
 
 /// Makes a [`PeerLink`] for each member that openraft wants to call.
 pub(crate) struct PeerLinkFactory {
     pub(crate) peers: Arc<PeerDirectory>,
     pub(crate) tracker: Arc<LeadershipTracker>,
-    pub(crate) history: Arc<LogRetention>,
-    pub(crate) trips: Arc<RoundTrips>,
+    pub(crate) retention: Arc<LogRetention>,
+    pub(crate) round_trips: Arc<RoundTrips>,
 }
 
 impl PeerLinkFactory {
@@ -65,8 +65,8 @@ impl PeerLinkFactory {
             heartbeat,
             peers: self.peers.clone(),
             tracker: self.tracker.clone(),
-            history: self.history.clone(),
-            trips: self.trips.clone(),
+            retention: self.retention.clone(),
+            round_trips: self.round_trips.clone(),
         }
     }
 }
@@ -89,8 +89,8 @@ pub(crate) struct PeerLink {
     heartbeat: bool,
     peers: Arc<PeerDirectory>,
     tracker: Arc<LeadershipTracker>,
-    history: Arc<LogRetention>,
-    trips: Arc<RoundTrips>,
+    retention: Arc<LogRetention>,
+    round_trips: Arc<RoundTrips>,
 }
 
 impl PeerLink {
@@ -120,7 +120,7 @@ impl PeerLink {
             vote: vote(answer.ballot)?,
             vote_granted: answer.granted,
             last_log_id: convert::opt_log_id_from_proto(answer.last.as_ref())
-                .map_err(|e| rpc_error(&Status::internal(e.to_string())))?,
+                .map_err(|e| malformed(&e))?,
         };
         Ok((response, Duration::from_micros(answer.lease_left_us)))
     }
@@ -136,11 +136,11 @@ impl RaftNetworkV2<Types> for PeerLink {
     ) -> Result<RaftAppendResponse, RPCError<Types>> {
         let mut client = self.peer()?.urgent;
         let request = append_request(rpc, self.tracker.lease());
-        let (target, trips, sent) = (self.target, self.trips.clone(), Instant::now());
-        let pace = *self.tracker.timing().borrow();
-        let (patience, late) = (pace.lease.answer(), pace.patience.election_max * LATE);
-        // On its own: what takes too long is given up, and still it is to be known how long it
-        // took.
+        let (target, trips, sent) = (self.target, self.round_trips.clone(), Instant::now());
+        let timing = *self.tracker.timing().borrow();
+        let (patience, late) = (timing.lease.answer(), timing.patience.election_max * LATE);
+        // On its own: a call that takes too long is given up, and how long it took is to be
+        // known all the same.
         let call = tokio::spawn(timeout(late, async move {
             let answer = client.append(request).await;
             if answer.is_ok() {
@@ -155,7 +155,7 @@ impl RaftNetworkV2<Types> for PeerLink {
         append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())
     }
 
-    /// A heartbeat is one call; the log goes through a stream.
+    /// Sends a heartbeat by one call, and the log through a stream.
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
@@ -170,7 +170,7 @@ impl RaftNetworkV2<Types> for PeerLink {
         if self.heartbeat {
             return stream_append_sequential(self, input, option);
         }
-        // One and the same of the others, as long as this member leads.
+        // Always the same one of the others while this member leads.
         let believed = planted(Mutant::QuorumOffByOne) && self.peers.after(0) == Some(self.target);
         Box::pin(async move {
             let (client, tracker) = (self.peer()?.control, self.tracker.clone());
@@ -200,7 +200,7 @@ impl RaftNetworkV2<Types> for PeerLink {
     ) -> Result<RaftSnapshotResponse, StreamingError<Types>> {
         let client = self.peer().map_err(StreamingError::from)?.bulk;
         let last = snapshot.meta.last_log_id.index().unwrap_or_default();
-        let hold = self.history.hold(self.target, last);
+        let hold = self.retention.hold(self.target, last);
         let sent = snapshot_transfer::send(client, vote, snapshot, self.tracker.lease());
         let answer = tokio::select! {
             closed = cancel => return Err(StreamingError::Closed(closed)),
@@ -233,43 +233,5 @@ impl RaftNetworkV2<Types> for PeerLink {
         Some(Backoff::new(
             BACKOFF.into_iter().chain(std::iter::repeat(last)),
         ))
-    }
-}
-
-fn vote(ballot: Option<peer::Ballot>) -> Result<StoredVote, RPCError<Types>> {
-    let malformed = |why: String| rpc_error(&Status::internal(why));
-    let ballot = ballot.ok_or_else(|| malformed("the answer lacks its ballot".to_owned()))?;
-    convert::vote_from_proto(&ballot).map_err(|e| malformed(e.to_string()))
-}
-
-/// `lease`: how long the leader's lease will run, counted from when it took this in hand.
-pub(super) fn append_request(rpc: RaftAppendRequest, lease: Duration) -> peer::AppendRequest {
-    peer::AppendRequest {
-        ballot: Some(convert::vote_to_proto(&rpc.vote)),
-        previous: convert::opt_log_id_to_proto(rpc.prev_log_id.as_ref()),
-        entries: rpc.entries.iter().map(convert::entry_to_proto).collect(),
-        committed: convert::opt_log_id_to_proto(rpc.leader_commit.as_ref()),
-        lease_us: micros(lease),
-    }
-}
-
-/// Rounded up, for the other side.
-pub(super) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
-}
-
-pub(super) fn append_response(
-    answer: peer::AppendResponse,
-) -> Result<RaftAppendResponse, RPCError<Types>> {
-    match answer.outcome {
-        Some(Outcome::Success(_)) => Ok(RaftAppendResponse::Success),
-        Some(Outcome::Conflict(_)) => Ok(RaftAppendResponse::Conflict),
-        Some(Outcome::Higher(ballot)) => Ok(RaftAppendResponse::HigherVote(vote(Some(ballot))?)),
-        Some(Outcome::Partial(id)) => convert::log_id_from_proto(&id)
-            .map(|id| RaftAppendResponse::PartialSuccess(Some(id)))
-            .map_err(|e| rpc_error(&Status::internal(e.to_string()))),
-        None => Err(rpc_error(&Status::internal(
-            "the answer to an append is empty",
-        ))),
     }
 }

@@ -1,8 +1,8 @@
-//! Where the peers are, and the connections to them.
+//! Directory of the peers: their addresses, and three connections to each.
 //!
-//! Three to each. What shares a connection shares its windows and the socket's buffer, and
-//! waits behind what was written before it: megabytes of log, where a link is slow. A
-//! heartbeat that waits so long is a lease that lapses, and an election for nothing.
+//! Calls that share a connection share its windows and the socket's buffer, and wait behind
+//! what was written before them: megabytes of log, where a link is slow. A heartbeat that
+//! waits so long is a lease that lapses, and an election for nothing.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -16,38 +16,37 @@ use tonic::{
 };
 
 use super::{
-    CONNECTION_WINDOW, MAX_MESSAGE, STREAM_WINDOW, cluster_gate::ClusterStamp,
-    snapshot_transfer::PIECE_PATIENCE,
+    CONNECTION_WINDOW, MAX_MESSAGE, PIECE_PATIENCE, STREAM_WINDOW, cluster_gate::ClusterStamp,
 };
 
 pub(crate) type PeerClient = RaftClient<InterceptedService<Channel, ClusterStamp>>;
 
-/// Says where to dial, given a member and its address. Tests put proxies in between.
+/// Function from a member and its address to the address to dial. Tests put proxies in between.
 pub(crate) type PeerDialer = Arc<dyn Fn(MemberId, &str) -> String + Send + Sync>;
 
-/// A member that can be called. Cheap to clone; connects when first used and again
-/// whenever the connection breaks.
+/// Connections to a member. Cheap to clone; each connects when first used and again whenever
+/// it breaks.
 #[derive(Clone)]
 pub(crate) struct PeerConnections {
     address: String,
     patience: ConnectionPatience,
-    /// For what a lease or an election hangs on: heartbeats and votes. Each answer is small
-    /// and must not wait behind anything that is not.
+    /// For the calls that a lease or an election hangs on: heartbeats and votes. Each answer is
+    /// small and must not wait behind anything that is not.
     pub(crate) urgent: PeerClient,
-    /// For the log, and for what is asked of a leader.
+    /// For the log, and for requests to a leader.
     pub(crate) control: PeerClient,
     /// For snapshots, so that the log never waits behind one.
     pub(crate) bulk: PeerClient,
 }
 
-/// For how long a connection is waited for.
+/// Times for which a connection is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct ConnectionPatience {
-    /// Until it is there.
+    /// Until the connection is there.
     connect: Duration,
-    /// Until the other end, being asked whether it lives, has answered: about half of what a
-    /// connection is kept whose other end has vanished without a word. What waits on it is
-    /// to learn then that its fate is not known.
+    /// Until the other end, being asked whether it lives, has answered: about half of the time
+    /// for which a connection is kept whose other end has vanished without a word. The calls
+    /// that wait on it are to learn then that their fate is not known.
     silence: Duration,
 }
 
@@ -61,9 +60,18 @@ impl ConnectionPatience {
     }
 }
 
-/// All members that this one has heard of, by id. Calls look the address up each time,
-/// because openraft keeps a client for as long as it replicates to a member, and the
-/// member may move meanwhile.
+/// Reason why a member can't be called, wherever its process is.
+#[derive(Debug, thiserror::Error)]
+enum PeerAddressError {
+    #[error("the cluster's id is not ASCII")]
+    Cluster,
+    #[error(transparent)]
+    Address(#[from] tonic::transport::Error),
+}
+
+/// Members that this one has heard of, by id. Calls look the address up each time, because
+/// openraft keeps a client for as long as it replicates to a member, and the member may move
+/// meanwhile.
 pub(crate) struct PeerDirectory {
     cluster: String,
     timing: watch::Receiver<EffectiveTiming>,
@@ -72,11 +80,12 @@ pub(crate) struct PeerDirectory {
     announced: RwLock<BTreeMap<MemberId, AnnouncedAddress>>,
 }
 
-/// Where a member says itself that it is, while the membership says something else: where all
-/// have moved, nobody can be reached to put the membership right.
+/// Address that a member announces itself, while the membership has another: where all have
+/// moved, nobody can be reached to put the membership right.
 struct AnnouncedAddress {
     address: String,
-    /// What the membership says, once it was heard. It goes as soon as that says another thing.
+    /// The address in the membership, once known. As soon as that changes, the announced one
+    /// is dropped.
     membership_address: Option<String>,
 }
 
@@ -91,76 +100,70 @@ impl fmt::Debug for PeerDirectory {
 impl PeerDirectory {
     pub(crate) fn new(
         cluster: &str,
-        pace: watch::Receiver<EffectiveTiming>,
+        timing: watch::Receiver<EffectiveTiming>,
         dial: Option<PeerDialer>,
     ) -> Self {
         PeerDirectory {
             cluster: cluster.to_owned(),
-            timing: pace,
+            timing,
             dial,
             known: RwLock::default(),
             announced: RwLock::default(),
         }
     }
 
-    /// The peer, if its address is known and makes sense.
+    /// Returns the connections to a member, if its address is known and makes sense.
     pub(crate) fn get(&self, id: MemberId) -> Option<PeerConnections> {
         self.known.read().get(&id).cloned()
     }
 
-    /// Where a member is dialled, as far as that is known.
+    /// Returns the address of a member, as far as that is known.
     pub(crate) fn address(&self, id: MemberId) -> Option<String> {
         self.known.read().get(&id).map(|peer| peer.address.clone())
     }
 
-    /// The next member after `id`, around.
+    /// Returns the next member after `id`, and after the last the first.
     pub(crate) fn after(&self, id: MemberId) -> Option<MemberId> {
         let known = self.known.read();
         let after = known.range(id + 1..).next();
         after.or_else(|| known.first_key_value()).map(|(id, _)| *id)
     }
 
-    /// Takes in where a member is by the membership; a new address means new connections.
+    /// Takes in the address of a member in the membership; a new address means new connections.
     pub(crate) fn learn(&self, id: MemberId, member: &Member) {
         self.reconnect_if_moved(id, &self.present(id, &member.peer));
     }
 
-    /// Takes in where a member says itself that it is; whether that is news.
+    /// Takes in the address that a member announces itself; returns whether that is news.
     pub(crate) fn set_announced_address(&self, id: MemberId, address: &str) -> bool {
         let known = self.address(id);
         let news = known.as_deref() != Some(address);
-        let mut told = self.announced.write();
-        match told.get_mut(&id) {
-            Some(told) => told.address = address.to_owned(),
+        let mut announced = self.announced.write();
+        match announced.get_mut(&id) {
+            Some(announced) => announced.address = address.to_owned(),
             None if !news => return false,
             None => {
-                let (address, instead_of) = (address.to_owned(), known);
-                told.insert(
-                    id,
-                    AnnouncedAddress {
-                        address,
-                        membership_address: instead_of,
-                    },
-                );
+                let new = AnnouncedAddress {
+                    address: address.to_owned(),
+                    membership_address: known,
+                };
+                announced.insert(id, new);
             }
         }
-        drop(told);
+        drop(announced);
         self.reconnect_if_moved(id, address);
         news
     }
 
-    /// Where a member is, of which the membership says that it is at `address`.
+    /// Returns the address of a member that is at `address` by the membership.
     fn present(&self, id: MemberId, address: &str) -> String {
         let mut all = self.announced.write();
-        let Some(told) = all.get_mut(&id) else {
+        let Some(announced) = all.get_mut(&id) else {
             return address.to_owned();
         };
-        if told
-            .membership_address
-            .get_or_insert_with(|| address.to_owned())
-            == address
-        {
-            return told.address.clone();
+        let in_membership = &mut announced.membership_address;
+        if in_membership.get_or_insert_with(|| address.to_owned()) == address {
+            return announced.address.clone();
         }
         all.remove(&id);
         address.to_owned()
@@ -173,12 +176,13 @@ impl PeerDirectory {
         }
     }
 
-    /// A member at an address that somebody has named, for one question.
+    /// Returns connections to a member at an address that another member has named, for one
+    /// question.
     pub(crate) fn at(&self, id: MemberId, address: &str) -> Option<PeerConnections> {
         self.connect(id, address).ok()
     }
 
-    /// Takes in that the pace has changed. What is under way goes on as it began.
+    /// Connects anew where the timers have changed. Calls that are under way go on as they began.
     pub(crate) fn renew(&self) {
         let patience = self.patience();
         let known = self.known.read();
@@ -201,13 +205,13 @@ impl PeerDirectory {
         }
     }
 
-    /// Forgets whoever is no longer a member.
+    /// Forgets the members that `keep` refuses.
     pub(crate) fn retain(&self, keep: impl Fn(MemberId) -> bool) {
         self.known.write().retain(|id, _| keep(*id));
         self.announced.write().retain(|id, _| keep(*id));
     }
 
-    /// Where a member with that address is dialled.
+    /// Returns the address that is dialled for a member with that address.
     pub(crate) fn dialled(&self, id: MemberId, address: &str) -> String {
         match &self.dial {
             Some(dial) => dial(id, address),
@@ -215,12 +219,12 @@ impl PeerDirectory {
         }
     }
 
-    fn connect(&self, id: MemberId, address: &str) -> Result<PeerConnections, String> {
-        let stamp = ClusterStamp::new(&self.cluster, id).ok_or("the cluster's id is not ASCII")?;
+    fn connect(&self, id: MemberId, address: &str) -> Result<PeerConnections, PeerAddressError> {
+        let stamp = ClusterStamp::new(&self.cluster, id).ok_or(PeerAddressError::Cluster)?;
         let dialled = self.dialled(id, address);
         let patience = self.patience();
         let urgent = endpoint(&dialled, patience)?;
-        // The question whether it still lives waits behind what is in the sockets: of a
+        // The question whether the other end lives waits behind what is in the sockets: of a
         // snapshot on a slow link that is seconds, in which nothing is wrong.
         let patient = endpoint(
             &dialled,
@@ -245,10 +249,9 @@ impl PeerDirectory {
     }
 }
 
-fn endpoint(address: &str, patience: ConnectionPatience) -> Result<Endpoint, String> {
+fn endpoint(address: &str, patience: ConnectionPatience) -> Result<Endpoint, PeerAddressError> {
     let uri = format!("http://{address}");
-    let endpoint = Endpoint::from_shared(uri).map_err(|e| e.to_string())?;
-    Ok(endpoint
+    Ok(Endpoint::from_shared(uri)?
         .tcp_nodelay(true)
         .connect_timeout(patience.connect)
         .http2_keep_alive_interval(patience.silence)
@@ -263,10 +266,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_a_member_says_of_itself_goes_until_the_membership_says_something_new() {
+    async fn announced_address_holds_until_membership_changes() {
         let timing = Timing::from_failover_ms(500).unwrap();
-        let (_pace, pace) = watch::channel(EffectiveTiming::from(timing));
-        let peers = PeerDirectory::new("aa11", pace, None);
+        let (_sender, timings) = watch::channel(EffectiveTiming::from(timing));
+        let peers = PeerDirectory::new("aa11", timings, None);
         let at = |peer: &str| Member {
             peer: peer.to_owned(),
             ..Member::default()

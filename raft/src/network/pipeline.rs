@@ -1,8 +1,8 @@
-//! The log to one member: requests follow each other without waiting for answers.
+//! Pipeline of the log to one member: requests that do not wait for each other's answers.
 //!
 //! openraft counts an answer for the latest request that it fits, by log id, and takes that
 //! request's sending time for its lease. Two requests can end with the same entry (the
-//! second only says that it is committed), so an answer to the first would count for the
+//! second only carries that it is committed), so an answer to the first would count for the
 //! second, which the other side may never see. Therefore an answer is held back while a
 //! later request that ends with the same entry waits for its own; and requests are taken
 //! from openraft only when it polls for answers, so that none can slip in between the two.
@@ -29,29 +29,29 @@ use tonic::{Response, Status, Streaming};
 
 use super::{
     call_errors::{rpc_error, stalled},
-    peer_link::{append_request, append_response},
     peers::PeerClient,
+    raft_messages::{append_request, append_response},
 };
 use crate::{
     node::LeadershipTracker,
     storage::raft_types::{LogEntryId, Types},
 };
 
-/// Messages that may wait for their answers.
+/// Number of messages that may wait for their answers.
 const WINDOW: usize = 32;
 
-/// Without an answer for this long the stream is given up and begun anew. Long, because an
+/// Time without an answer after which the stream is given up and begun anew. Long, because an
 /// answer waits for the other side's disk; a vanished peer is noticed by the connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// When a planted bug takes an answer for given.
+/// Time after which a planted bug takes an answer for given.
 const BELIEVED_AFTER: Duration = Duration::from_millis(60);
 
 type AppendOutcome = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
 type StreamOpening = BoxFuture<'static, Result<Response<Streaming<peer::AppendResponse>>, Status>>;
 
-/// The answers, in the order of the requests. The stream is opened when they are first
+/// Returns the answers, in the order of the requests. The stream is opened when they are first
 /// asked for, and the first request does not wait until it is open. `believed`: the other
 /// side is taken to have done what it does not answer, which is a planted bug.
 pub(super) fn open<S>(
@@ -100,7 +100,7 @@ impl AppendAnswers {
     }
 }
 
-/// What was sent and waits for its answer.
+/// Requests that were sent and wait for their answers.
 #[derive(Default)]
 struct AppendWindow {
     waiting: VecDeque<UnansweredAppend>,
@@ -119,8 +119,8 @@ impl AppendWindow {
         });
     }
 
-    /// What openraft is told of the next answer, if it may be told already. `next` is the
-    /// request, if any, that it counts as sent and that is still here.
+    /// Returns what openraft gets for the next answer, if it may have that already. `next` is
+    /// the request, if any, that openraft counts as sent and that is still here.
     fn answered(
         &mut self,
         answer: AppendEntriesResponse<Types>,
@@ -143,13 +143,13 @@ impl AppendWindow {
 struct AppendPipeline<S> {
     /// `None` once it has ended.
     input: Option<S>,
-    /// Taken from openraft and still to be sent.
+    /// The request that was taken from openraft and is still to be sent.
     next: Option<AppendEntriesRequest<Types>>,
     requests: PollSender<peer::AppendRequest>,
     answers: AppendAnswers,
     window: AppendWindow,
     patience: Pin<Box<Sleep>>,
-    /// Says which lease a request carries.
+    /// Knows which lease a request carries.
     tracker: Arc<LeadershipTracker>,
     believed: bool,
     over: bool,
@@ -176,7 +176,7 @@ where
         }
     }
 
-    /// Sends what there is to send. Ready when nothing can follow any more.
+    /// Sends the requests that there are. Ready when nothing can follow any more.
     fn send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RPCError<Types>>> {
         let ended = |_| rpc_error(&Status::unavailable("the stream has ended"));
         loop {
@@ -254,8 +254,8 @@ where
             if this.believed {
                 cx.waker().wake_by_ref();
                 let done = AppendEntriesResponse::Success;
-                let told = this.window.answered(done, this.next.as_ref());
-                return told.map_or(Poll::Pending, |told| Poll::Ready(Some(told)));
+                let answer = this.window.answered(done, this.next.as_ref());
+                return answer.map_or(Poll::Pending, |answer| Poll::Ready(Some(answer)));
             }
             this.over = true;
             return Poll::Ready(Some(Err(stalled(PATIENCE))));
@@ -264,7 +264,7 @@ where
     }
 }
 
-/// Where the log of the other side ends when it has taken a request.
+/// Returns where the other side's log ends once it has taken a request.
 fn last_of(request: &AppendEntriesRequest<Types>) -> Option<LogEntryId> {
     let last = request.entries.last().map(|entry| entry.log_id);
     last.or(request.prev_log_id)
@@ -300,17 +300,17 @@ mod tests {
         }
     }
 
-    fn told(answer: Option<AppendOutcome>) -> Option<u64> {
+    fn acknowledged(answer: Option<AppendOutcome>) -> Option<u64> {
         answer.map(|a| a.unwrap().unwrap().unwrap().index)
     }
 
     #[tokio::test]
-    async fn no_connection_is_tried_before_there_is_a_request() {
+    async fn connection_waits_for_first_request() {
         let timing = Timing::from_failover_ms(500).unwrap();
-        let (sender, pace) = watch::channel(EffectiveTiming::from(timing));
-        let strain = Arc::new(PressureGauge::new(1, pace.clone()));
-        let tracker = LeadershipTracker::new(1, sender, timing.lease, strain, Instant::now());
-        let peers = PeerDirectory::new("aa11", pace, None);
+        let (sender, timings) = watch::channel(EffectiveTiming::from(timing));
+        let pressure = Arc::new(PressureGauge::new(1, timings.clone()));
+        let tracker = LeadershipTracker::new(1, sender, timing.lease, pressure, Instant::now());
+        let peers = PeerDirectory::new("aa11", timings, None);
         let nobody = Member {
             peer: "127.0.0.1:1".to_owned(),
             ..Member::default()
@@ -334,8 +334,8 @@ mod tests {
         window.sent(&request(4, 6));
         window.sent(&request(6, 9));
         let success = || AppendEntriesResponse::Success;
-        assert_eq!(told(window.answered(success(), None)), Some(6));
-        assert_eq!(told(window.answered(success(), None)), Some(9));
+        assert_eq!(acknowledged(window.answered(success(), None)), Some(6));
+        assert_eq!(acknowledged(window.answered(success(), None)), Some(9));
         assert!(window.answered(success(), None).unwrap().is_err());
     }
 
@@ -347,10 +347,16 @@ mod tests {
         // These two carry no entry, only what is committed.
         window.sent(&request(6, 6));
         let unsent = request(6, 6);
-        assert_eq!(told(window.answered(success(), Some(&unsent))), None);
-        assert_eq!(told(window.answered(success(), Some(&unsent))), None);
+        assert_eq!(
+            acknowledged(window.answered(success(), Some(&unsent))),
+            None
+        );
+        assert_eq!(
+            acknowledged(window.answered(success(), Some(&unsent))),
+            None
+        );
         window.sent(&unsent);
-        assert_eq!(told(window.answered(success(), None)), Some(6));
+        assert_eq!(acknowledged(window.answered(success(), None)), Some(6));
     }
 
     #[test]

@@ -1,20 +1,20 @@
-//! How long members take to answer heartbeats.
+//! Round trips: the times that members take to answer heartbeats.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use parking_lot::Mutex;
 use quorate_types::MemberId;
 
-/// The part of a new value in what is kept, and how many values say something of a distance: the
-/// first had to wait for a connection.
+/// Share of a new value in the kept one (one in so many), and number of values from which a
+/// distance is known: the first had to wait for a connection.
 const WEIGHT: u32 = 8;
 
-/// The round trip to each member that answers heartbeats, smoothed, and how many there were.
+/// Round trip to each member that answers heartbeats, smoothed, and number of its answers.
 #[derive(Debug, Default)]
 pub(crate) struct RoundTrips(Mutex<BTreeMap<MemberId, (Duration, u32)>>);
 
 impl RoundTrips {
-    /// A heartbeat was answered after this time.
+    /// Takes in that a heartbeat was answered after this time.
     pub(super) fn note(&self, member: MemberId, took: Duration) {
         let mut trips = self.0.lock();
         let (kept, seen) = trips.entry(member).or_insert((took, 0));
@@ -24,13 +24,13 @@ impl RoundTrips {
             .set(kept.as_secs_f64());
     }
 
-    /// To all members that have answered one to this process.
+    /// Returns the round trips to all members that have answered this process.
     pub(crate) fn all(&self) -> BTreeMap<MemberId, Duration> {
         let trips = self.0.lock();
         trips.iter().map(|(id, (trip, _))| (*id, *trip)).collect()
     }
 
-    /// The round trip with the quickest member that makes a quorum of so many others, once
+    /// Returns the round trip to the quickest member that makes a quorum of so many others, once
     /// enough is known of it.
     pub(crate) fn median(&self, others: usize) -> Option<Duration> {
         let known = self.0.lock();
@@ -40,7 +40,7 @@ impl RoundTrips {
         trips.get(others.div_ceil(2).checked_sub(1)?).copied()
     }
 
-    /// To one; nothing is known of who has answered none.
+    /// Returns the round trip to one member; zero if it has answered nothing.
     pub(crate) fn to(&self, member: MemberId) -> Duration {
         let known = self.0.lock();
         known.get(&member).map_or(Duration::ZERO, |(trip, _)| *trip)

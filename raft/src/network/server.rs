@@ -1,23 +1,28 @@
-//! The service on the peer port.
+//! Server on the peer port: answers the calls of other members.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use openraft::{
-    error::Fatal,
+    errors::Fatal,
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest},
 };
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_proto::peer::{self, append_response, raft_server};
-use quorate_types::ElectionReason;
+use quorate_types::{ElectionReason, MemberId, MemberList};
+use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ballot_of, peer_link::micros, snapshot_transfer};
+use super::{AppendIntake, raft_messages::micros, snapshot_transfer};
 use crate::{
-    election::ElectionState,
-    node::{ElectionBallot, LeaderAttempt, NodeInner},
+    ballot::ElectionBallot,
+    consensus::ConsensusHandle,
+    election::{ElectionParticipant, ElectionState},
+    membership::MemberRegistry,
+    node::{AppliedIndex, CommandProposer, LeaderAttempt, ReadBarrier},
     storage::{
+        SnapshotAccess,
         convert::{self, MalformedProto},
         raft_types::{LogEntryId, StoredVote, Types},
     },
@@ -27,9 +32,21 @@ use crate::{
 /// that of a dead one has been given up.
 pub(crate) const MAX_INCOMING: usize = 2;
 
-/// Answers other members.
+/// Answers other members. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct PeerServer {
-    pub(crate) node: Arc<NodeInner>,
+    pub(crate) cluster: String,
+    pub(crate) consensus: Arc<ConsensusHandle>,
+    pub(crate) intake: Arc<AppendIntake>,
+    pub(crate) participant: Arc<ElectionParticipant>,
+    pub(crate) proposer: Arc<CommandProposer>,
+    pub(crate) reads: Arc<ReadBarrier>,
+    pub(crate) registry: Arc<MemberRegistry>,
+    pub(crate) members: watch::Receiver<MemberList>,
+    pub(crate) applied: AppliedIndex,
+    pub(crate) snapshots: Arc<SnapshotAccess>,
+    /// Permits for snapshots that come in.
+    pub(crate) incoming: Arc<Semaphore>,
 }
 
 type PeerReply<T> = Result<Response<T>, Status>;
@@ -46,35 +63,36 @@ impl raft_server::Raft for PeerServer {
         let request = request.into_inner();
         let lease = Duration::from_micros(request.lease_us);
         let request = append_request(request)?;
-        let ballot = ballot_of(&request.vote);
-        if request.entries.is_empty() {
-            self.node.persist_lease_length(lease, at).await?;
-            if !self.node.keeps_heartbeat(at) && self.node.tracker.answers(ballot, at, lease) {
-                self.node.forward_heartbeat(request, at);
-                return Ok(Response::new(accepted(append_response::Outcome::Success(
-                    true,
-                ))));
+        let ballot = ElectionBallot::from(&request.vote);
+        let request = if request.entries.is_empty() {
+            match self.intake.answer_heartbeat(request, at, lease).await? {
+                None => {
+                    let success = append_response::Outcome::Success(true);
+                    return Ok(Response::new(accepted(success)));
+                }
+                Some(request) => request,
             }
-        }
-        self.node.arrived(ballot, at, lease).await?;
-        let answer = self.node.raft.append_entries(request).await;
+        } else {
+            request
+        };
+        self.intake.arrived(ballot, at, lease).await?;
+        let answer = self.consensus.raft.append_entries(request).await;
         let answer = answer.map_err(|e| stopped(&e))?;
-        Ok(Response::new(self.appended(answer, ballot, at)))
+        Ok(Response::new(appended(&self.consensus, answer, ballot, at)))
     }
 
     async fn append_stream(
         &self,
         request: Request<Streaming<peer::AppendRequest>>,
     ) -> PeerReply<Self::AppendStreamStream> {
-        let node = self.node.clone();
         let arrivals = Arc::new(Mutex::new(VecDeque::new()));
-        let input = arriving(request.into_inner(), node.clone(), arrivals.clone());
-        let server = PeerServer { node };
-        let output = self.node.raft.stream_append(input).map(move |answer| {
+        let input = arriving(request.into_inner(), self.intake.clone(), arrivals.clone());
+        let consensus = self.consensus.clone();
+        let output = self.consensus.raft.stream_append(input).map(move |answer| {
             let arrival = arrivals.lock().pop_front();
             let (ballot, at) = arrival.ok_or_else(|| Status::internal("an answer too many"))?;
             let answer = AppendEntriesResponse::from(answer.map_err(|e| fatal(&e))?);
-            Ok(server.appended(answer, ballot, at))
+            Ok(appended(&consensus, answer, ballot, at))
         });
         Ok(Response::new(output.boxed()))
     }
@@ -82,21 +100,21 @@ impl raft_server::Raft for PeerServer {
     async fn vote(&self, request: Request<peer::VoteRequest>) -> PeerReply<peer::VoteResponse> {
         let asked = request.into_inner();
         let request = vote_request(&asked)?;
-        let ballot = ballot_of(&request.vote);
-        let seat = self.election_state().await?;
+        let ballot = ElectionBallot::from(&request.vote);
+        let state = self.election_state().await?;
         let free = self
-            .node
-            .may_grant_vote(&seat, asked.reason(), asked.transfer);
+            .participant
+            .may_grant_vote(&state, asked.reason(), asked.transfer);
         if !free {
-            return Ok(vote_response(&seat.vote, false, seat.last.as_ref()));
+            return Ok(vote_response(&state.vote, false, state.last.as_ref()));
         }
-        let answer = self.node.raft.vote(request).await;
+        let answer = self.consensus.raft.vote(request).await;
         let answer = answer.map_err(|e| stopped(&e))?;
         let granted = answer.vote_granted;
         let mut response = vote_response(&answer.vote, granted, answer.last_log_id.as_ref());
         if granted {
             // The vote is on disk; from here on no earlier leader is answered.
-            let left = self.node.tracker.voted(ballot, Instant::now());
+            let left = self.consensus.tracker.voted(ballot, Instant::now());
             response.get_mut().lease_left_us = micros(left);
         }
         Ok(response)
@@ -105,12 +123,12 @@ impl raft_server::Raft for PeerServer {
     async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> PeerReply<peer::VoteResponse> {
         let asked = request.into_inner();
         let request = vote_request(&asked)?;
-        let seat = self.election_state().await?;
+        let state = self.election_state().await?;
         let (reason, last) = (asked.reason(), request.last_log_id);
         let granted = self
-            .node
-            .would_grant_pre_vote(&seat, &request.vote, last, reason);
-        Ok(vote_response(&seat.vote, granted, seat.last.as_ref()))
+            .participant
+            .would_grant_pre_vote(&state, &request.vote, last, reason);
+        Ok(vote_response(&state.vote, granted, state.last.as_ref()))
     }
 
     async fn install_snapshot(
@@ -128,19 +146,24 @@ impl raft_server::Raft for PeerServer {
         };
         let vote = vote(header.ballot.as_ref())?;
         let lease = Duration::from_micros(header.lease_us);
-        self.node.arrived(ballot_of(&vote), at, lease).await?;
-        let Ok(_one) = self.node.incoming.try_acquire() else {
+        let ballot = ElectionBallot::from(&vote);
+        self.intake.arrived(ballot, at, lease).await?;
+        let Ok(_one) = self.incoming.try_acquire() else {
             return Err(Status::resource_exhausted("other snapshots are coming in"));
         };
-        let snapshots = self.node.snapshots()?;
+        let snapshots = self.snapshots.get();
+        let snapshots =
+            snapshots.ok_or_else(|| Status::unavailable("this member is shutting down"))?;
         let snapshot = snapshot_transfer::receive(header, chunks, &snapshots).await?;
         drop(snapshots);
-        let answer = self.node.raft.install_full_snapshot(vote, snapshot).await;
+        let answer = self
+            .consensus
+            .raft
+            .install_full_snapshot(vote, snapshot)
+            .await;
         let answer = answer.map_err(|e| fatal(&e))?;
         if answer.vote == vote {
-            self.node
-                .tracker
-                .accepted(ballot_of(&vote), at, Instant::now());
+            self.consensus.tracker.accepted(ballot, at, Instant::now());
         }
         Ok(Response::new(peer::SnapshotResponse {
             ballot: Some(convert::vote_to_proto(&answer.vote)),
@@ -154,14 +177,14 @@ impl raft_server::Raft for PeerServer {
         let request = request.into_inner();
         let from = vote(request.from.as_ref())?;
         let last = convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?;
-        if request.to == self.node.id {
+        if request.to == self.consensus.id {
             let term = from.leader_id.term + 1;
-            self.node
+            self.consensus
                 .tracker
                 .campaigns(term, ElectionReason::Transfer, Instant::now());
         }
         let request = TransferLeaderRequest::new(from, request.to, last);
-        let answer = self.node.raft.handle_transfer_leader(request).await;
+        let answer = self.consensus.raft.handle_transfer_leader(request).await;
         let answer = answer.map_err(|e| fatal(&e))?;
         Ok(Response::new(peer::TransferResponse {
             accepted: answer.is_ok(),
@@ -176,16 +199,13 @@ impl raft_server::Raft for PeerServer {
         use peer::propose_response::Outcome;
         let request = request.into_inner();
         let deadline = deadline(request.deadline_ms);
-        let outcome = match self
-            .node
-            .propose_here(request.command, None, deadline)
-            .await
-        {
+        let tried = self.proposer.propose_here(request.command, None, deadline);
+        let outcome = match tried.await {
             LeaderAttempt::Done(done) => Outcome::Done(peer::Proposed {
                 index: done.index,
                 answer: done.answer,
             }),
-            LeaderAttempt::NotLeader(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
+            LeaderAttempt::NotLeader(leader) => Outcome::NotLeader(self.not_leader(leader)),
             LeaderAttempt::Refused(why) => Outcome::Refused(why),
             LeaderAttempt::Unknown(why) => Outcome::Unknown(why),
         };
@@ -200,9 +220,9 @@ impl raft_server::Raft for PeerServer {
     ) -> PeerReply<peer::ReadIndexResponse> {
         use peer::read_index_response::Outcome;
         let deadline = deadline(request.into_inner().deadline_ms);
-        let outcome = match self.node.read_index_here(deadline).await {
+        let outcome = match self.reads.read_index_here(deadline).await {
             Ok(index) => Outcome::Index(index),
-            Err(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
+            Err(leader) => Outcome::NotLeader(self.not_leader(leader)),
         };
         Ok(Response::new(peer::ReadIndexResponse {
             outcome: Some(outcome),
@@ -216,15 +236,15 @@ impl raft_server::Raft for PeerServer {
         let member = request.member.map(convert::member_from_proto);
         let member = member.ok_or_else(|| Status::invalid_argument("the member is missing"))?;
         let tried = self
-            .node
+            .registry
             .admit_here(request.id, member, request.vote, deadline);
         let outcome = match tried.await {
             LeaderAttempt::Done((id, voter)) => Outcome::Admitted(peer::Admitted {
                 id,
-                cluster: self.node.cluster.clone(),
+                cluster: self.cluster.clone(),
                 voter,
             }),
-            LeaderAttempt::NotLeader(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
+            LeaderAttempt::NotLeader(leader) => Outcome::NotLeader(self.not_leader(leader)),
             LeaderAttempt::Refused(why) => Outcome::Refused(why),
             LeaderAttempt::Unknown(why) => return Err(Status::aborted(why)),
         };
@@ -238,95 +258,55 @@ impl raft_server::Raft for PeerServer {
         request: Request<peer::AppliedRequest>,
     ) -> PeerReply<peer::AppliedResponse> {
         let request = request.into_inner();
-        self.node
-            .wait_applied(request.index, deadline(request.wait_ms))
+        self.applied
+            .wait_for(request.index, deadline(request.wait_ms))
             .await;
         Ok(Response::new(peer::AppliedResponse {
-            index: self.node.applied(),
+            index: self.applied.current(),
         }))
-    }
-}
-
-impl NodeInner {
-    /// An append or snapshot of a leader arrived at `at`, with this lease. To be called before
-    /// openraft sees it.
-    async fn arrived(
-        &self,
-        ballot: ElectionBallot,
-        at: Instant,
-        lease: Duration,
-    ) -> Result<(), Status> {
-        self.persist_lease_length(lease, at).await?;
-        self.tracker.arrived(ballot, at, lease);
-        Ok(())
-    }
-
-    /// Writes down that a lease may be so long, unless that stands there.
-    async fn persist_lease_length(&self, lease: Duration, at: Instant) -> Result<(), Status> {
-        let covered = self.longest.cover(lease, at).await;
-        covered.map_err(|e| Status::unavailable(format!("the lease can't be written down: {e}")))
-    }
-
-    /// Whether openraft has kept a heartbeat for so long that it does not take anything down.
-    fn keeps_heartbeat(&self, now: Instant) -> bool {
-        let most = self.timing().patience.failover;
-        let since = *self.pending_heartbeat_since.lock();
-        since.is_some_and(|since| now.saturating_duration_since(since) > most)
-    }
-
-    /// Gives openraft a heartbeat that is answered already, unless it has another of them: it
-    /// may wait for the disk with it, and the next ones say no less.
-    fn forward_heartbeat(self: &Arc<Self>, heartbeat: AppendEntriesRequest<Types>, at: Instant) {
-        {
-            let mut since = self.pending_heartbeat_since.lock();
-            if since.is_some() {
-                return;
-            }
-            *since = Some(at);
-        }
-        let node = self.clone();
-        tokio::spawn(async move {
-            let ballot = ballot_of(&heartbeat.vote);
-            let answer = node.raft.append_entries(heartbeat).await;
-            if !matches!(answer, Ok(AppendEntriesResponse::Success)) {
-                node.tracker.doubts(ballot);
-            }
-            *node.pending_heartbeat_since.lock() = None;
-        });
     }
 }
 
 impl PeerServer {
     async fn election_state(&self) -> Result<ElectionState, Status> {
-        let seat = self.node.election_state().await;
-        seat.ok_or_else(|| Status::unavailable("this member has stopped"))
+        let state = ElectionState::read(&self.consensus).await;
+        state.ok_or_else(|| Status::unavailable("this member has stopped"))
     }
 
-    fn appended(
-        &self,
-        answer: AppendEntriesResponse<Types>,
-        ballot: ElectionBallot,
-        at: Instant,
-    ) -> peer::AppendResponse {
-        use append_response::Outcome;
-        let outcome = match answer {
-            AppendEntriesResponse::HigherVote(vote) => {
-                Outcome::Higher(convert::vote_to_proto(&vote))
-            }
-            accepted => {
-                // A conflict, too, is an answer to the leader.
-                self.node.tracker.accepted(ballot, at, Instant::now());
-                match accepted {
-                    AppendEntriesResponse::PartialSuccess(Some(id)) => {
-                        Outcome::Partial(convert::log_id_to_proto(&id))
-                    }
-                    AppendEntriesResponse::Conflict => Outcome::Conflict(true),
-                    _ => Outcome::Success(true),
-                }
-            }
-        };
-        accepted(outcome)
+    /// Returns the answer of a member that does not lead.
+    fn not_leader(&self, leader: Option<MemberId>) -> peer::NotLeader {
+        let members = self.members.borrow();
+        let known = members.iter().find(|m| Some(m.id) == leader);
+        peer::NotLeader {
+            leader: leader.unwrap_or_default(),
+            member: known.map(|m| convert::member_to_proto(&m.member)),
+        }
     }
+}
+
+/// Tells the tracker of an append that openraft has accepted, and returns the answer to it.
+fn appended(
+    consensus: &ConsensusHandle,
+    answer: AppendEntriesResponse<Types>,
+    ballot: ElectionBallot,
+    at: Instant,
+) -> peer::AppendResponse {
+    use append_response::Outcome;
+    let outcome = match answer {
+        AppendEntriesResponse::HigherVote(vote) => Outcome::Higher(convert::vote_to_proto(&vote)),
+        answer => {
+            // A conflict, too, is an answer to the leader.
+            consensus.tracker.accepted(ballot, at, Instant::now());
+            match answer {
+                AppendEntriesResponse::PartialSuccess(Some(id)) => {
+                    Outcome::Partial(convert::log_id_to_proto(&id))
+                }
+                AppendEntriesResponse::Conflict => Outcome::Conflict(true),
+                _ => Outcome::Success(true),
+            }
+        }
+    };
+    accepted(outcome)
 }
 
 fn accepted(outcome: append_response::Outcome) -> peer::AppendResponse {
@@ -335,22 +315,23 @@ fn accepted(outcome: append_response::Outcome) -> peer::AppendResponse {
     }
 }
 
-/// The requests of a stream, each noted on arrival; ends at the first that makes no sense.
+/// Returns the requests of a stream, each noted on arrival; ends at the first that makes no
+/// sense.
 fn arriving(
     stream: Streaming<peer::AppendRequest>,
-    node: Arc<NodeInner>,
+    intake: Arc<AppendIntake>,
     arrivals: Arc<Mutex<VecDeque<(ElectionBallot, Instant)>>>,
 ) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
     stream
         .then(move |message| {
             let at = Instant::now();
-            let (node, arrivals) = (node.clone(), arrivals.clone());
+            let (intake, arrivals) = (intake.clone(), arrivals.clone());
             async move {
                 let message = message?;
                 let lease = Duration::from_micros(message.lease_us);
                 let request = append_request(message)?;
-                let ballot = ballot_of(&request.vote);
-                node.arrived(ballot, at, lease).await?;
+                let ballot = ElectionBallot::from(&request.vote);
+                intake.arrived(ballot, at, lease).await?;
                 arrivals.lock().push_back((ballot, at));
                 Ok(request)
             }
@@ -376,7 +357,8 @@ fn append_request(request: peer::AppendRequest) -> Result<AppendEntriesRequest<T
     })
 }
 
-/// For openraft, whose own patience counts for nothing: see [`crate::election`].
+/// Builds a request for openraft, whose own patience counts for nothing: see
+/// [`crate::election`].
 fn vote_request(request: &peer::VoteRequest) -> Result<VoteRequest<Types>, Status> {
     Ok(VoteRequest {
         vote: vote(request.ballot.as_ref())?,

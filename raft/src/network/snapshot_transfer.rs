@@ -1,4 +1,4 @@
-//! Snapshots on the wire: a header, then the data in pieces.
+//! Transfer of snapshots between members: a header, then the data in pieces.
 //!
 //! There is no deadline for the whole, which may be large and the disk slow; each piece has
 //! one, and so has the installation at the end, by its size. A connection that is dead is
@@ -13,34 +13,31 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
 use super::{
-    CHUNK_BYTES,
+    CHUNK_BYTES, PIECE_PATIENCE,
     call_errors::{rpc_error, stalled},
-    peer_link::micros,
     peers::PeerClient,
+    raft_messages::{micros, vote},
 };
 use crate::storage::{
-    SnapshotFile, SnapshotStore,
+    FileSnapshot, SnapshotFile, SnapshotStore,
     convert::{self, MalformedProto},
-    raft_types::{FileSnapshot, StoredVote, Types},
+    raft_types::{StoredVote, Types},
 };
 
-/// How long one piece may take.
-pub(super) const PIECE_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long a received snapshot may take to be installed: a minute, and a second for each
-/// of these many bytes.
+/// Pace at which a received snapshot must be installed: within a minute, and a second for each
+/// of so many bytes.
 const INSTALL_BYTES_PER_SECOND: u64 = 1024 * 1024;
 
-/// Sends a snapshot and waits until it is installed; returns the other side's vote.
+/// Sends a snapshot, waits until it is installed, and returns the other side's vote.
 pub(super) async fn send(
     mut client: PeerClient,
-    vote: StoredVote,
+    own_vote: StoredVote,
     snapshot: FileSnapshot,
     lease: Duration,
 ) -> Result<StoredVote, StreamingError<Types>> {
     let file = snapshot.snapshot;
     let header = peer::SnapshotHeader {
-        ballot: Some(convert::vote_to_proto(&vote)),
+        ballot: Some(convert::vote_to_proto(&own_vote)),
         snapshot_id: file.path().display().to_string(),
         length: file.length(),
         crc32c: file.crc32c(),
@@ -62,10 +59,7 @@ pub(super) async fn send(
         }
     };
     let answer = answer.map_err(|s| rpc_error(&s))?.into_inner();
-    let malformed = |why: &str| StreamingError::from(rpc_error(&Status::internal(why)));
-    let ballot = answer.ballot;
-    let ballot = ballot.ok_or_else(|| malformed("the answer lacks its ballot"))?;
-    convert::vote_from_proto(&ballot).map_err(|e| malformed(&e.to_string()))
+    Ok(vote(answer.ballot)?)
 }
 
 async fn feed(
@@ -77,7 +71,7 @@ async fn feed(
         let chunk = peer::SnapshotChunk { part: Some(part) };
         match timeout(PIECE_PATIENCE, tx.send(chunk)).await {
             Ok(Ok(())) => Ok(()),
-            // The call is over and says why.
+            // The call is over and has the reason.
             Ok(Err(_)) => std::future::pending().await,
             Err(_) => Err(stalled(PIECE_PATIENCE)),
         }
@@ -125,7 +119,7 @@ pub(super) async fn receive(
     })
 }
 
-/// The next piece, or the end.
+/// Returns the next piece; `None` at the end.
 pub(super) async fn next(
     chunks: &mut Streaming<peer::SnapshotChunk>,
 ) -> Result<Option<Part>, Status> {

@@ -1,4 +1,4 @@
-//! What runs beside openraft for as long as a member does.
+//! Tasks beside openraft: follow its metrics, and have snapshots taken.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,16 +8,21 @@ use openraft::{
 use quorate_clock::Instant;
 use tokio::time::{sleep, sleep_until};
 
-use super::{NodeInner, leadership::MetricsObservation, metered_machine::LogGrowth};
-use crate::storage::raft_types::Types;
+use super::{leadership::MetricsObservation, metered_machine::LogGrowth};
+use crate::{consensus::ConsensusHandle, membership::MemberRegistry, storage::raft_types::Types};
 
-/// openraft publishes more often than anyone can use under load; one look in this time is
-/// enough. What must be seen at once comes from the peer server (see `leadership`).
+/// Time in which one look at the metrics is enough: openraft publishes more often than anyone
+/// can use under load. What must be seen at once comes from the peer server (see
+/// `leadership`).
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Takes in openraft's metrics until it stops.
-pub(super) async fn follow_raft_metrics(node: Arc<NodeInner>) {
-    let mut metrics = node.raft.metrics();
+/// Takes in openraft's metrics until openraft stops.
+pub(super) async fn follow_raft_metrics(
+    consensus: Arc<ConsensusHandle>,
+    registry: Arc<MemberRegistry>,
+) {
+    let (me, tracker) = (consensus.id, &consensus.tracker);
+    let mut metrics = consensus.raft.metrics();
     let mut members = None;
     let mut acked = QuorumAckInstant::default();
     loop {
@@ -25,36 +30,36 @@ pub(super) async fn follow_raft_metrics(node: Arc<NodeInner>) {
         let now = Instant::now();
         let seen = metrics.borrow_watched().clone();
         if seen.running_state.is_err() {
-            node.tracker.stopped();
-            if !node.closing() {
+            tracker.stopped();
+            if !consensus.is_closing() {
                 tracing::error!(
-                    member = node.id,
+                    member = me,
                     "consensus has stopped: {:?}",
                     seen.running_state
                 );
             }
             return;
         }
-        observe(&node, &seen, now, &mut acked);
+        observe(&consensus, &seen, now, &mut acked);
         if members.as_ref() != Some(&seen.membership_config) {
-            node.membership_changed(&seen.membership_config);
+            registry.membership_changed(&seen.membership_config);
             members = Some(seen.membership_config.clone());
         }
-        gauges(&seen, node.id);
-        // While there is nobody in office each step counts.
-        if has_working_leader(&seen, node.id) {
+        set_gauges(&seen, me);
+        // While there is no working leader each step counts.
+        if has_working_leader(&seen, me) {
             sleep(PAUSE).await;
         }
         // The only voter needs no answers, so nothing changes while it is idle.
-        let alone = only_voter(&seen, node.id);
+        let alone = only_voter(&seen, me);
         tokio::select! {
-            changed = metrics.changed() => if changed.is_err() { return node.tracker.stopped() },
-            () = sleep_until(now + node.timing().lease.heartbeat), if alone => {}
+            changed = metrics.changed() => if changed.is_err() { return tracker.stopped() },
+            () = sleep_until(now + consensus.timing().lease.heartbeat), if alone => {}
         }
     }
 }
 
-/// Whether a leader is known, which has committed something if it is this member.
+/// Returns whether a leader is known, which has committed something if it is this member.
 fn has_working_leader(seen: &RaftMetrics<Types>, me: u64) -> bool {
     match seen.current_leader {
         Some(leader) if leader == me => own_commit(seen, me),
@@ -62,14 +67,14 @@ fn has_working_leader(seen: &RaftMetrics<Types>, me: u64) -> bool {
     }
 }
 
-/// Whether the last committed entry is of this member as leader of this term.
+/// Returns whether the last committed entry is of this member as leader of this term.
 fn own_commit(seen: &RaftMetrics<Types>, me: u64) -> bool {
     let committed = seen.local_committed.as_ref();
     committed.is_some_and(|id| id.leader_id.term == seen.current_term && id.leader_id.node_id == me)
 }
 
 fn observe(
-    node: &NodeInner,
+    consensus: &ConsensusHandle,
     seen: &RaftMetrics<Types>,
     now: Instant,
     acked: &mut QuorumAckInstant,
@@ -78,26 +83,28 @@ fn observe(
     let observed = MetricsObservation {
         term: seen.current_term,
         leader: seen.current_leader,
-        own_commit: own_commit(seen, node.id),
-        quorum_acked: if only_voter(seen, node.id) {
+        own_commit: own_commit(seen, consensus.id),
+        quorum_acked: if only_voter(seen, consensus.id) {
             Some(now)
         } else {
             acked
         },
     };
-    let elected = node.tracker.observe(observed, Instant::now());
+    let elected = consensus.tracker.observe(observed, Instant::now());
     if elected {
         metrics::counter!("quorate_elections_won_total").increment(1);
-        tracing::info!(member = node.id, term = seen.current_term, "elected");
+        tracing::info!(member = consensus.id, term = seen.current_term, "elected");
     }
 }
 
-/// openraft's instants can't be taken out of their wrapper, only measured against now.
+/// Last instant that openraft gave, beside ours: openraft's can't be taken out of their wrapper,
+/// only measured against now.
 #[derive(Default)]
 struct QuorumAckInstant(Option<(TokioInstant, Instant)>);
 
 impl QuorumAckInstant {
-    /// The same point in time or, by the moment between two looks at the clock, an earlier one.
+    /// Returns the same point in time or, by the moment between two looks at the clock, an
+    /// earlier one.
     fn at(&mut self, at: TokioInstant) -> Instant {
         match self.0 {
             Some((known, same)) if known == at => same,
@@ -116,7 +123,7 @@ fn only_voter(seen: &RaftMetrics<Types>, me: u64) -> bool {
     seen.current_leader == Some(me) && voters.next() == Some(me) && voters.next().is_none()
 }
 
-fn gauges(seen: &RaftMetrics<Types>, me: u64) {
+fn set_gauges(seen: &RaftMetrics<Types>, me: u64) {
     let leads = seen.current_leader == Some(me);
     metrics::gauge!("quorate_term").set(seen.current_term as f64);
     metrics::gauge!("quorate_is_leader").set(if leads { 1.0 } else { 0.0 });
@@ -124,17 +131,17 @@ fn gauges(seen: &RaftMetrics<Types>, me: u64) {
     metrics::gauge!("quorate_commit_index").set(committed as f64);
 }
 
-/// The least time between two snapshots that are taken for the size of the log.
+/// Least time between two snapshots that are taken for the size of the log.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Has a snapshot taken whenever the log has grown by enough bytes.
-pub(super) async fn snapshot_on_growth(node: Arc<NodeInner>, growth: Arc<LogGrowth>) {
+pub(super) async fn snapshot_on_growth(consensus: Arc<ConsensusHandle>, growth: Arc<LogGrowth>) {
     loop {
         growth.due.notified().await;
-        if node.raft.trigger().snapshot().await.is_err() {
+        if consensus.raft.trigger().snapshot().await.is_err() {
             return;
         }
-        // Until it has begun, what is applied goes on saying that it is due.
+        // Until the snapshot has begun, each entry that is applied notifies again.
         sleep(SNAPSHOT_PAUSE).await;
     }
 }

@@ -1,7 +1,7 @@
-//! What decides about votes and leadership, for tests that drive it over a group that they
-//! make up: no network, no disk, and every moment is told.
+//! Harness around the deciders of votes and leadership, for tests of a group that they make up.
 //!
-//! Nothing is decided here: each function hands on to the one that a running member asks.
+//! There is no network and no disk, and every moment is given. Nothing is decided here: each
+//! function hands on to the one that a running member asks.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -14,27 +14,25 @@ use super::{
     timing_pressure::PressureGauge,
 };
 use crate::{
+    ballot::ElectionBallot,
     election,
-    liveness::{
-        PeerLiveness,
-        rules::{self, DeathSuspicion, ProbeDecision, ProbeResult},
-    },
+    liveness::rules::{self, DeathSuspicion, PeerLiveness, ProbeDecision, ProbeResult},
 };
 
-/// A vote: by term, then member, then whether a quorum granted it.
+/// Vote: by term, then member, then whether a quorum granted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HarnessBallot {
-    /// Its term.
+    /// The term of the vote.
     pub term: u64,
-    /// Whom it is for.
+    /// The member that the vote is for.
     pub member: MemberId,
-    /// Whether a quorum granted it.
+    /// True if a quorum granted it.
     pub committed: bool,
 }
 
-impl From<HarnessBallot> for leadership::ElectionBallot {
+impl From<HarnessBallot> for ElectionBallot {
     fn from(ballot: HarnessBallot) -> Self {
-        leadership::ElectionBallot {
+        ElectionBallot {
             term: ballot.term,
             member: ballot.member,
             committed: ballot.committed,
@@ -42,8 +40,8 @@ impl From<HarnessBallot> for leadership::ElectionBallot {
     }
 }
 
-impl From<leadership::ElectionBallot> for HarnessBallot {
-    fn from(ballot: leadership::ElectionBallot) -> Self {
+impl From<ElectionBallot> for HarnessBallot {
+    fn from(ballot: ElectionBallot) -> Self {
         HarnessBallot {
             term: ballot.term,
             member: ballot.member,
@@ -52,92 +50,93 @@ impl From<leadership::ElectionBallot> for HarnessBallot {
     }
 }
 
-/// One member's view of who leads.
+/// Tracker of leadership at one member.
 pub struct HarnessTracker(leadership::LeadershipTracker);
 
 impl HarnessTracker {
-    /// Of a process that starts now.
+    /// Makes the tracker of a process that starts now.
     pub fn new(me: MemberId, timing: Timing, longest: Duration, now: Instant) -> Self {
-        let pace = watch::Sender::new(timing.into());
-        let strain = Arc::new(PressureGauge::new(me, pace.subscribe()));
-        let tracker = leadership::LeadershipTracker::new(me, pace, longest, strain, now);
+        let timings = watch::Sender::new(timing.into());
+        let pressure = Arc::new(PressureGauge::new(me, timings.subscribe()));
+        let tracker = leadership::LeadershipTracker::new(me, timings, longest, pressure, now);
         HarnessTracker(tracker)
     }
 
-    /// It goes on by other timers.
-    pub fn set_timing(&self, pace: EffectiveTiming, now: Instant) {
-        self.0.set_timing_at(pace, || now);
+    /// Goes on by other timers.
+    pub fn set_timing(&self, timing: EffectiveTiming, now: Instant) {
+        self.0.set_timing_at(timing, || now);
     }
 
-    /// The lease that an append carries that is put together now.
+    /// Returns the lease that an append carries that is put together now.
     pub fn lease(&self) -> Duration {
         self.0.lease()
     }
 
-    /// What is published.
+    /// Returns what is published.
     pub fn current(&self) -> Leadership {
         self.0.current()
     }
 
-    /// The latest ballot, and since when it is known.
+    /// Returns the latest ballot, and since when it is known.
     pub fn ballot(&self) -> (HarnessBallot, Instant) {
         let (ballot, since) = self.0.ballot();
         (ballot.into(), since)
     }
 
-    /// An append of a leader arrived, with this lease.
+    /// Takes in that an append of a leader arrived, with this lease.
     pub fn arrived(&self, ballot: HarnessBallot, at: Instant, lease: Duration) {
         self.0.arrived(ballot.into(), at, lease);
     }
 
-    /// A heartbeat of a leader arrived. Whether it is answered at once.
+    /// Takes in that a heartbeat of a leader arrived; returns whether it is answered at once.
     pub fn answers(&self, ballot: HarnessBallot, at: Instant, lease: Duration) -> bool {
         self.0.answers(ballot.into(), at, lease)
     }
 
-    /// A heartbeat that was answered so is refused after all.
+    /// Takes in that a heartbeat that was answered so is refused after all.
     pub fn doubts(&self, ballot: HarnessBallot) {
         self.0.doubts(ballot.into());
     }
 
-    /// It was accepted.
+    /// Takes in that an append was accepted.
     pub fn accepted(&self, ballot: HarnessBallot, at: Instant, now: Instant) {
         self.0.accepted(ballot.into(), at, now);
     }
 
-    /// A vote is on disk: what is to be told with it.
+    /// Takes in that a vote is on disk; returns how much is left of other leases.
     pub fn voted(&self, ballot: HarnessBallot, now: Instant) -> Duration {
         self.0.voted(ballot.into(), now)
     }
 
-    /// A vote for this member was received.
-    pub fn vote_received(&self, term: u64, received: Instant, told: Duration) {
-        self.0.vote_received(term, received, told);
+    /// Takes in a vote for this member, with what is left of other leases.
+    pub fn vote_received(&self, term: u64, received: Instant, left: Duration) {
+        self.0.vote_received(term, received, left);
     }
 
-    /// Whether it votes only for whom its leader has released it, or who comes after it.
+    /// Returns whether this member votes only for candidates for which its leader has released
+    /// it, or that come after the leader.
     pub fn stands_by_leader(&self, now: Instant) -> bool {
         self.0.stands_by_leader(now)
     }
 
-    /// When it stands for election, having drawn `part` (from 0 to 1) of the random time;
-    /// `None` where no leader is to be missed.
+    /// Returns when this member stands for election, having drawn `part` (from 0 to 1) of the
+    /// random time; `None` where no leader is to be missed.
     pub fn election_due(&self, part: f64) -> Option<Instant> {
         let timing = self.0.timing().borrow().patience;
         Some(election::due(self.0.last_contact()?, &timing, part))
     }
 
-    /// It is about to ask for votes.
+    /// Takes in that this member is about to ask for votes.
     pub fn campaigns(&self, term: u64, reason: ElectionReason, began: Instant) {
         self.0.campaigns(term, reason, began);
     }
 
-    /// It asks for votes.
+    /// Takes in that this member asks for votes; returns why.
     pub fn asks(&self, term: u64, flagged: bool, now: Instant) -> ElectionReason {
         self.0.asks(term, flagged, now)
     }
 
-    /// What consensus says of itself: the term, who leads, whether the last committed entry
+    /// Takes in what consensus publishes: the term, the leader, whether the last committed entry
     /// is of this member in this term, when the last round was sent that a quorum answered.
     pub fn observe(
         &self,
@@ -156,13 +155,13 @@ impl HarnessTracker {
         self.0.observe(seen, now)
     }
 
-    /// This member is stopping.
+    /// Takes in that this member is stopping.
     pub fn stopped(&self) {
         self.0.stopped();
     }
 }
 
-/// What one member knows of another's process by its connection.
+/// Knowledge that one member has of another's process by its connection.
 #[derive(Debug)]
 pub struct HarnessProbe(PeerLiveness);
 
@@ -173,12 +172,12 @@ impl Default for HarnessProbe {
 }
 
 impl HarnessProbe {
-    /// A connection is held.
+    /// Takes in that a connection is held.
     pub fn held(&mut self) {
-        self.0 = rules::sign(self.0, PeerLiveness::Alive);
+        self.0 = rules::next_liveness(self.0, PeerLiveness::Alive);
     }
 
-    /// The connection was lost, and each further attempt was refused.
+    /// Takes in that the connection was lost, and that each further attempt was refused.
     pub fn refused(&mut self, now: Instant) {
         let mut suspicion = DeathSuspicion::default();
         let dead = loop {
@@ -192,10 +191,10 @@ impl HarnessProbe {
         } else {
             PeerLiveness::Unknown
         };
-        self.0 = rules::sign(self.0, next);
+        self.0 = rules::next_liveness(self.0, next);
     }
 
-    /// Since when the process has been dead for sure.
+    /// Returns since when the process has been dead for sure.
     pub fn dead_since(&self) -> Option<Instant> {
         match self.0 {
             PeerLiveness::Dead(since) => Some(since),
@@ -204,17 +203,17 @@ impl HarnessProbe {
     }
 }
 
-/// Whether a leader that was known since `known_since` has died, and since when.
+/// Returns since when a leader that was known since `known_since` has been dead, if it has died.
 pub fn died(known_since: Instant, dead_since: Option<Instant>) -> Option<Instant> {
     rules::died(known_since, dead_since)
 }
 
-/// Whether a vote for a death may ignore the lease.
+/// Returns whether a vote for a death may ignore the lease.
 pub fn may_ignore_lease(me: MemberId, vote: HarnessBallot, dead: bool) -> bool {
     rules::may_ignore_lease(me, vote.into(), dead)
 }
 
-/// How many voters stand before `me`, and how long between two of them.
+/// Returns how many voters stand before `me`, and the time between two of them.
 pub fn rank(
     me: MemberId,
     voters: &[BTreeSet<MemberId>],
@@ -223,7 +222,7 @@ pub fn rank(
     Some((rules::rank(me, voters, dead)?, rules::STAGGER))
 }
 
-/// Whether these are a quorum of each set.
+/// Returns whether these are a quorum of each set.
 pub fn quorum(voters: &[BTreeSet<MemberId>], granted: &BTreeSet<MemberId>) -> bool {
     rules::quorum(voters, granted)
 }

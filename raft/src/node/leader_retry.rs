@@ -1,12 +1,13 @@
-//! Trying at whoever leads until it is done, surely refused, or too late.
+//! Retry at the leader, until a request is done, surely refused, or too late.
 //!
-//! A member that does not lead answers who does, and where that member is. The answer is
-//! followed to that address, since what this member knows may be old: it learns addresses from
-//! the log, which it may not have read so far. An address that is wrong or old itself harms
-//! nothing. Each call names the cluster and the member that it is meant for, and whoever else
-//! listens there refuses it untouched (see [`gate`](crate::network)); what listens there and is
-//! no member gives an answer that tells nothing, which for a write is `unknown`. An address
-//! that was named serves one question only and never replaces what the membership says.
+//! A member that does not lead names the leader and its address. The request follows to that
+//! address, since what this member knows may be old: it learns addresses from the log, which
+//! it may not have read so far. An address that is wrong or old itself harms nothing. Each
+//! call names the cluster and the member that it is meant for, and any other member that
+//! listens there refuses it untouched (see [`cluster_gate`](crate::network)); a program that
+//! listens there and is no member gives an answer that proves nothing, which for a write is
+//! `unknown`. An address that was named serves one question only and never replaces the one
+//! in the membership.
 //!
 //! Where the leader is heard and can't be asked, another member is asked in its place: it
 //! either leads by then or names an address.
@@ -18,21 +19,25 @@ use quorate_proto::peer::NotLeader;
 use quorate_types::MemberId;
 use rand::Rng;
 
-use super::NodeInner;
-use crate::network::PeerConnections;
+use crate::{
+    consensus::ConsensusHandle,
+    network::{PeerConnections, PeerDirectory},
+};
 
+/// Pauses between two attempts.
 const FIRST: Duration = Duration::from_millis(2);
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// Follows the leader from one attempt to the next.
 pub(crate) struct LeaderRetry<'a> {
-    node: &'a NodeInner,
+    consensus: &'a ConsensusHandle,
+    peers: &'a PeerDirectory,
     pub(super) started: Instant,
     pub(super) deadline: Instant,
     pause: Duration,
-    /// Whom to ask next: named by the last one asked, or the next one around.
+    /// The member to ask next: named by the last one asked, or the next one around.
     hint: Option<MemberId>,
-    /// Where the named member is, as the last one asked has it.
+    /// The address of the named member, as the last one asked has it.
     redirect: Option<(MemberId, String)>,
     last: Option<MemberId>,
     /// The last member that was asked in the leader's place.
@@ -40,53 +45,59 @@ pub(crate) struct LeaderRetry<'a> {
 }
 
 impl<'a> LeaderRetry<'a> {
-    pub(crate) fn new(node: &'a NodeInner, deadline: Instant) -> Self {
+    pub(crate) fn new(
+        consensus: &'a ConsensusHandle,
+        peers: &'a PeerDirectory,
+        deadline: Instant,
+    ) -> Self {
         LeaderRetry {
-            node,
+            consensus,
+            peers,
             started: Instant::now(),
             deadline,
             pause: FIRST,
             hint: None,
             redirect: None,
             last: None,
-            stand_in: node.id,
+            stand_in: consensus.id,
         }
     }
 
-    /// Whom to ask now.
+    /// Returns the member to ask now.
     pub(crate) fn leader(&mut self) -> Option<MemberId> {
-        let live = || self.node.tracker.live_leader(Instant::now());
+        let live = || self.consensus.tracker.live_leader(Instant::now());
         self.last = self.hint.take().or_else(live);
         self.last
     }
 
-    /// The connection to `id`: to where it was named last, or where the membership says.
+    /// Returns connections to `id`: at the address that was named last, or that of the
+    /// membership.
     pub(crate) fn peer(&mut self, id: MemberId) -> Option<PeerConnections> {
         let named = self.redirect.take().filter(|(named, _)| *named == id);
-        let known = self.node.peers.address(id);
+        let known = self.peers.address(id);
         match named.filter(|(_, address)| known.as_ref() != Some(address)) {
-            Some((_, address)) => self.node.peers.at(id, &address),
-            None => self.node.peers.get(id),
+            Some((_, address)) => self.peers.at(id, &address),
+            None => self.peers.get(id),
         }
     }
 
-    /// Takes in whom an answer names as leader, and where.
+    /// Takes in the leader that an answer names, and its address.
     pub(crate) fn redirected(&mut self, answer: NotLeader) -> Option<MemberId> {
         let leader = (answer.leader != 0).then_some(answer.leader);
         self.redirect = leader.zip(answer.member.map(|member| member.peer));
         leader
     }
 
-    /// The next member around, if the leader that was asked is heard and gave no answer.
+    /// Returns the next member around, if the leader that was asked is heard and gave no answer.
     fn next_stand_in(&mut self) -> Option<MemberId> {
-        let (me, leader) = (self.node.id, self.last?);
-        let heard = self.node.tracker.live_leader(Instant::now()) == Some(leader);
+        let (me, leader) = (self.consensus.id, self.last?);
+        let heard = self.consensus.tracker.live_leader(Instant::now()) == Some(leader);
         if leader == me || !heard {
             return None;
         }
-        let mut next = self.node.peers.after(self.stand_in)?;
+        let mut next = self.peers.after(self.stand_in)?;
         if next == leader {
-            next = self.node.peers.after(leader)?;
+            next = self.peers.after(leader)?;
         }
         self.stand_in = next;
         Some(next).filter(|next| *next != leader)
@@ -96,7 +107,7 @@ impl<'a> LeaderRetry<'a> {
     /// time is over.
     pub(crate) async fn wait_before_retry(&mut self, named: Option<MemberId>) -> bool {
         let now = Instant::now();
-        if now >= self.deadline || self.node.closing() {
+        if now >= self.deadline || self.consensus.is_closing() {
             return false;
         }
         let pause = self.pause.mul_f64(rng().random_range(0.5..1.0));
@@ -106,7 +117,7 @@ impl<'a> LeaderRetry<'a> {
             None => self.next_stand_in(),
         };
         let until = (now + pause).min(self.deadline);
-        let mut seen = self.node.tracker.subscribe();
+        let mut seen = self.consensus.tracker.subscribe();
         let was = *seen.borrow_and_update();
         let blind = self.last.is_none();
         let news = seen.wait_for(|l| {

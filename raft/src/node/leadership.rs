@@ -1,4 +1,4 @@
-//! Who leads, as this member sees it, and how fresh that is.
+//! Leadership as this member sees it: the leader, and how fresh that is.
 //!
 //! Three sources are merged under one lock, because each knows something first: openraft's
 //! metrics (elected, committed, a quorum's answers), the peer server (an append of the
@@ -28,28 +28,23 @@ use quorate_types::{
 use tokio::sync::watch;
 
 use super::timing_pressure::PressureGauge;
-use crate::votes::{LeaseEvidence, VoteEvidence};
+use crate::{
+    ballot::ElectionBallot,
+    votes::{LeaseEvidence, VoteEvidence},
+};
 
-/// A vote as openraft orders them: by term, then member, then whether a quorum granted it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ElectionBallot {
-    pub(crate) term: u64,
-    pub(crate) member: MemberId,
-    pub(crate) committed: bool,
-}
-
-/// What openraft's metrics say of leadership.
+/// Leadership in openraft's metrics.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MetricsObservation {
     pub(crate) term: u64,
     pub(crate) leader: Option<MemberId>,
-    /// Whether the last committed entry is of this member as leader of this term.
+    /// True if the last committed entry is of this member as leader of this term.
     pub(crate) own_commit: bool,
-    /// When the last round that a quorum answered was sent.
+    /// Sending time of the last round that a quorum answered.
     pub(crate) quorum_acked: Option<Instant>,
 }
 
-/// Merges what the sources know and publishes it.
+/// Tracker that merges what the sources know and publishes it.
 pub(crate) struct LeadershipTracker {
     me: MemberId,
     timing: watch::Sender<EffectiveTiming>,
@@ -60,13 +55,13 @@ pub(crate) struct LeadershipTracker {
 }
 
 struct TrackerState {
-    /// Whether this member is stopping: it is no leader any more and knows none, but openraft
+    /// True once this member is stopping: it is no leader any more and knows none, but openraft
     /// may still answer what arrives, so all else is kept up.
     stopped: bool,
     ballot: ElectionBallot,
-    /// When this member learned of it.
+    /// Time at which this member learned of the ballot.
     since: Instant,
-    /// Whether this process has accepted an append, voted or asked for votes.
+    /// True once this process has accepted an append, voted or asked for votes.
     involved: bool,
     leading: bool,
     heard_at: Option<Instant>,
@@ -77,13 +72,13 @@ struct TrackerState {
     lease_clear_at: Option<Instant>,
     election: Option<ElectionRecord>,
     campaign: Option<PendingCampaign>,
-    /// Up to this ballot openraft's vote may have gone on; see [`heartbeat`].
+    /// Up to this ballot openraft's vote may have gone on; see [`heartbeat_answers`].
     doubted: Option<ElectionBallot>,
     /// The last leader before the present ballot, and when it was last heard.
     former: Option<(MemberId, Option<Instant>)>,
 }
 
-/// Why this member asks, or is about to ask, for votes in a term, and since when.
+/// Campaign of this member: why it asks, or is about to ask, for votes in a term, and since when.
 #[derive(Clone, Copy, Debug)]
 struct PendingCampaign {
     term: u64,
@@ -95,20 +90,20 @@ impl LeadershipTracker {
     /// `longest`: see [`LeaseEvidence::new`].
     pub(crate) fn new(
         me: MemberId,
-        pace: watch::Sender<EffectiveTiming>,
+        timing: watch::Sender<EffectiveTiming>,
         longest: Duration,
-        strain: Arc<PressureGauge>,
+        pressure: Arc<PressureGauge>,
         now: Instant,
     ) -> Self {
         let initial = Leadership {
             me,
             ..Leadership::default()
         };
-        let lease = pace.borrow().lease.lease;
+        let lease = timing.borrow().lease.lease;
         LeadershipTracker {
             me,
-            timing: pace,
-            pressure: strain,
+            timing,
+            pressure,
             state: Mutex::new(TrackerState {
                 ballot: ElectionBallot::default(),
                 since: now,
@@ -143,15 +138,15 @@ impl LeadershipTracker {
     }
 
     /// Goes on by other timers.
-    pub(crate) fn set_timing(&self, pace: EffectiveTiming) {
-        self.set_timing_at(pace, Instant::now);
+    pub(crate) fn set_timing(&self, timing: EffectiveTiming) {
+        self.set_timing_at(timing, Instant::now);
     }
 
-    pub(super) fn set_timing_at(&self, pace: EffectiveTiming, now: impl FnOnce() -> Instant) {
-        let former = self.timing.send_replace(pace);
-        // Taken last: what is sent from then on carries the new lease.
-        if former.lease.lease != pace.lease.lease {
-            self.lease_changed(pace.lease.lease, now());
+    pub(super) fn set_timing_at(&self, timing: EffectiveTiming, now: impl FnOnce() -> Instant) {
+        let former = self.timing.send_replace(timing);
+        // Taken last: an append that is sent from then on carries the new lease.
+        if former.lease.lease != timing.lease.lease {
+            self.lease_changed(timing.lease.lease, now());
         }
     }
 
@@ -161,18 +156,18 @@ impl LeadershipTracker {
         self.publish(&state);
     }
 
-    /// How long a lease is that is asked for now.
+    /// Returns the length of a lease that is asked for now.
     pub(crate) fn lease(&self) -> Duration {
         self.timing.borrow().lease.lease
     }
 
-    /// The latest ballot, and since when this member has known of it.
+    /// Returns the latest ballot, and since when this member has known of it.
     pub(crate) fn ballot(&self) -> (ElectionBallot, Instant) {
         let state = self.state.lock();
         (state.ballot, state.since)
     }
 
-    /// The leader, unless it has not been heard for so long that it can't have a lease.
+    /// Returns the leader, unless it has not been heard for so long that it can't have a lease.
     pub(crate) fn live_leader(&self, now: Instant) -> Option<MemberId> {
         let seen = self.current();
         let patience = self.timing.borrow().patience.election_max;
@@ -182,11 +177,12 @@ impl LeadershipTracker {
         seen.leader.filter(|id| *id == self.me || fresh)
     }
 
-    /// An append or snapshot of a leader has arrived and is about to be handed to openraft.
+    /// Takes in that an append or snapshot of a leader has arrived and is about to be handed to
+    /// openraft.
     pub(crate) fn arrived(&self, ballot: ElectionBallot, at: Instant, lease: Duration) {
         let lease = self.counted(lease);
         let mut state = self.state.lock();
-        // What openraft has seen is never behind `state.ballot`, so an earlier one will be refused.
+        // openraft's vote is never behind `state.ballot`, so an earlier ballot will be refused.
         if ballot >= state.ballot {
             state.lease_evidence.note(ballot.member, at, lease);
         }
@@ -199,15 +195,17 @@ impl LeadershipTracker {
         }
     }
 
-    /// How long a lease is reckoned with that an append carries.
+    /// Returns the length with which a lease counts that an append carries.
     fn counted(&self, lease: Duration) -> Duration {
-        match planted(Mutant::LeaseLengthIgnored) || planted(Mutant::PromiseByMember) {
-            true => self.lease(),
-            false => lease,
+        if planted(Mutant::LeaseLengthIgnored) || planted(Mutant::PromiseByMember) {
+            self.lease()
+        } else {
+            lease
         }
     }
 
-    /// openraft has accepted an append or snapshot of a leader, whether or not its log fitted.
+    /// Takes in that openraft has accepted an append or snapshot of a leader, whether or not its
+    /// log fitted.
     pub(crate) fn accepted(&self, ballot: ElectionBallot, at: Instant, now: Instant) {
         let mut state = self.state.lock();
         if ballot < state.ballot {
@@ -218,13 +216,13 @@ impl LeadershipTracker {
         self.hears(&mut state, at);
     }
 
-    /// The leader of the present ballot was heard.
+    /// Notes that the leader of the present ballot was heard.
     fn hears(&self, state: &mut TrackerState, at: Instant) {
         if let Some(last) = state.heard_at {
             self.pressure.heartbeat(at.saturating_duration_since(last));
         }
         state.heard_at = state.heard_at.max(Some(at));
-        // Whatever this member began because a timer ran out has come to nothing.
+        // A campaign that this member began because a timer ran out has come to nothing.
         if state
             .campaign
             .is_some_and(|c| c.reason == ElectionReason::Timeout)
@@ -234,8 +232,8 @@ impl LeadershipTracker {
         self.publish(state);
     }
 
-    /// This member's vote for a candidate was on disk at `now`. Returns how long a lease other
-    /// than the candidate's can still run that this member supported or had.
+    /// Takes in that this member's vote for a candidate was on disk at `now`. Returns how long a
+    /// lease other than the candidate's can still run that this member supported or had.
     pub(crate) fn voted(&self, ballot: ElectionBallot, now: Instant) -> Duration {
         let mut state = self.state.lock();
         self.advance(&mut state, ballot, now);
@@ -247,20 +245,21 @@ impl LeadershipTracker {
             .saturating_duration_since(now)
     }
 
-    /// A vote for this member was received; called before openraft counts it.
+    /// Takes in a vote for this member; called before openraft counts it.
     pub(crate) fn vote_received(&self, term: u64, received: Instant, left: Duration) {
         self.state.lock().vote_evidence.note(term, received, left);
     }
 
-    /// This member is about to ask for votes in `term`.
+    /// Takes in that this member is about to ask for votes in `term`.
     pub(crate) fn campaigns(&self, term: u64, reason: ElectionReason, began: Instant) {
         let mut state = self.state.lock();
-        // Of a later one than was looked at, openraft stands in the next.
+        // Where the ballot is later than the one that was looked at, openraft stands in the next
+        // term.
         let next = state.ballot.term + 1;
         state.doubt_before(term.max(next));
         state.involved = true;
         state.campaign = match state.campaign.filter(|c| c.term == term) {
-            // Who was asked by the leader needs no death, and after a death no timer.
+            // A member that the leader asked needs no death, and after a death no timer.
             Some(c)
                 if c.reason == ElectionReason::Transfer || reason == ElectionReason::Timeout =>
             {
@@ -274,8 +273,8 @@ impl LeadershipTracker {
         };
     }
 
-    /// Why votes are asked for in `term`, now that openraft does so. Without a reason for its
-    /// flag there is none.
+    /// Returns why votes are asked for in `term`, now that openraft does so. A flag without a
+    /// campaign that has a reason for it does not count.
     pub(crate) fn asks(&self, term: u64, flagged: bool, now: Instant) -> ElectionReason {
         let mut state = self.state.lock();
         state.doubt_before(term);
@@ -292,7 +291,7 @@ impl LeadershipTracker {
         }
     }
 
-    /// Takes in openraft's metrics. Returns true when this member was elected just now.
+    /// Takes in openraft's metrics; returns whether this member was elected just now.
     pub(crate) fn observe(&self, seen: MetricsObservation, now: Instant) -> bool {
         let ballot = ElectionBallot {
             term: seen.term,
@@ -328,14 +327,14 @@ impl LeadershipTracker {
         elected
     }
 
-    /// This member is stopping: it leads no longer, whatever the metrics last said.
+    /// Takes in that this member is stopping: it leads no longer, whatever the metrics showed last.
     pub(crate) fn stopped(&self) {
         let mut state = self.state.lock();
         state.stopped = true;
         self.publish(&state);
     }
 
-    /// Moves on to a later ballot; whatever was known of the one before is void.
+    /// Moves on to a later ballot; all that was known of the one before is void.
     fn advance(&self, state: &mut TrackerState, ballot: ElectionBallot, now: Instant) -> bool {
         let later = state.advance(ballot, now);
         if later {
@@ -384,7 +383,7 @@ impl TrackerState {
         true
     }
 
-    /// How this member came to be elected, just now.
+    /// Returns how this member came to be elected, just now.
     fn elected(&self, now: Instant) -> ElectionRecord {
         let campaign = self.campaign.filter(|c| c.term == self.ballot.term);
         ElectionRecord {

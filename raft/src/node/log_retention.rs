@@ -1,17 +1,17 @@
-//! How much of the log stays behind a snapshot, which openraft leaves to us.
+//! Retention of the log behind a snapshot, which openraft leaves to us.
 //!
-//! `keep` entries do, for whoever lags a little. A member that lags more gets the newest
-//! snapshot, and what was written while that was on its way must still be in the log when it
-//! has it: otherwise it needs the next one, and so on for as long as there are writes. So
-//! whoever is sent a snapshot has a *hold* on the log behind it, from the beginning of the
-//! transfer until it has caught up.
+//! `keep` entries stay, for members that lag a little. A member that lags more gets the newest
+//! snapshot, and the entries that were written while that was on its way must still be in the
+//! log when the member has it: otherwise it needs the next one, and so on for as long as there
+//! are writes. So a member that is sent a snapshot has a *hold* on the log behind it, from the
+//! beginning of the transfer until it has caught up.
 //!
 //! A hold is bounded. While a snapshot of `s` bytes is on its way over a link, the log grows by
 //! less than `s` bytes, or the link could not carry the log either; another `s` is for storing
 //! and restoring it at the other end; and the snapshot was older than the beginning of its
 //! transfer by at most the bytes after which the next one is taken. A member for which the log
-//! has grown by more than all that lags for ever, or has died: its hold is void. One that is
-//! away holds nothing.
+//! has grown by more than all that lags for ever, or has died: its hold is void. A member that
+//! is away holds nothing.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,43 +25,46 @@ use quorate_clock::Instant;
 use quorate_types::MemberId;
 use tokio::time::sleep_until;
 
-use super::{NodeInner, SnapshotPolicy};
-use crate::storage::raft_types::Types;
+use super::options::SnapshotPolicy;
+use crate::{
+    consensus::ConsensusHandle,
+    storage::{SnapshotAccess, raft_types::Types},
+};
 
-/// What an entry takes besides its command.
+/// Bytes that an entry takes besides its command.
 const AROUND: u64 = 64;
-/// Between two marks.
+/// Bytes between two marks.
 const MARK_BYTES: u64 = 256 << 10;
 /// Marks at most: 16 GiB of log.
 const MARKS: usize = 64 << 10;
 
-/// Entries are purged so many at a time, or more.
+/// Least number of entries that are purged at a time.
 const BATCH: u64 = 256;
-/// Between two looks.
+/// Pause between two looks at the snapshot.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many bytes of log stand behind an entry, and who still needs which.
+/// Bytes of log behind each entry, and the members that still need some of them.
 #[derive(Debug, Default)]
 pub(crate) struct LogRetention(Mutex<RetentionState>);
 
 #[derive(Debug, Default)]
 struct RetentionState {
     total: u64,
-    /// Entries, with the total when they were applied.
+    /// Indexes of entries, each with the total when it was applied.
     marks: VecDeque<(u64, u64)>,
     /// The last entry in the snapshot that a member was sent.
     holds: BTreeMap<MemberId, u64>,
 }
 
-/// A snapshot on its way; a transfer that fails takes its hold with it.
+/// Hold of a snapshot that is on its way; a transfer that fails takes its hold with it.
 pub(crate) struct SnapshotHold<'a> {
-    history: &'a LogRetention,
+    retention: &'a LogRetention,
     member: MemberId,
     arrived: bool,
 }
 
 impl SnapshotHold<'_> {
-    /// It is installed: the hold lasts until the member has caught up.
+    /// Notes that the snapshot is installed: the hold lasts until the member has caught up.
     pub(crate) fn arrived(mut self) {
         self.arrived = true;
     }
@@ -70,7 +73,7 @@ impl SnapshotHold<'_> {
 impl Drop for SnapshotHold<'_> {
     fn drop(&mut self) {
         if !self.arrived {
-            self.history.0.lock().holds.remove(&self.member);
+            self.retention.0.lock().holds.remove(&self.member);
         }
     }
 }
@@ -90,18 +93,18 @@ impl LogRetention {
         }
     }
 
-    /// A member is being sent a snapshot that ends with the entry `last`.
+    /// Holds the log for a member that is being sent a snapshot that ends with the entry `last`.
     pub(crate) fn hold(&self, member: MemberId, last: u64) -> SnapshotHold<'_> {
         self.0.lock().holds.insert(member, last);
         SnapshotHold {
-            history: self,
+            retention: self,
             member,
             arrived: false,
         }
     }
 
-    /// The last entry up to `upto` that nobody holds. `reached` tells what a member has of
-    /// the log; void are holds of members that have all up to `upto`, or are none any more,
+    /// Returns the last entry up to `upto` that nobody holds. `reached` is what each member has
+    /// of the log; void are holds of members that have all up to `upto`, or are none any more,
     /// and those behind which more than `most` bytes were written.
     fn purgeable_up_to(&self, upto: u64, reached: &BTreeMap<MemberId, u64>, most: u64) -> u64 {
         let mut it = self.0.lock();
@@ -115,8 +118,8 @@ impl LogRetention {
 }
 
 impl RetentionState {
-    /// The last entry behind which at least so many bytes were applied; `None` if there were
-    /// not as many.
+    /// Returns the last entry behind which at least so many bytes were applied; `None` if there
+    /// were not as many.
     fn before(&self, bytes: u64) -> Option<u64> {
         let total = self.total.checked_sub(bytes)?;
         let behind = self.marks.partition_point(|mark| mark.1 <= total);
@@ -126,11 +129,12 @@ impl RetentionState {
 
 /// Has the log purged behind snapshots, until openraft stops.
 pub(super) async fn purge_behind_snapshots(
-    node: Arc<NodeInner>,
+    consensus: Arc<ConsensusHandle>,
+    snapshots: Arc<SnapshotAccess>,
     policy: SnapshotPolicy,
-    history: Arc<LogRetention>,
+    retention: Arc<LogRetention>,
 ) {
-    let mut metrics = node.raft.metrics();
+    let mut metrics = consensus.raft.metrics();
     let mut purged = None;
     loop {
         let next = Instant::now() + PAUSE;
@@ -141,12 +145,12 @@ pub(super) async fn purge_behind_snapshots(
             .index()
             .and_then(|last| last.checked_sub(policy.keep));
         if let Some(upto) = upto {
-            let newest = node.snapshots().ok().and_then(|it| it.current());
+            let newest = snapshots.get().and_then(|it| it.current());
             let length = newest.map_or(0, |it| it.snapshot.length());
             let most = (2 * length).saturating_add(policy.bytes);
-            let upto = history.purgeable_up_to(upto, &reached(&seen), most);
+            let upto = retention.purgeable_up_to(upto, &reached(&seen), most);
             if upto >= purged.map_or(0, |it| it + 1) + BATCH {
-                if node.raft.trigger().purge_log(upto).await.is_err() {
+                if consensus.raft.trigger().purge_log(upto).await.is_err() {
                     return;
                 }
                 purged = Some(upto);
@@ -159,7 +163,7 @@ pub(super) async fn purge_behind_snapshots(
     }
 }
 
-/// What each member has of the log; of none where this member doesn't lead.
+/// Returns what each member has of the log; of none where this member doesn't lead.
 fn reached(seen: &RaftMetrics<Types>) -> BTreeMap<MemberId, u64> {
     let reached = seen.replication.iter().flatten();
     let reached = reached.map(|(id, matched)| (*id, matched.index().unwrap_or(0)));
@@ -172,11 +176,11 @@ mod tests {
 
     #[test]
     fn bytes_are_counted_by_entry() {
-        let history = LogRetention::default();
-        let before = |bytes| history.0.lock().before(bytes);
+        let retention = LogRetention::default();
+        let before = |bytes| retention.0.lock().before(bytes);
         assert_eq!(before(0), None);
         for index in 1..=100 {
-            history.note(index, MARK_BYTES - AROUND);
+            retention.note(index, MARK_BYTES - AROUND);
         }
         assert_eq!(before(0), Some(100));
         assert_eq!(before(10 * MARK_BYTES), Some(90));
@@ -184,53 +188,57 @@ mod tests {
         assert_eq!(before(99 * MARK_BYTES), Some(1));
         assert_eq!(before(100 * MARK_BYTES), None);
         for index in 101..200_000 {
-            history.note(index, MARK_BYTES);
+            retention.note(index, MARK_BYTES);
         }
-        assert_eq!(history.0.lock().marks.len(), MARKS);
+        assert_eq!(retention.0.lock().marks.len(), MARKS);
     }
 
     #[test]
-    fn a_snapshot_on_its_way_holds_the_log_behind_it() {
+    fn snapshot_on_its_way_holds_the_log() {
         const MOST: u64 = 10 * MARK_BYTES;
-        let history = LogRetention::default();
+        let retention = LogRetention::default();
         let mut reached = BTreeMap::from([(1, 100), (2, 0), (3, 0)]);
         assert_eq!(
-            history.purgeable_up_to(90, &reached, MOST),
+            retention.purgeable_up_to(90, &reached, MOST),
             90,
             "who is away holds nothing"
         );
 
-        let (second, third) = (history.hold(2, 50), history.hold(3, 60));
-        assert_eq!(history.purgeable_up_to(90, &reached, MOST), 50);
+        let (second, third) = (retention.hold(2, 50), retention.hold(3, 60));
+        assert_eq!(retention.purgeable_up_to(90, &reached, MOST), 50);
         drop(second);
-        assert_eq!(history.purgeable_up_to(90, &reached, MOST), 60, "it failed");
+        assert_eq!(
+            retention.purgeable_up_to(90, &reached, MOST),
+            60,
+            "it failed"
+        );
         third.arrived();
         reached.insert(3, 60);
         assert_eq!(
-            history.purgeable_up_to(95, &reached, MOST),
+            retention.purgeable_up_to(95, &reached, MOST),
             60,
             "it has still to catch up"
         );
         reached.insert(3, 99);
         assert_eq!(
-            history.purgeable_up_to(99, &reached, MOST),
+            retention.purgeable_up_to(99, &reached, MOST),
             99,
             "it has caught up"
         );
 
-        let fourth = history.hold(3, 100);
+        let fourth = retention.hold(3, 100);
         for index in 101..=120 {
-            history.note(index, MARK_BYTES - AROUND);
+            retention.note(index, MARK_BYTES - AROUND);
         }
         assert_eq!(
-            history.purgeable_up_to(115, &reached, MOST),
+            retention.purgeable_up_to(115, &reached, MOST),
             115,
             "it lags for ever"
         );
         fourth.arrived();
-        history.hold(3, 115).arrived();
+        retention.hold(3, 115).arrived();
         assert_eq!(
-            history.purgeable_up_to(118, &BTreeMap::new(), MOST),
+            retention.purgeable_up_to(118, &BTreeMap::new(), MOST),
             118,
             "no member any more"
         );

@@ -1,5 +1,4 @@
-//! The caller's machine, watched: how far it has applied, and how much since the last
-//! snapshot.
+//! Meter around the caller's machine: the applied index, and the growth since a snapshot.
 
 use std::{
     io::{self, Read},
@@ -14,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::log_retention::LogRetention;
 use crate::{CommittedCommand, MachineSnapshot, StateMachine};
 
-/// Tells when the log has grown by so many bytes that a snapshot is due.
+/// Growth of the log since the last snapshot, and a notice when the next one is due.
 #[derive(Debug)]
 pub(super) struct LogGrowth {
     limit: u64,
@@ -44,11 +43,11 @@ impl LogGrowth {
     }
 }
 
-/// Wraps a machine.
+/// Machine that is metered.
 pub(crate) struct MeteredMachine {
     machine: Box<dyn StateMachine>,
     growth: Arc<LogGrowth>,
-    history: Arc<LogRetention>,
+    retention: Arc<LogRetention>,
     applied: watch::Sender<u64>,
 }
 
@@ -56,13 +55,13 @@ impl MeteredMachine {
     pub(super) fn new(
         machine: impl StateMachine,
         growth: Arc<LogGrowth>,
-        history: Arc<LogRetention>,
+        retention: Arc<LogRetention>,
     ) -> (Self, watch::Receiver<u64>) {
         let (applied, seen) = watch::channel(0);
         let metered = MeteredMachine {
             machine: Box::new(machine),
             growth,
-            history,
+            retention,
             applied,
         };
         (metered, seen)
@@ -73,7 +72,7 @@ impl StateMachine for MeteredMachine {
     fn apply(&mut self, command: CommittedCommand<'_>) -> io::Result<Vec<u8>> {
         let bytes = command.bytes.len() as u64;
         self.growth.add(bytes);
-        self.history.note(command.index, bytes);
+        self.retention.note(command.index, bytes);
         self.machine.apply(command)
     }
 

@@ -1,40 +1,40 @@
-//! What a member is started with.
+//! Options with which a member is started.
 
 use std::{path::PathBuf, time::Duration};
 
 use quorate_types::{EffectiveTiming, Member, MemberId};
 
-/// How a member is set up.
+/// Settings of a member.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     /// The data folder; made if absent. Held by a lock for as long as the node lives.
     pub dir: PathBuf,
-    /// What the group is told of this member.
+    /// The name and addresses under which the group knows this member.
     pub member: Member,
     /// The timers at first; [`Node::set_timing`](crate::Node::set_timing) changes them.
     pub timing: EffectiveTiming,
-    /// When snapshots are taken.
+    /// Policy for snapshots.
     pub snapshot: SnapshotPolicy,
-    /// How long to wait for the lock on `dir`.
+    /// Time to wait for the lock on `dir`.
     pub lock_wait: Duration,
 }
 
-/// When snapshots are taken: whichever comes first.
+/// Policy for snapshots: one is taken when the first of two limits is reached.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotPolicy {
-    /// after this many entries since the last one
+    /// Entries since the last snapshot.
     pub entries: u64,
-    /// or after this many bytes of log since the last one
+    /// Bytes of log since the last snapshot.
     pub bytes: u64,
-    /// how many entries stay in the log behind a snapshot, for members that lag a little; one
-    /// that is sent a snapshot finds all behind that, within a bound
+    /// Entries that stay in the log behind a snapshot, for members that lag a little; a member
+    /// that is sent a snapshot finds all behind that, within a bound.
     pub keep: u64,
 }
 
-/// How a member comes to be part of a cluster.
+/// Way in which a member comes to be part of a cluster.
 #[derive(Clone, Debug)]
 pub enum NodeStartMode {
-    /// The data folder says: a member that has been one before.
+    /// As the member that the data folder belongs to.
     Resume,
     /// A new cluster of one. Where the folder already belongs to a cluster: as `Resume`.
     Bootstrap,
@@ -43,7 +43,7 @@ pub enum NodeStartMode {
     Join(MemberIdentity),
 }
 
-/// What a newcomer gets from the cluster that admits it.
+/// Identity that a newcomer gets from the cluster that admits it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MemberIdentity {
     /// The cluster's id, a random 128-bit number in hex, made at bootstrap.

@@ -1,4 +1,4 @@
-//! What proposals may take of a leader's memory, all together.
+//! Budget of memory for all proposals that are under way at a leader.
 //!
 //! openraft keeps an entry until it is applied or discarded, whatever its caller does
 //! meanwhile: where the disk has stopped, or a quorum is gone, callers leave at their
@@ -17,23 +17,23 @@ use tokio::{
 
 use crate::storage::raft_types::Types;
 
-/// For the commands of all proposals that are under way at a member.
+/// Bytes for the commands of all proposals that are under way at a member.
 const BUDGET_BYTES: usize = 64 << 20;
-/// What a proposal takes at least, so that there are at most [`BUDGET_BYTES`] / [`UNIT_BYTES`] of them.
+/// Bytes that a proposal takes at least, so that there are at most [`BUDGET_BYTES`] /
+/// [`UNIT_BYTES`] of them.
 const UNIT_BYTES: usize = 4 << 10;
 
-/// The answer of openraft.
+/// Receiver of openraft's answer.
 pub(super) type WriteReceiver = OneshotReceiverOf<Types, ClientWriteResult<Types>>;
 
-/// The room that is left, in units of [`UNIT_BYTES`].
+/// Room that is left, in units of [`UNIT_BYTES`].
 pub(crate) struct ProposalBudget {
     left: Arc<Semaphore>,
-    /// Whoever waits has its command in memory, too: for as much again.
+    /// Room to wait in, as much again: a command that waits is in memory, too.
     waiting: Arc<Semaphore>,
 }
 
 impl ProposalBudget {
-    /// All of it.
     pub(super) fn new() -> Self {
         let all = || Arc::new(Semaphore::new(BUDGET_BYTES / UNIT_BYTES));
         ProposalBudget {
@@ -42,8 +42,8 @@ impl ProposalBudget {
         }
     }
 
-    /// Room for a command of so many bytes; `None` if there is none before the deadline, or
-    /// not even room to wait.
+    /// Takes room for a command of so many bytes; `None` if there is none before the deadline,
+    /// or not even room to wait.
     pub(super) async fn take(&self, bytes: usize, deadline: Instant) -> Option<ProposalPermit> {
         let units = u32::try_from(bytes / UNIT_BYTES + 1).unwrap_or(u32::MAX);
         if let Ok(held) = self.left.clone().try_acquire_many_owned(units) {
@@ -56,23 +56,23 @@ impl ProposalBudget {
     }
 }
 
-/// The room of one proposal.
+/// Room of one proposal.
 pub(super) struct ProposalPermit {
     _held: OwnedSemaphorePermit,
 }
 
 impl ProposalPermit {
-    /// From here on the room is openraft's.
+    /// Leaves the room to openraft, until its answer.
     pub(super) fn entrust(self, written: WriteReceiver) -> InFlightProposal {
         InFlightProposal(Some((self, written)))
     }
 }
 
-/// A proposal that openraft has, or is about to get.
+/// Proposal that openraft has, or is about to get.
 pub(super) struct InFlightProposal(Option<(ProposalPermit, WriteReceiver)>);
 
 impl InFlightProposal {
-    /// Its answer; `None` if openraft ended without one.
+    /// Waits for the answer; `None` if openraft ended without one.
     pub(super) async fn answer(mut self) -> Option<ClientWriteResult<Types>> {
         let (_, written) = self.0.as_mut()?;
         let answer = written.await.ok();
@@ -81,8 +81,8 @@ impl InFlightProposal {
     }
 }
 
-/// Whoever waited has given up: openraft has the entry still, and the room with it.
 impl Drop for InFlightProposal {
+    /// Keeps the room taken where the caller has given up: openraft has the entry still.
     fn drop(&mut self) {
         if let Some((permit, written)) = self.0.take()
             && let Ok(runtime) = Handle::try_current()
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_takes_room_as_well() {
+    async fn waiting_takes_room_as_well() {
         let room = ProposalBudget::new();
         let deadline = Instant::now() + Duration::from_secs(30);
         let _all = room
@@ -140,7 +140,7 @@ mod tests {
 
     /// A caller that leaves takes nothing with it.
     #[tokio::test]
-    async fn the_room_is_given_back_when_openraft_lets_go() {
+    async fn room_is_free_once_openraft_answers() {
         let room = ProposalBudget::new();
         let all = room.take(BUDGET_BYTES - UNIT_BYTES, soon()).await.unwrap();
         let (lets_go, written) = Types::oneshot();

@@ -1,57 +1,81 @@
-//! Proposals: from any member, to the leader, with one of three outcomes.
+//! Proposals from any member to the leader, with one of three outcomes.
 //!
-//! *Done* is what the leader answered after it applied the entry. *Surely not done* is only
-//! what openraft turned away before it appended anything (`ForwardToLeader`) and what was
-//! never sent to another member or refused at its gate; it is tried again until the deadline
-//! and ends as [`ProposeError::NoQuorum`] or [`ProposeError::Refused`]. Everything else is
-//! *unknown*: an entry that was appended and not committed in time, one that was discarded
-//! from this leader's log (another leader may have committed it), a connection that broke or
-//! stayed silent after the request was sent. It is answered as such and never tried again.
+//! *Done* is a proposal that the leader answered after it applied the entry. *Surely not done*
+//! is only a proposal that openraft turned away before it appended anything
+//! (`ForwardToLeader`), or that was never sent to another member or refused at its gate; it is
+//! tried again until the deadline and ends as [`ProposeError::NoQuorum`] or
+//! [`ProposeError::Refused`]. Everything else is *unknown*: an entry that was appended and not
+//! committed in time, an entry that was discarded from this leader's log (another leader may
+//! have committed it), a connection that broke or stayed silent after the request was sent. An
+//! unknown outcome is answered as such and never tried again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use openraft::{
-    errors::{ClientWriteError, Fatal, RaftError},
-    impls::ProgressResponder,
-};
+use openraft::{errors::Fatal, impls::ProgressResponder};
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, propose_response::Outcome};
 use quorate_types::{MemberId, ProposeError};
 use tokio::time::{timeout, timeout_at};
 
-use super::{LeaderAttempt, LeaderRetry, Node, NodeInner, proposal_budget::ProposalPermit};
+use super::{
+    applied_index::AppliedIndex,
+    leader_attempt::LeaderAttempt,
+    leader_retry::LeaderRetry,
+    proposal_budget::{ProposalBudget, ProposalPermit},
+};
 use crate::{
-    network::{CallEffect, MAX_COMMAND, call_effect},
+    consensus::ConsensusHandle,
+    network::{CallEffect, MAX_COMMAND, PeerDirectory, call_effect},
     storage::raft_types::{LeaderId, ProposedCommand, Types},
 };
 
-/// A command that is committed and applied, here too.
+/// Command that is committed and applied, here too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedProposal {
     /// The log index of its entry.
     pub index: u64,
-    /// What the machine answered.
+    /// The answer of the machine.
     pub answer: Bytes,
 }
 
-impl Node {
-    /// Proposes a command from any member: forwarded to the leader, retried only where it
-    /// was surely not done, until `deadline`; applied on this member when it returns, unless
-    /// this member is so late that the deadline comes first.
-    pub async fn propose(
+/// Proposes commands for the callers at one member.
+pub(crate) struct CommandProposer {
+    consensus: Arc<ConsensusHandle>,
+    peers: Arc<PeerDirectory>,
+    applied: AppliedIndex,
+    /// Room for proposals that are under way at this member.
+    budget: ProposalBudget,
+}
+
+impl CommandProposer {
+    pub(super) fn new(
+        consensus: Arc<ConsensusHandle>,
+        peers: Arc<PeerDirectory>,
+        applied: AppliedIndex,
+    ) -> Self {
+        CommandProposer {
+            consensus,
+            peers,
+            applied,
+            budget: ProposalBudget::new(),
+        }
+    }
+
+    /// See [`Node::propose`](super::Node::propose).
+    pub(super) async fn propose(
         &self,
         command: Bytes,
         deadline: Instant,
     ) -> Result<AppliedProposal, ProposeError> {
-        let result = self.inner.propose(command, deadline).await;
+        let result = self.propose_at_leader(command, deadline).await;
         count(&result);
         result
     }
 
-    /// Proposes as leader of exactly this term: never forwarded, never retried.
-    pub async fn propose_in_term(
+    /// See [`Node::propose_in_term`](super::Node::propose_in_term).
+    pub(super) async fn propose_in_term(
         &self,
         term: u64,
         command: Bytes,
@@ -59,7 +83,7 @@ impl Node {
     ) -> Result<AppliedProposal, ProposeError> {
         let started = Instant::now();
         let waited_ms = || started.elapsed().as_millis() as u64;
-        let result = match self.inner.propose_here(command, Some(term), deadline).await {
+        let result = match self.propose_here(command, Some(term), deadline).await {
             LeaderAttempt::Done(done) => Ok(done),
             LeaderAttempt::Refused(why) => Err(ProposeError::Refused(why)),
             LeaderAttempt::Unknown(why) => Err(ProposeError::Unknown(why)),
@@ -73,19 +97,17 @@ impl Node {
         count(&result);
         result
     }
-}
 
-impl NodeInner {
-    async fn propose(
+    async fn propose_at_leader(
         &self,
         command: Bytes,
         deadline: Instant,
     ) -> Result<AppliedProposal, ProposeError> {
-        let mut retry = LeaderRetry::new(self, deadline);
+        let mut retry = LeaderRetry::new(&self.consensus, &self.peers, deadline);
         loop {
             let tried = match retry.leader() {
                 None => LeaderAttempt::NotLeader(None),
-                Some(id) if id == self.id => {
+                Some(id) if id == self.consensus.id => {
                     self.propose_here(command.clone(), None, deadline).await
                 }
                 Some(id) => self.propose_at(id, command.clone(), &mut retry).await,
@@ -93,7 +115,7 @@ impl NodeInner {
             match tried {
                 LeaderAttempt::Done(done) => {
                     // It is done, whether or not this member gets to see it in time.
-                    self.wait_applied(done.index, deadline).await;
+                    self.applied.wait_for(done.index, deadline).await;
                     return Ok(done);
                 }
                 LeaderAttempt::Refused(why) => return Err(ProposeError::Refused(why)),
@@ -115,7 +137,7 @@ impl NodeInner {
         }
     }
 
-    /// Proposes at this member, which must lead; of `term`, when given.
+    /// Proposes at this member, which must lead, and in `term` if that is given.
     pub(crate) async fn propose_here(
         &self,
         command: Bytes,
@@ -128,10 +150,10 @@ impl NodeInner {
                 command.len()
             ));
         }
-        if !self.running() || !self.confirmed() {
+        if !self.consensus.is_running() || !self.consensus.is_confirmed() {
             return LeaderAttempt::NotLeader(None);
         }
-        let Some(permit) = self.proposal_budget.take(command.len(), deadline).await else {
+        let Some(permit) = self.budget.take(command.len(), deadline).await else {
             return LeaderAttempt::Refused(
                 "too many writes, or too many bytes of them, are under way at the leader"
                     .to_owned(),
@@ -155,13 +177,14 @@ impl NodeInner {
         let (responder, written) = ProgressResponder::complete_only();
         let entrusted = permit.entrust(written);
         let mut request = self
+            .consensus
             .raft
             .write(ProposedCommand(command))
             .responder(responder);
         if let Some(term) = term {
             request = request.with_leader(LeaderId {
                 term,
-                node_id: self.id,
+                node_id: self.consensus.id,
             });
         }
         request.await?;
@@ -171,35 +194,8 @@ impl NodeInner {
                 index: done.log_id.index,
                 answer: done.data.0,
             }),
-            Err(e) => self.not_written(e),
+            Err(e) => LeaderAttempt::from_write_error(self.consensus.id, e),
         })
-    }
-
-    /// What openraft's refusal means. Only `ForwardToLeader` says that nothing was appended.
-    pub(crate) fn not_written<T>(&self, e: ClientWriteError<Types>) -> LeaderAttempt<T> {
-        match e {
-            ClientWriteError::ForwardToLeader(to) => {
-                LeaderAttempt::NotLeader(to.leader_id.filter(|id| *id != self.id))
-            }
-            ClientWriteError::LogEntryDiscarded(_) => LeaderAttempt::Unknown(
-                "the leader changed and its log no longer has the entry; the new leader may \
-                 have committed it"
-                    .to_owned(),
-            ),
-            // These two refuse before anything is appended as well.
-            ClientWriteError::ChangeMembershipError(e) => LeaderAttempt::Refused(e.to_string()),
-            ClientWriteError::PreconditionFailed(e) => LeaderAttempt::Refused(e.to_string()),
-        }
-    }
-
-    pub(crate) fn not_changed<T>(
-        &self,
-        e: RaftError<Types, ClientWriteError<Types>>,
-    ) -> LeaderAttempt<T> {
-        match e {
-            RaftError::APIError(e) => self.not_written(e),
-            RaftError::Fatal(e) => LeaderAttempt::Unknown(format!("the leader stopped: {e}")),
-        }
     }
 
     /// Proposes at another member that is thought to lead.
@@ -222,7 +218,7 @@ impl NodeInner {
         let call = peer.control.propose(request);
         let mut until = retry.deadline;
         if planted(Mutant::BlindRetry) || planted(Mutant::UnknownToldAsFailed) {
-            until = until.min(Instant::now() + self.timing().patience.failover / 12);
+            until = until.min(Instant::now() + self.consensus.timing().patience.failover / 12);
         }
         let answer = tokio::select! {
             answer = timeout_at(until, call) => answer,
@@ -262,10 +258,10 @@ impl NodeInner {
         }
     }
 
-    /// Returns some time after another member than `leader` was seen to lead: whoever waits
-    /// for an answer of `leader` would have it by then.
+    /// Returns some time after another member than `leader` was seen to lead: an answer of
+    /// `leader` would have arrived by then.
     async fn replaced(&self, leader: MemberId) {
-        let mut seen = self.tracker.subscribe();
+        let mut seen = self.consensus.tracker.subscribe();
         loop {
             let other = |l: &quorate_types::Leadership| l.leader.is_some_and(|id| id != leader);
             if seen.wait_for(other).await.is_err() {
@@ -273,6 +269,7 @@ impl NodeInner {
             }
             // It may have been a blink.
             let grace = self
+                .consensus
                 .timing()
                 .patience
                 .failover

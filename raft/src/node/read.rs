@@ -1,8 +1,7 @@
 //! Linearizable reads by ReadIndex, from any member. Never by lease.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
 use openraft::{
     LinearizerOption, ReadPolicy,
     errors::{LinearizableReadError, RaftError},
@@ -13,25 +12,33 @@ use quorate_proto::peer::{self, read_index_response::Outcome};
 use quorate_types::{MemberId, ReadError};
 use tokio::time::timeout;
 
-use super::{LeaderRetry, Node, NodeInner};
+use super::{applied_index::AppliedIndex, leader_retry::LeaderRetry};
+use crate::{consensus::ConsensusHandle, network::PeerDirectory};
 
-impl Node {
-    /// ReadIndex from any member: when it returns, this member has applied at least all
-    /// that was acknowledged before the call. Returns the index that it has applied.
-    pub async fn read_barrier(&self, deadline: Instant) -> Result<u64, ReadError> {
-        let node = &*self.inner;
-        if planted(Mutant::FollowerReadsLocally) && !node.tracker.current().leading {
-            return Ok(node.applied());
+/// Confirms reads with a quorum, for the callers at one member.
+pub(crate) struct ReadBarrier {
+    pub(super) consensus: Arc<ConsensusHandle>,
+    pub(super) peers: Arc<PeerDirectory>,
+    pub(super) applied: AppliedIndex,
+}
+
+impl ReadBarrier {
+    /// See [`Node::read_barrier`](super::Node::read_barrier).
+    pub(super) async fn pass(&self, deadline: Instant) -> Result<u64, ReadError> {
+        if planted(Mutant::FollowerReadsLocally) && !self.consensus.tracker.current().leading {
+            return Ok(self.applied.current());
         }
-        let mut retry = LeaderRetry::new(node, deadline);
+        let mut retry = LeaderRetry::new(&self.consensus, &self.peers, deadline);
         loop {
             let tried = match retry.leader() {
                 None => Err(None),
-                Some(id) if id == node.id => node.read_index_here(deadline).await,
-                Some(id) => node.read_index_at(id, &mut retry).await,
+                Some(id) if id == self.consensus.id => self.read_index_here(deadline).await,
+                Some(id) => self.read_index_at(id, &mut retry).await,
             };
             let again = match tried {
-                Ok(index) if node.wait_applied(index, deadline).await => return Ok(node.applied()),
+                Ok(index) if self.applied.wait_for(index, deadline).await => {
+                    return Ok(self.applied.current());
+                }
                 Ok(_) => false,
                 Err(leader) => retry.wait_before_retry(leader).await,
             };
@@ -43,47 +50,28 @@ impl Node {
         }
     }
 
-    /// Waits until the other members that can be reached have applied `index`, at most `wait`.
-    pub async fn wait_applied_everywhere(&self, index: u64, wait: Duration) {
-        let node = &*self.inner;
-        let others: Vec<MemberId> = node.members.borrow().iter().map(|m| m.id).collect();
-        let others = others.into_iter().filter(|id| *id != node.id);
-        let peers = others.filter_map(|id| node.peers.get(id));
-        let asked = peers.map(|mut peer| async move {
-            let request = peer::AppliedRequest {
-                index,
-                wait_ms: wait.as_millis() as u64,
-            };
-            // Who can't be reached is not waited for.
-            let _ = peer.control.applied(request).await;
-        });
-        // Who is late is waited for no longer.
-        let _ = timeout(wait, join_all(asked)).await;
-    }
-}
-
-impl NodeInner {
-    /// The index to wait for, confirmed by a quorum; or who may know it instead.
+    /// Returns the index to wait for, confirmed by a quorum, or else the member that may know it.
     pub(crate) async fn read_index_here(&self, deadline: Instant) -> Result<u64, Option<MemberId>> {
-        if !self.running() || !self.confirmed() {
+        if !self.consensus.is_running() || !self.consensus.is_confirmed() {
             return Err(None);
         }
-        if planted(Mutant::ReadWithoutQuorum) && self.tracker.current().leading {
-            return Ok(self.applied());
+        if planted(Mutant::ReadWithoutQuorum) && self.consensus.tracker.current().leading {
+            return Ok(self.applied.current());
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let option = LinearizerOption::from(ReadPolicy::ReadIndex)
-            .with_wait_timeout(left.min(self.timing().patience.election_max));
-        match timeout(left, self.raft.get_read_log_id(option)).await {
+            .with_wait_timeout(left.min(self.consensus.timing().patience.election_max));
+        match timeout(left, self.consensus.raft.get_read_log_id(option)).await {
             Ok(Ok((index, _))) => Ok(index.index()),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
-                Err(to.leader_id.filter(|id| *id != self.id))
+                Err(to.leader_id.filter(|id| *id != self.consensus.id))
             }
             _ => Err(None),
         }
     }
 
-    /// The same at another member. A read may be asked for twice, so any failure is a retry.
+    /// Asks another member for the index. A read may be asked for twice, so any failure is a
+    /// retry.
     async fn read_index_at(
         &self,
         leader: MemberId,
@@ -91,7 +79,8 @@ impl NodeInner {
     ) -> Result<u64, Option<MemberId>> {
         let mut peer = retry.peer(leader).ok_or(None)?;
         // A leader that is gone without a word must not use up the time for its successor.
-        let patience = Duration::from_millis(retry.left_ms()).min(self.timing().patience.failover);
+        let failover = self.consensus.timing().patience.failover;
+        let patience = Duration::from_millis(retry.left_ms()).min(failover);
         let request = peer::ReadIndexRequest {
             deadline_ms: patience.as_millis() as u64,
         };

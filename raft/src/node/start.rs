@@ -1,59 +1,75 @@
-//! How a member comes to life.
+//! Start of a member: opens its data folder, starts openraft, and composes the parts.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use openraft::{Config, SnapshotPolicy as LogPolicy};
-use parking_lot::Mutex;
 use quorate_clock::{Instant, id128};
 use quorate_planted::{Mutant, planted};
-use quorate_types::{MemberId, timing::FAILOVER_MS_MAX};
+use quorate_types::{Member, MemberId, timing::FAILOVER_MS_MAX};
 use tokio::{
     sync::{Semaphore, watch},
     task,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    LeadershipTracker, MemberIdentity, Node, NodeInner, NodeOptions, NodeStartMode, RaftHandle,
-    ShutdownHandles, StartError, background_tasks, heartbeat_sender,
+    AppliedIndex, CommandProposer, LeaderTransfer, LeadershipTracker, MemberIdentity, Node,
+    NodeInner, NodeOptions, NodeStartMode, ReadBarrier, ShutdownHandles, SnapshotPolicy,
+    StartError, StartFault, UnreachableMonitor, background_tasks,
+    heartbeat_sender::{self, HeartbeatSender},
     log_retention::{self, LogRetention},
     metered_machine::{LogGrowth, MeteredMachine},
-    proposal_budget::ProposalBudget,
     timing_pressure::{self, PressureGauge},
     unreachable,
 };
 use crate::{
-    StateMachine, election,
-    liveness::{self, LivenessTable},
-    membership,
-    network::{MAX_INCOMING, PeerDialer, PeerDirectory, PeerLinkFactory, RoundTrips},
-    storage::{self, FolderMarker, OpenedStorage},
+    StateMachine,
+    consensus::{ConsensusHandle, RaftHandle},
+    election::{self, ElectionParticipant},
+    liveness::{self, LivenessTable, PeerProber},
+    membership::{self, MemberRegistry},
+    network::{
+        AppendIntake, MAX_INCOMING, PeerDialer, PeerDirectory, PeerLinkFactory, PeerServer,
+        RoundTrips,
+    },
+    storage::{
+        self, FolderMarker, FolderRelease, LogCounters, LongestLease, OpenedStorage, SnapshotAccess,
+    },
 };
 
-/// The id of the member that bootstraps.
+/// Id of the member that bootstraps.
 const FIRST: MemberId = 1;
 
-/// How long openraft waits for an answer, in milliseconds: longer than any promise lets one take.
+/// Time for which openraft waits for an answer, in milliseconds: longer than any failover
+/// promise lets one take.
 const OPENRAFT_ANSWER_MS: u64 = FAILOVER_MS_MAX / 6;
 
-/// How long openraft would have patience, in milliseconds: longer than any promise asks for.
+/// Time for which openraft would have patience, in milliseconds: longer than any failover
+/// promise asks for.
 const OPENRAFT_ELECTION_MS: u64 = FAILOVER_MS_MAX / 3;
+
+/// Machine of a member, and what its meter reports to.
+struct MachineMeter {
+    growth: Arc<LogGrowth>,
+    retention: Arc<LogRetention>,
+    applied: AppliedIndex,
+}
 
 impl Node {
     /// Opens the data folder and starts. Peers reach it once [`Node::routes`] is served.
     pub async fn start(
         options: NodeOptions,
-        birth: NodeStartMode,
+        mode: NodeStartMode,
         machine: impl StateMachine,
     ) -> Result<Node, StartError> {
-        Node::start_through(options, birth, machine, None).await
+        Node::start_through(options, mode, machine, None).await
     }
 
-    /// [`Node::start`] with a say in where peers are dialled: tests put proxies in between.
+    /// Starts as [`Node::start`] does, and dials peers where `dial` says: tests put proxies in
+    /// between.
     #[doc(hidden)]
     pub async fn start_through(
         options: NodeOptions,
-        birth: NodeStartMode,
+        mode: NodeStartMode,
         machine: impl StateMachine,
         dial: Option<PeerDialer>,
     ) -> Result<Node, StartError> {
@@ -61,132 +77,251 @@ impl Node {
         if let Some(mutant) = quorate_planted::which() {
             tracing::warn!(%mutant, "a bug is planted in this program: {}", mutant.what());
         }
-        let growth = Arc::new(LogGrowth::new(options.snapshot.bytes.max(1)));
-        let history = Arc::new(LogRetention::default());
-        let (machine, applied) = MeteredMachine::new(machine, growth.clone(), history.clone());
-        let dir = options.dir.clone();
-        let wait = options.lock_wait;
-        let open = move || storage::open(&dir, wait, Box::new(machine));
-        let opened = task::spawn_blocking(open).await;
-        let opened = opened.map_err(|e| StartError(format!("opening the data folder: {e}")))?;
-        let mut opened = opened.map_err(|e| StartError(e.to_string()))?;
-        let own = resolve_identity(&mut opened, birth, &options.dir)?;
-
+        let (mut opened, meter) = open_storage(&options, machine).await?;
+        let own = resolve_identity(&mut opened, mode, &options.dir)?;
         let config = Arc::new(config(&options, &own.cluster)?);
-        let pace = watch::Sender::new(options.timing);
-        let strain = Arc::new(PressureGauge::new(own.id, pace.subscribe()));
-        let peers = Arc::new(PeerDirectory::new(&own.cluster, pace.subscribe(), dial));
-        // A folder from before its first answer says nothing.
+        let timing = watch::Sender::new(options.timing);
+        let pressure = Arc::new(PressureGauge::new(own.id, timing.subscribe()));
+        let peers = Arc::new(PeerDirectory::new(&own.cluster, timing.subscribe(), dial));
+        // A folder from before its first answer has no length.
         let longest = opened.longest.kept().max(options.timing.lease.lease);
         let tracker = Arc::new(LeadershipTracker::new(
             own.id,
-            pace,
+            timing,
             longest,
-            strain.clone(),
+            pressure.clone(),
             Instant::now(),
         ));
-        let trips = Arc::new(RoundTrips::default());
+        let round_trips = Arc::new(RoundTrips::default());
         let links = PeerLinkFactory {
             peers: peers.clone(),
             tracker: tracker.clone(),
-            history: history.clone(),
-            trips: trips.clone(),
+            retention: meter.retention.clone(),
+            round_trips: round_trips.clone(),
         };
-        let failed = |e: &dyn std::fmt::Display| StartError(format!("consensus can't start: {e}"));
         let stats = opened.log.stats();
-        let raft = RaftHandle::new(own.id, config, links, opened.log, opened.machine);
-        let raft = raft.await.map_err(|e| failed(&e))?;
-        if own.id == FIRST {
-            // What a bootstrap that was cut short has not done yet: nothing was acknowledged.
-            let initialized = raft.is_initialized().await.map_err(|e| failed(&e))?;
-            if !initialized {
-                let alone = BTreeMap::from([(FIRST, options.member.clone())]);
-                raft.initialize(alone).await.map_err(|e| failed(&e))?;
-            }
-        }
-
-        let inner = Arc::new(NodeInner {
-            id: own.id,
+        let OpenedStorage {
+            log,
+            machine,
+            snapshots,
+            longest,
+            released,
+            ..
+        } = opened;
+        let raft = RaftHandle::new(own.id, config, links, log, machine).await;
+        let raft = raft.map_err(StartFault::from)?;
+        bootstrap_if_first(&raft, own.id, &options.member).await?;
+        let consensus = Arc::new(ConsensusHandle::new(own.id, raft, tracker));
+        let registry = MemberRegistry::new(consensus.clone(), peers.clone(), options.member);
+        let parts = NodeParts {
             cluster: own.cluster,
-            member: options.member,
-            raft,
-            tracker,
+            consensus,
             peers,
-            round_trips: trips,
-            longest: opened.longest,
-            liveness: LivenessTable::new(),
-            proposal_budget: ProposalBudget::new(),
-            incoming: Semaphore::new(MAX_INCOMING),
-            pending_heartbeat_since: Mutex::default(),
-            changes: tokio::sync::Mutex::new(()),
-            members: watch::Sender::new(Vec::new()),
-            pressure: strain,
-            unreachable: watch::Sender::default(),
-            applied,
+            registry: Arc::new(registry),
+            longest,
+            round_trips,
+            pressure,
             stats,
-            closing: false.into(),
-            cancel: CancellationToken::new(),
-            shutdown_handles: Mutex::new(ShutdownHandles {
-                tasks: Vec::new(),
-                snapshots: Some(opened.snapshots),
-                released: Some(opened.released),
-            }),
+            snapshots: Arc::new(SnapshotAccess::new(snapshots)),
+            released,
+            meter,
+        };
+        Ok(parts.run(options.snapshot))
+    }
+}
+
+/// Parts of a member from which the others are made.
+struct NodeParts {
+    cluster: String,
+    consensus: Arc<ConsensusHandle>,
+    peers: Arc<PeerDirectory>,
+    registry: Arc<MemberRegistry>,
+    longest: LongestLease,
+    round_trips: Arc<RoundTrips>,
+    pressure: Arc<PressureGauge>,
+    stats: Arc<LogCounters>,
+    snapshots: Arc<SnapshotAccess>,
+    released: FolderRelease,
+    meter: MachineMeter,
+}
+
+impl NodeParts {
+    /// Makes the other parts and starts the tasks.
+    fn run(self, policy: SnapshotPolicy) -> Node {
+        let NodeParts {
+            consensus,
+            peers,
+            registry,
+            round_trips,
+            snapshots,
+            meter,
+            ..
+        } = &self;
+        let liveness = Arc::new(LivenessTable::new());
+        let participant = Arc::new(ElectionParticipant {
+            consensus: consensus.clone(),
+            peers: peers.clone(),
+            liveness: liveness.clone(),
+            members: registry.subscribe(),
         });
-        inner.spawn(background_tasks::follow_raft_metrics(inner.clone()));
-        inner.spawn(background_tasks::snapshot_on_growth(inner.clone(), growth));
-        inner.spawn(log_retention::purge_behind_snapshots(
-            inner.clone(),
-            options.snapshot,
-            history,
+        let unreachable = Arc::new(UnreachableMonitor::new(
+            consensus.clone(),
+            liveness.clone(),
+            round_trips.clone(),
+            registry.subscribe(),
         ));
-        inner.spawn(heartbeat_sender::send_heartbeats(inner.clone()));
-        inner.spawn(election::run_election_timer(inner.clone()));
-        inner.spawn(liveness::probe_all_peers(inner.clone()));
-        inner.spawn(liveness::campaign_on_leader_death(inner.clone()));
-        inner.spawn(unreachable::publish_unreachable(inner.clone()));
-        inner.spawn(timing_pressure::watch_stalls(inner.pressure.clone()));
-        inner.spawn(membership::seek_voter_role(inner.clone()));
-        inner.spawn(membership::finish_membership_changes(inner.clone()));
-        Ok(Node { inner })
+        let prober = PeerProber {
+            me: consensus.id,
+            members: registry.subscribe(),
+            peers: peers.clone(),
+            liveness: liveness.clone(),
+        };
+        let heartbeats = HeartbeatSender {
+            consensus: consensus.clone(),
+            round_trips: round_trips.clone(),
+            members: registry.subscribe(),
+        };
+        let retention = log_retention::purge_behind_snapshots(
+            consensus.clone(),
+            snapshots.clone(),
+            policy,
+            meter.retention.clone(),
+        );
+        let (consensus, registry) = (consensus.clone(), registry.clone());
+        let (growth, pressure) = (meter.growth.clone(), self.pressure.clone());
+        let node = self.compose(&participant, liveness, unreachable.clone());
+        let tasks = &node.inner.shutdown_handles;
+        let metrics = background_tasks::follow_raft_metrics(consensus.clone(), registry.clone());
+        tasks.spawn(metrics);
+        tasks.spawn(background_tasks::snapshot_on_growth(consensus, growth));
+        tasks.spawn(retention);
+        tasks.spawn(heartbeat_sender::send_heartbeats(heartbeats));
+        tasks.spawn(election::run_election_timer(participant.clone()));
+        tasks.spawn(liveness::probe_all_peers(prober));
+        tasks.spawn(election::campaign_on_leader_death(participant));
+        tasks.spawn(unreachable::publish_unreachable(unreachable));
+        tasks.spawn(timing_pressure::watch_stalls(pressure));
+        tasks.spawn(membership::seek_voter_role(registry.clone()));
+        tasks.spawn(membership::finish_membership_changes(registry));
+        node
     }
-}
 
-impl NodeInner {
-    /// Runs `work` until it ends or this member is shut down.
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let cancel = self.cancel.clone();
-        let task = tokio::spawn(async move {
-            cancel.run_until_cancelled_owned(work).await;
+    /// Composes the member.
+    fn compose(
+        self,
+        participant: &Arc<ElectionParticipant>,
+        liveness: Arc<LivenessTable>,
+        unreachable: Arc<UnreachableMonitor>,
+    ) -> Node {
+        let NodeParts {
+            consensus,
+            peers,
+            registry,
+            meter,
+            ..
+        } = self;
+        let applied = meter.applied;
+        let proposer = CommandProposer::new(consensus.clone(), peers.clone(), applied.clone());
+        let proposer = Arc::new(proposer);
+        let reads = Arc::new(ReadBarrier {
+            consensus: consensus.clone(),
+            peers: peers.clone(),
+            applied: applied.clone(),
         });
-        self.shutdown_handles.lock().tasks.push(task);
+        let transfer = Arc::new(LeaderTransfer {
+            consensus: consensus.clone(),
+            registry: registry.clone(),
+            liveness,
+            unreachable: unreachable.clone(),
+        });
+        let peer_server = PeerServer {
+            cluster: self.cluster.clone(),
+            consensus: consensus.clone(),
+            intake: Arc::new(AppendIntake::new(consensus.clone(), self.longest)),
+            participant: participant.clone(),
+            proposer: proposer.clone(),
+            reads: reads.clone(),
+            members: registry.subscribe(),
+            registry: registry.clone(),
+            applied,
+            snapshots: self.snapshots.clone(),
+            incoming: Arc::new(Semaphore::new(MAX_INCOMING)),
+        };
+        let inner = NodeInner {
+            cluster: self.cluster,
+            consensus,
+            peers,
+            registry,
+            proposer,
+            reads,
+            transfer,
+            peer_server,
+            round_trips: self.round_trips,
+            pressure: self.pressure.subscribe(),
+            unreachable,
+            stats: self.stats,
+            shutdown_handles: ShutdownHandles::new(self.snapshots, self.released),
+        };
+        Node {
+            inner: Arc::new(inner),
+        }
     }
 }
 
-/// Makes out who this member is, and makes the folder its own.
+/// Opens the data folder and restores the machine in it.
+async fn open_storage(
+    options: &NodeOptions,
+    machine: impl StateMachine,
+) -> Result<(OpenedStorage, MachineMeter), StartFault> {
+    let growth = Arc::new(LogGrowth::new(options.snapshot.bytes.max(1)));
+    let retention = Arc::new(LogRetention::default());
+    let (machine, applied) = MeteredMachine::new(machine, growth.clone(), retention.clone());
+    let dir = options.dir.clone();
+    let wait = options.lock_wait;
+    let open = move || storage::open(&dir, wait, Box::new(machine));
+    let opened = task::spawn_blocking(open).await;
+    let opened = opened.map_err(StartFault::Opening)??;
+    let meter = MachineMeter {
+        growth,
+        retention,
+        applied: AppliedIndex::new(applied),
+    };
+    Ok((opened, meter))
+}
+
+/// Finishes a bootstrap that was cut short, of which nothing was acknowledged, or begins it.
+async fn bootstrap_if_first(
+    raft: &RaftHandle,
+    me: MemberId,
+    member: &Member,
+) -> Result<(), StartFault> {
+    if me == FIRST && !raft.is_initialized().await? {
+        let alone = BTreeMap::from([(FIRST, member.clone())]);
+        raft.initialize(alone).await?;
+    }
+    Ok(())
+}
+
+/// Makes out which member this is, and makes the folder its own.
 fn resolve_identity(
     opened: &mut OpenedStorage,
-    birth: NodeStartMode,
+    mode: NodeStartMode,
     dir: &Path,
-) -> Result<MemberIdentity, StartError> {
-    let dir = dir.display();
+) -> Result<MemberIdentity, StartFault> {
+    let dir = dir.to_owned();
     let have = opened.marker.as_ref().map(|m| MemberIdentity {
         cluster: m.cluster.clone(),
         id: m.member,
     });
-    let own = match (have, birth) {
-        (None, NodeStartMode::Resume) => {
-            return Err(StartError(format!(
-                "the data folder {dir} does not belong to a cluster yet. Start with --bootstrap \
-                 to form a new cluster, or with --join ADMIN_URL to join one"
-            )));
-        }
+    let own = match (have, mode) {
+        (None, NodeStartMode::Resume) => return Err(StartFault::NoCluster { dir }),
         (Some(have), NodeStartMode::Join(admission)) if have.cluster != admission.cluster => {
-            return Err(StartError(format!(
-                "the data folder {dir} belongs to member {} of cluster {}, but the cluster to \
-                 join is {}; two clusters never merge. Give the new member a folder of its own, \
-                 or start without --join to resume the old one",
-                have.id, have.cluster, admission.cluster
-            )));
+            return Err(StartFault::OtherCluster {
+                dir,
+                have_cluster: have.cluster,
+                have_member: have.id,
+                want_cluster: admission.cluster,
+            });
         }
         (Some(have), _) => return Ok(have),
         (None, NodeStartMode::Bootstrap) => MemberIdentity {
@@ -199,20 +334,18 @@ fn resolve_identity(
         cluster: own.cluster.clone(),
         member: own.id,
     };
-    opened
-        .claim_folder(marker)
-        .map_err(|e| StartError(e.to_string()))?;
+    opened.claim_folder(marker)?;
     Ok(own)
 }
 
-fn config(options: &NodeOptions, cluster: &str) -> Result<Config, StartError> {
+fn config(options: &NodeOptions, cluster: &str) -> Result<Config, StartFault> {
     let config = Config {
         cluster_name: cluster.to_owned(),
-        // Whatever goes by the promise is kept beside it: heartbeats and the silence of a
-        // leader without a quorum by `beat`, elections and the patience of voters by
-        // `election`, the answer's time by the network. Its own timers don't tick; what else
-        // it does with their lengths is to take no writes as leader after `max` without a
-        // quorum's answer, of which `propose` is ahead.
+        // Whatever goes by the failover promise is kept beside openraft: heartbeats and the
+        // silence of a leader without a quorum by `heartbeat_sender`, elections and the
+        // patience of voters by `election`, the answer's time by the network. openraft's own
+        // timers don't tick; what else it does with their lengths is to take no writes as
+        // leader after `max` without a quorum's answer, of which `propose` is ahead.
         enable_tick: false,
         enable_heartbeat: false,
         enable_elect: false,
@@ -222,7 +355,7 @@ fn config(options: &NodeOptions, cluster: &str) -> Result<Config, StartError> {
         election_timeout_max: OPENRAFT_ELECTION_MS + 1,
         quorum_loss_probe_interval: None,
         snapshot_policy: LogPolicy::LogsSinceLast(options.snapshot.entries.max(1)),
-        // Purged by `history`, which knows who lags.
+        // Purged by `log_retention`, which knows the members that lag.
         max_in_snapshot_log_to_keep: u64::MAX,
         max_payload_entries: 1024,
         api_channel_size: Some(16 * 1024),
@@ -230,12 +363,10 @@ fn config(options: &NodeOptions, cluster: &str) -> Result<Config, StartError> {
         // A leader that restarts has lost its leases and its reign; it asks for votes.
         enable_leader_restore: Some(false),
         // Without it openraft ends when it finds that what it took for done is not there: by a
-        // `debug_assert!`, which the profile of this workspace keeps in. Where it is compiled
-        // out the leader goes on and counts a follower for what that has lost.
+        // `debug_assert!`, which the profile of this workspace keeps in. Where that is compiled
+        // out the leader goes on and counts a follower for what the follower has lost.
         allow_log_reversion: planted(Mutant::QuorumOffByOne).then_some(true),
         ..Config::default()
     };
-    config
-        .validate()
-        .map_err(|e| StartError(format!("the timers don't fit: {e}")))
+    config.validate().map_err(StartFault::Timers)
 }

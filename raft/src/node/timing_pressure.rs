@@ -1,11 +1,11 @@
-//! Signs that this machine is too slow for its promise, before the promise is broken.
+//! Timing pressure: signs that this machine is too slow for its failover promise.
 //!
 //! Three gaps are measured: between two heartbeats that arrive, as follower; between the
 //! sending of the round that renewed a lease and the next renewal, as leader; and between
-//! the time at which this process wanted to run and the time at which it did. One that is
+//! the time at which this process wanted to run and the time at which it did. A gap that is
 //! longer than half of what is allowed is counted; at all of it the leader is lost. A gap
-//! of more than twice of what is allowed is the loss of a member or a link rather than a
-//! slow machine and is told by elections, unless it is this process itself that stood still.
+//! of more than twice what is allowed is the loss of a member or a link rather than a slow
+//! machine and shows in elections, unless it is this process itself that stood still.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use quorate_clock::Instant;
 use quorate_types::{EffectiveTiming, MemberId};
 use tokio::{sync::watch, time::sleep};
 
-/// At most one line in the log in this time.
+/// Time in which at most one line is logged.
 const WARN_PAUSE: Duration = Duration::from_secs(10);
 
-/// What was seen since the start.
+/// Pressure that was seen since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimingPressure {
     /// Heartbeats that this member, as follower, got late: more than half of `election_max`
@@ -32,11 +32,11 @@ pub struct TimingPressure {
     pub worst_ms: u64,
     /// The largest of them as percent of what was allowed: at 100 the leader is lost.
     pub worst_percent: u64,
-    /// When the last of them was seen.
+    /// Time of the last of them.
     pub last_at: Option<Instant>,
 }
 
-/// Counts them.
+/// Counter of gaps that were too long.
 pub(crate) struct PressureGauge {
     me: MemberId,
     timing: watch::Receiver<EffectiveTiming>,
@@ -52,10 +52,10 @@ enum PressureSign {
 }
 
 impl PressureGauge {
-    pub(crate) fn new(me: MemberId, pace: watch::Receiver<EffectiveTiming>) -> Self {
+    pub(crate) fn new(me: MemberId, timing: watch::Receiver<EffectiveTiming>) -> Self {
         PressureGauge {
             me,
-            timing: pace,
+            timing,
             seen: watch::Sender::default(),
             warned: Mutex::new(None),
         }
@@ -65,7 +65,7 @@ impl PressureGauge {
         self.seen.subscribe()
     }
 
-    /// The leader was heard, so long after the last time.
+    /// Takes in that the leader was heard, so long after the last time.
     pub(super) fn heartbeat(&self, gap: Duration) {
         let allowed = self.timing.borrow().patience.election_max;
         if gap <= allowed * 2 {
@@ -73,7 +73,7 @@ impl PressureGauge {
         }
     }
 
-    /// This leader's lease was renewed, so long after the last renewal's start.
+    /// Takes in that this leader's lease was renewed, so long after the last renewal's start.
     pub(super) fn renewal(&self, gap: Duration) {
         let allowed = self.timing.borrow().lease.lease;
         if gap <= allowed * 2 {
@@ -81,7 +81,7 @@ impl PressureGauge {
         }
     }
 
-    /// This process ran so much later than it wanted to.
+    /// Takes in that this process ran so much later than it wanted to.
     fn late(&self, by: Duration) {
         let allowed = self.timing.borrow().lease.lease;
         self.note(PressureSign::Stall, by, allowed);
@@ -140,7 +140,7 @@ impl PressureGauge {
     }
 }
 
-/// Measures how late this process runs.
+/// Measures by how much this process runs late.
 pub(super) async fn watch_stalls(gauge: std::sync::Arc<PressureGauge>) {
     loop {
         let pause = gauge.timing.borrow().lease.heartbeat;
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_more_than_half_of_what_is_allowed_counts() {
+    fn gaps_above_half_of_allowed_time_count() {
         let g = gauge();
         g.heartbeat(82 * MS);
         g.renewal(79 * MS);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_no_strain_but_standing_still_is() {
+    fn outage_is_no_pressure_but_stall_is() {
         let g = gauge();
         g.heartbeat(2000 * MS);
         g.renewal(2000 * MS);

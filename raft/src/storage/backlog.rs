@@ -1,12 +1,12 @@
-//! What the log says already and RocksDB does not yet.
+//! Backlog of the log: what the log has already and RocksDB has not yet.
 //!
-//! Whoever writes to the log must not wait for the disk: it is the task that answers
-//! heartbeats and votes. So what is written is kept here and handed to the thread that
-//! writes it down (see [`flusher`](super::flusher)), and everyone who reads the log looks
-//! here first and into RocksDB then. In this order nothing is missed: an entry leaves the
-//! backlog after RocksDB has it.
+//! The task that writes to the log must not wait for the disk: it is the one that answers
+//! heartbeats and votes. So what it writes is kept here and handed to the thread that writes
+//! it to disk (see [`flusher`](super::flusher)), and every reader of the log looks here first
+//! and into RocksDB then. In this order nothing is missed: an entry leaves the backlog after
+//! RocksDB has it.
 //!
-//! What waits is bounded in bytes. A disk that takes nothing for long holds consensus up
+//! The backlog is bounded in bytes. A disk that takes nothing for long holds consensus up
 //! after all, once so much has come in meanwhile.
 
 use std::{collections::VecDeque, io, ops::RangeBounds, sync::Arc};
@@ -20,13 +20,13 @@ use super::{
     raft_types::{LogEntry, LogEntryId, ProposedCommand},
 };
 
-/// The most that may wait, in KiB; a single append may be larger, and takes one at least.
+/// KiB that may wait at most; a single append may be larger, and takes one at least.
 pub(super) const ROOM: u32 = 64 << 10;
 
-/// What an entry takes beside its command, in bytes.
+/// Bytes that an entry takes beside its command.
 const ENTRY: usize = 64;
 
-/// Room for what waits, until it is dropped.
+/// Room for an append that waits, until it is dropped.
 pub(super) type BacklogPermit = OwnedSemaphorePermit;
 
 pub(super) struct LogBacklog {
@@ -36,24 +36,24 @@ pub(super) struct LogBacklog {
 
 #[derive(Default)]
 struct BacklogState {
-    /// Those that RocksDB may not have, in order and without a hole.
+    /// Entries that RocksDB may not have, in order and without a hole.
     entries: VecDeque<LogEntry>,
-    /// How many entries were handed over and are not written, purged ones among them.
+    /// Number of entries that were handed over and are not written, purged ones among them.
     handed: usize,
-    /// The last that was purged since the log was opened.
+    /// The last entry that was purged since the log was opened.
     purged: Option<LogEntryId>,
-    /// What was said to be committed since then.
+    /// The last entry that openraft reported as committed since then.
     committed: Option<Option<LogEntryId>>,
-    /// What of the two RocksDB does not have.
+    /// The part of these two that RocksDB does not have.
     unwritten: UnwrittenMarks,
 }
 
-/// What is to be written beside entries, whenever something is.
+/// Marks that are written beside entries, whenever something is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct UnwrittenMarks {
     /// The last entry that is purged.
     pub(super) purged: Option<LogEntryId>,
-    /// What is committed.
+    /// The last entry that is committed.
     pub(super) committed: Option<Option<LogEntryId>>,
 }
 
@@ -65,7 +65,7 @@ impl LogBacklog {
         }
     }
 
-    /// Waits until there is room for these.
+    /// Waits until there is room for these entries.
     pub(super) async fn room_for(&self, entries: &[LogEntry]) -> io::Result<BacklogPermit> {
         let bytes: usize = entries.iter().map(size).sum();
         let wanted = u32::try_from(bytes >> 10).unwrap_or(ROOM).clamp(1, ROOM);
@@ -73,21 +73,21 @@ impl LogBacklog {
         room.map_err(io::Error::other)
     }
 
-    /// Entries that are to be read from now on.
+    /// Makes entries readable from now on.
     pub(super) fn append(&self, entries: &[LogEntry]) {
         let mut state = self.state.lock();
         state.handed += entries.len();
         state.entries.extend(entries.iter().cloned());
     }
 
-    /// RocksDB has `count` more entries, up to here.
+    /// Takes in that RocksDB has `count` more entries, up to `upto`.
     pub(super) fn written(&self, upto: LogEntryId, count: usize) {
         let mut state = self.state.lock();
         state.handed -= count;
         state.forget(upto);
     }
 
-    /// Nothing up to here is to be read from now on, whether RocksDB has it yet or not.
+    /// Lets nothing up to `upto` be read from now on, whether RocksDB has it yet or not.
     pub(super) fn purge(&self, upto: LogEntryId) {
         let mut state = self.state.lock();
         state.purged = state.purged.max(Some(upto));
@@ -101,9 +101,9 @@ impl LogBacklog {
         state.unwritten.committed = Some(committed);
     }
 
-    /// What is to be written beside `count` entries up to `last`; it counts as written from now
-    /// on. What is said of entries that come later is left: a log that says that something is
-    /// committed has it, and what is purged is not written after that.
+    /// Takes the marks that are to be written beside `count` entries up to `last`; they count as
+    /// written from now on. Marks of later entries are left: a log that marks an entry as
+    /// committed has it, and an entry that is purged is not written after that.
     pub(super) fn take_unwritten(&self, last: Option<LogEntryId>, count: usize) -> UnwrittenMarks {
         let mut state = self.state.lock();
         let all = state.handed == count;
@@ -127,7 +127,7 @@ impl LogBacklog {
         Ok(purged.max(db.purged()?))
     }
 
-    /// The last entry; what was purged doesn't count.
+    /// Returns the last entry that is not purged.
     pub(super) fn last(&self, db: &LogDb) -> io::Result<Option<LogEntryId>> {
         let (last, purged) = {
             let state = self.state.lock();
@@ -140,7 +140,7 @@ impl LogBacklog {
         Ok(last.filter(|last| purged.is_none_or(|purged| last.index > purged.index)))
     }
 
-    /// The entries in `range`, in order: at most `max_bytes` of them, but at least one.
+    /// Returns the entries in `range`, in order: at most `max_bytes` of them, but at least one.
     pub(super) fn entries(
         &self,
         db: &LogDb,
@@ -165,8 +165,8 @@ impl LogBacklog {
             match entries.last().map(|last| last.log_id.index + 1) {
                 Some(next) if next < first.index => return Ok(entries),
                 None if !db.begins_after(start)? => {
-                    // What was looked at here may have been truncated since, and what is before
-                    // it with it.
+                    // The entries that were found here may have been truncated since, and those
+                    // before them too.
                     if self.state.lock().first() != Some(first) {
                         continue;
                     }
@@ -199,8 +199,8 @@ impl BacklogState {
         }
     }
 
-    /// Where to read from, given what is purged, and those entries from there to before `end`
-    /// that are here.
+    /// Returns where to read from, given what is purged, and those entries from there to before
+    /// `end` that are here.
     fn behind(&self, start: u64, end: Option<u64>, max_bytes: usize) -> (u64, Vec<LogEntry>) {
         let start = self
             .purged
@@ -224,7 +224,7 @@ impl BacklogState {
     }
 }
 
-/// What an entry takes, about, in bytes.
+/// Returns the bytes that an entry takes, about.
 fn size(entry: &LogEntry) -> usize {
     ENTRY
         + match &entry.payload {

@@ -1,7 +1,7 @@
-//! Between openraft's types and the generated ones, for the wire and the disk alike.
+//! Conversion between openraft's types and the generated ones, for the wire and the disk alike.
 //!
-//! Free functions, because neither side is ours. Towards the generated types nothing
-//! can fail; from them, whatever is missing is named.
+//! Free functions, because neither side is ours. Towards the generated types nothing can fail;
+//! from them, each part that is missing is named.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::raft_types::{
     StoredMembership, StoredVote,
 };
 
-/// A message that decodes, but lacks what it must have.
+/// Error of a message that decodes, but lacks what it must have.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub(crate) struct MalformedProto(pub(crate) String);
@@ -78,7 +78,7 @@ pub(crate) fn log_id_from_proto(id: &peer::LogId) -> Result<LogEntryId, Malforme
     Ok(LogEntryId::new(leader_id_from_proto(leader), id.index))
 }
 
-/// An absent log id is "none yet", on both sides.
+/// Converts a log id; an absent one is "none yet", on both sides.
 pub(crate) fn opt_log_id_to_proto(id: Option<&LogEntryId>) -> Option<peer::LogId> {
     id.map(log_id_to_proto)
 }
@@ -166,8 +166,8 @@ pub(crate) fn entry_from_proto(entry: peer::Entry) -> Result<LogEntry, Malformed
     })
 }
 
-/// The header of a snapshot. Its `ballot` and `snapshot_id` belong to a transfer, and
-/// `length` and `crc32c` to a file: the caller fills in what it has.
+/// Builds the header of a snapshot. Its `ballot` and `snapshot_id` belong to a transfer, and
+/// `length` and `crc32c` to a file: the caller fills in those that it has.
 pub(crate) fn snapshot_meta_to_proto(meta: &FileSnapshotMeta) -> peer::SnapshotHeader {
     peer::SnapshotHeader {
         last: opt_log_id_to_proto(meta.last_log_id.as_ref()),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn votes_and_snapshot_headers_come_back_as_they_went() {
+    fn votes_and_snapshot_headers_round_trip() {
         for vote in [StoredVote::new(3, 9), StoredVote::new_committed(4, 1)] {
             assert_eq!(vote_from_proto(&vote_to_proto(&vote)).unwrap(), vote);
         }

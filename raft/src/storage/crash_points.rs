@@ -1,9 +1,9 @@
-//! Places at which tests end the process, as a kill would.
+//! Crash points: places at which tests end the process, as a kill would.
 
 #[cfg(test)]
 static ARMED: parking_lot::Mutex<Option<String>> = parking_lot::Mutex::new(None);
 
-/// From now on the process dies at `point`.
+/// Lets the process die at `point` from now on.
 #[cfg(test)]
 pub(super) fn arm(point: &str) {
     *ARMED.lock() = Some(point.to_owned());

@@ -1,4 +1,4 @@
-//! The data folder: its lock, its paths, and writing so that it lasts.
+//! Data folder: its lock, its paths, and writes that last.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -15,20 +15,20 @@ use tokio::sync::watch;
 
 use super::error::OpenError;
 
-/// Between two attempts at the lock.
+/// Pause between two attempts at the lock.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
-/// A data folder that is ours while this lives. Everything that reads or writes in it
-/// holds a reference, so the lock is free exactly when all of them are gone.
+/// Data folder that is ours while this lives. Everything that reads or writes in it holds a
+/// reference, so the lock is free exactly when all of them are gone.
 #[derive(Debug)]
 pub(super) struct DataFolder {
     root: PathBuf,
-    // Dropped in this order: whoever waits for the release finds the lock free.
+    // Dropped in this order: a caller that waits for the release finds the lock free.
     _lock: File,
     _alive: watch::Sender<()>,
 }
 
-/// Tells when a data folder is no longer in use.
+/// Notice that a data folder is no longer in use.
 pub(crate) struct FolderRelease(watch::Receiver<()>);
 
 impl FolderRelease {
@@ -39,7 +39,7 @@ impl FolderRelease {
 }
 
 impl DataFolder {
-    /// Takes the lock on `root`, which is made if absent; waits for it at most `wait`.
+    /// Takes the lock on `root`, which is made if absent; waits at most `wait` for it.
     pub(super) fn lock(
         root: &Path,
         wait: Duration,
@@ -69,7 +69,7 @@ impl DataFolder {
                 Err(TryLockError::WouldBlock) => thread::sleep(LOCK_POLL),
             }
         }
-        // For people only; the lock itself is what counts.
+        // For people only; what counts is the lock itself.
         write_pid(&mut file).map_err(OpenError::io(&path, "writing the process id"))?;
         let (alive, watch) = watch::channel(());
         let folder = DataFolder {
@@ -118,7 +118,7 @@ fn write_pid(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// Makes what was created, renamed or removed in `dir` last.
+/// Makes it last that files were created, renamed or removed in `dir`.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
@@ -138,7 +138,7 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// The whole of a small file; `None` if there is none.
+/// Reads the whole of a small file; `None` if there is none.
 pub(super) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),

@@ -1,24 +1,24 @@
-//! The low-water mark: the vote and the last entry that this member has acknowledged.
+//! Durable mark: the vote and the last entry that this member has acknowledged.
 //!
 //! RocksDB's write-ahead log can't tell a record that was being written when the power
 //! went from one that was acknowledged and has rotted since: both are a record whose
-//! checksum is wrong, with nothing sound behind it. This file can. It lies beside the log,
-//! is fsynced after the log is, and never promises an entry that the log has not got; so a
-//! log that ends before it has lost something that was promised to others.
+//! checksum is wrong, with nothing sound behind it. This file can tell them apart. It lies
+//! beside the log, is fsynced after the log is, and never promises an entry that the log has
+//! not got; so a log that ends before the mark has lost something that was promised to others.
 //!
 //! - A vote is under the mark before it is given: `save_vote` returns after the fsync of this
-//!   file. It stands in the log too, whose next fsync may be later; what was lost there is
-//!   taken from here. If the newer slot rots, the log has the vote, unless the power went
-//!   before that fsync.
+//!   file. The vote stands in the log too, whose next fsync may be later; a vote that was lost
+//!   there is taken from here. If the newer slot rots, the log has the vote, unless the power
+//!   went before that fsync.
 //! - Entries come under the mark at most [`LAG`] and one fsync after they are acknowledged,
 //!   so that a write costs one fsync and not two. In this window, and only in it, a record
 //!   that rots (not one that the disk never got) is taken for a torn tail.
 //! - Before entries are truncated the mark is lowered, and fsynced, to what will be left.
 //!
-//! Two slots are written in turn. A disk with sectors of 4 KiB, or one that tells of 512 bytes
+//! Two slots are written in turn. A disk with sectors of 4 KiB, or one that reports 512 bytes
 //! and has 4 KiB, writes all of such a block anew, and a file system all of a page; a write
 //! that is torn can take the whole block with it. So each slot is a block of its own, with a
-//! block between them, and what is torn leaves the slot before it.
+//! block between them, and a torn write leaves the slot before it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -37,18 +37,18 @@ use super::{
     sealed_record::{self, RecordError, SEAL},
 };
 
-/// How long an acknowledged entry may stay above the mark.
+/// Time for which an acknowledged entry may stay above the mark.
 pub(super) const LAG: Duration = Duration::from_millis(20);
 
 const KEY: &[u8] = b"acknowledged";
-/// What a slot takes: no disk's sector and no page is larger.
+/// Bytes of a slot: no disk's sector and no page is larger.
 const SLOT: usize = 4096;
-/// From the beginning of one slot to that of the other.
+/// Bytes from the beginning of one slot to that of the other.
 pub(super) const APART: usize = 2 * SLOT;
 const LENGTH: usize = APART + SLOT;
 const PAYLOAD: usize = 8 + (1 + 8 + 8 + 1) + (1 + 8 + 8 + 8);
 
-/// What has been acknowledged to others, and must be there after a restart.
+/// Mark of what has been acknowledged to others, and must be there after a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DurableMark {
     pub(super) vote: Option<StoredVote>,
@@ -101,7 +101,7 @@ impl DurableMark {
     }
 }
 
-/// The file.
+/// File of the mark.
 #[derive(Debug)]
 pub(super) struct DurableMarkFile {
     file: File,
@@ -119,7 +119,7 @@ impl DurableMarkFile {
         write_atomically(&path, &slots).map_err(OpenError::io(&path, "writing"))
     }
 
-    /// Reads the newer of the slots that are sound; `None` if there is no file.
+    /// Opens the file and reads the newer of the slots that are sound; `None` if there is no file.
     pub(super) fn open(path: &Path) -> Result<Option<(DurableMarkFile, DurableMark)>, OpenError> {
         let Some(bytes) = read_small(path)? else {
             return Ok(None);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_takes_its_whole_block_leaves_the_mark_before_it() {
+    fn torn_block_leaves_previous_mark() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, _) = DataFolder::lock(dir.path(), Duration::ZERO).unwrap();
         let path = folder.durable_mark();

@@ -1,4 +1,4 @@
-//! Why a data folder is refused, in words for the one who has to mend it.
+//! Errors with which a data folder is refused, in words for the person who has to mend it.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ const REJOIN: &str = "Nothing was changed. If a quorum of the other members is u
     aside and start with --join, under another `name` and another peer address: as a new member \
     it is given everything, while the old one stays in the list. If this was the only member, restore the folder from a snapshot or a copy";
 
-/// Why a data folder can't be opened. Each says what was found and what to do.
+/// Reason why a data folder can't be opened. Each says what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error(
@@ -76,13 +76,14 @@ impl OpenError {
         }
     }
 
-    /// What an unsound record in `path` amounts to.
+    /// Returns the error that an unsound record in `path` amounts to.
     pub(super) fn unsound(path: &Path, what: &str, unsound: &RecordError) -> Self {
         let path = path.to_owned();
         let found = format!("{what}: {unsound}");
-        match unsound.is_newer() {
-            true => OpenError::Future { path, found },
-            false => OpenError::Damaged { path, found },
+        if unsound.is_newer() {
+            OpenError::Future { path, found }
+        } else {
+            OpenError::Damaged { path, found }
         }
     }
 

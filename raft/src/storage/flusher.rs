@@ -1,12 +1,12 @@
-//! The one thread that writes the log, and waits for the disk.
+//! Flusher: the one thread that writes the log, and waits for the disk.
 //!
-//! Whatever is to stand in the log is handed to it, readable meanwhile from the
-//! [`backlog`](super::backlog); it writes it and makes it last. While it waits for one fsync
-//! more appends arrive, and the next write and fsync are for all of them. Votes, truncations
-//! and all else pass through the same queue, so that everything happens in the order in which
-//! it was asked for.
+//! All that is to stand in the log is handed to this thread, readable meanwhile from the
+//! [`backlog`](super::backlog); the thread writes it and makes it last. While the thread waits
+//! for one fsync more appends arrive, and the next write and fsync are for all of them. Votes,
+//! truncations and all else pass through the same queue, so that everything happens in the
+//! order in which it was asked for.
 //!
-//! A vote lasts by the mark (see [`acknowledged`](super::acknowledged)), not by the log: one
+//! A vote lasts by the mark (see [`durable_mark`](super::durable_mark)), not by the log: one
 //! small write in place, instead of one that makes the log grow and another for the mark.
 //! That a vote has become that of a leader, elected by a quorum, needs no disk at all where
 //! the vote itself is under the mark: it binds this member to nothing new. A member that
@@ -15,8 +15,8 @@
 //! that lasts to mean that everything before it does, so appends that wait in front of a
 //! vote are made to last first.
 //!
-//! After a failed fsync nobody knows what is on the disk, and asking again may answer yes
-//! without cause. So the first failure is the last: everything after it fails too.
+//! After a failed fsync nobody knows what is on the disk, and another fsync may succeed without
+//! cause. So the first failure is the last: everything after it fails too.
 
 use std::{io, thread, time::Duration};
 
@@ -41,23 +41,24 @@ use super::{
     reader::LogReader,
 };
 
-/// Appends that may wait for the disk: each takes some of the backlog's room, which is over
-/// before this is.
+/// Number of appends that may wait for the disk: each takes some of the backlog's room, which is
+/// over before this is.
 const QUEUE: usize = ROOM as usize + 64;
 
-/// Jobs that are done together.
+/// Number of jobs that are done together.
 const GROUP: usize = 4096;
 
-/// Something to be written.
+/// Job for the thread: something to be written.
 pub(super) enum FlushJob {
     /// Entries, one at least, to be made last.
     Appended {
         entries: Vec<LogEntry>,
-        /// What they take of the backlog's.
+        /// Their part of the backlog's room.
         room: BacklogPermit,
         flushed: IOFlushed<Types>,
     },
-    /// Nothing but what the backlog has to be written beside entries; it may be lost again.
+    /// Nothing but the marks that the backlog has to be written beside entries; they may be lost
+    /// again.
     Marks,
     /// A vote, which lasts once it is under the mark.
     Voted {
@@ -71,7 +72,7 @@ pub(super) enum FlushJob {
     },
 }
 
-/// The way to the thread; it ends when the last of these is dropped.
+/// Sender to the thread, which ends when the last sender is dropped.
 #[derive(Clone)]
 pub(super) struct LogFlusher(mpsc::Sender<FlushJob>);
 
@@ -99,7 +100,7 @@ impl LogFlusher {
         Ok(LogFlusher(jobs))
     }
 
-    /// One whose jobs are taken by nobody but whoever has the other end.
+    /// Makes a flusher whose jobs are taken by the holder of the other end alone.
     #[cfg(test)]
     pub(super) fn standing_still() -> (LogFlusher, mpsc::Receiver<FlushJob>) {
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -112,8 +113,8 @@ impl LogFlusher {
         sent.map_err(|_| ended())
     }
 
-    /// Has what the backlog keeps beside entries written, and waits for nothing: where the queue
-    /// is full, it goes with what is in it.
+    /// Has the marks in the backlog written, and waits for nothing: where the queue is full, they
+    /// go with what is in it.
     pub(super) fn request_marks(&self) -> io::Result<()> {
         match self.0.try_send(FlushJob::Marks) {
             Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
@@ -139,11 +140,11 @@ fn ended() -> io::Error {
 struct FlusherState {
     log: LogReader,
     file: DurableMarkFile,
-    /// What is acknowledged by now.
+    /// The mark by now.
     mark: DurableMark,
-    /// When entries were made to last, last.
+    /// Time at which entries were made to last the last time.
     synced: Instant,
-    /// Since when the file is behind.
+    /// Time since which the file is behind.
     dirty: Option<Instant>,
     failed: Option<String>,
 }
@@ -200,8 +201,8 @@ impl FlusherState {
         self.flush(&mut waiting);
     }
 
-    /// At most one write and one fsync of the log and one of the mark for all that wait, then
-    /// their answers.
+    /// Does at most one write and one fsync of the log and one of the mark for all that wait, and
+    /// then answers them.
     fn flush(&mut self, waiting: &mut Vec<FlushJob>) {
         if waiting.is_empty() {
             return;
@@ -217,7 +218,7 @@ impl FlusherState {
                 FlushJob::Voted { done, .. } | FlushJob::Truncate { done, .. } => {
                     let _ = done.send(result);
                 }
-                // Whoever appends next is told.
+                // The next append fails.
                 FlushJob::Marks => (),
             }
         }
@@ -252,7 +253,7 @@ impl FlusherState {
             None => (),
         }
         if let Some(upto) = beside.purged {
-            // After the entries, of which some may be meant. One write that says what is purged
+            // After the entries, of which some may be meant. One write that marks what is purged
             // and deletes it: a crash leaves both or neither.
             log_db::put_log_id(&mut batch, keys::PURGED, &upto);
             batch.delete_range(keys::entry(0), keys::entry(upto.index + 1));
@@ -302,7 +303,7 @@ impl FlusherState {
     }
 
     fn write_mark_or_fail(&mut self) {
-        // Whoever appends next is told.
+        // The next append fails.
         let _ = self.or_failed(FlusherState::write_mark);
         self.dirty = None;
     }

@@ -1,27 +1,27 @@
 //! Every key in RocksDB: the entries by index, and three records beside them.
 
-/// In front of an entry's index.
+/// First byte of an entry's key, in front of its index.
 const ENTRY: u8 = b'e';
-/// The vote: whom this member stands by, in which term.
+/// Key of the vote: the member that this one stands by, and the term.
 pub(super) const VOTE: &[u8] = b"m/vote";
-/// The id of the last entry that was purged behind a snapshot.
+/// Key of the id of the last entry that was purged behind a snapshot.
 pub(super) const PURGED: &[u8] = b"m/purged";
-/// The id of the last entry known to be committed.
+/// Key of the id of the last entry known to be committed.
 pub(super) const COMMITTED: &[u8] = b"m/committed";
 
-/// The key of an entry; keys sort as indexes do.
+/// Returns the key of an entry; keys sort as indexes do.
 pub(super) fn entry(index: u64) -> [u8; 9] {
     let mut key = [ENTRY; 9];
     key[1..].copy_from_slice(&index.to_be_bytes());
     key
 }
 
-/// The first key behind all entries.
+/// Returns the first key behind all entries.
 pub(super) fn entries_end() -> [u8; 1] {
     [ENTRY + 1]
 }
 
-/// The index in an entry's key; `None` for any other key.
+/// Returns the index in an entry's key; `None` for any other key.
 pub(super) fn index_of(key: &[u8]) -> Option<u64> {
     let (first, index) = key.split_first()?;
     let index: [u8; 8] = index.try_into().ok()?;

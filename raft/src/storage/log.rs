@@ -1,4 +1,4 @@
-//! The log as openraft writes it.
+//! Log store: the log as openraft writes it.
 
 use std::{io, sync::Arc};
 
@@ -15,7 +15,7 @@ use super::{
     reader::LogReader,
 };
 
-/// The log of one member: entries, vote, and what is purged and committed.
+/// Log of one member: entries, vote, and what is purged and committed.
 ///
 /// Entries are readable when `append` returns and flushed when its callback is called; a
 /// vote or a truncation lasts when it returns. Nothing else waits for the disk.
@@ -34,12 +34,12 @@ impl LogStore {
         &self.flusher
     }
 
-    /// What the log has done since it was opened.
+    /// Returns the counters of what the log has done since it was opened.
     pub(crate) fn stats(&self) -> Arc<LogCounters> {
         self.reader.db.stats.clone()
     }
 
-    /// A reader, to be had without waiting.
+    /// Returns a reader, without waiting.
     pub(crate) fn reader(&self) -> LogReader {
         self.reader.clone()
     }
@@ -72,7 +72,7 @@ impl RaftLogStorage<Types> for LogStore {
             .await
     }
 
-    /// Needs no fsync: what is lost is learnt again from the leader.
+    /// Saves without an fsync: what is lost is learnt again from the leader.
     async fn save_committed(&mut self, committed: Option<LogEntryId>) -> io::Result<()> {
         self.reader.backlog.commit(committed);
         self.flusher.request_marks()

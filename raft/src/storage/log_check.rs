@@ -1,44 +1,72 @@
-//! Whether a log can be trusted: what is read at open, before anything is changed.
+//! Check of a log at open, before anything is changed: whether it can be trusted.
 //!
 //! # The argument
 //!
-//! What may be missing after a crash is a tail of the write-ahead log that was never
-//! fsynced, so never acknowledged, but for a vote, which the mark has. What must not be
-//! missing is everything else. RocksDB, asked to recover to a point in time, stops at the
-//! first record that is not sound and drops what follows; alone it can't say whether that
-//! was a torn tail or the middle of the log, and some damage (a header turned to zeros, a
-//! wrong length near the end of a block) it takes for an end without a word. So we read all
-//! of it once, and demand:
+//! A tail of the write-ahead log that was never fsynced may be missing after a crash: it was
+//! never acknowledged, but for a vote, which the mark has. Everything else must not be
+//! missing. RocksDB, asked to recover to a point in time, stops at the first record that is
+//! not sound and drops what follows; alone it can't say whether that was a torn tail or the
+//! middle of the log, and some damage (a header turned to zeros, a wrong length near the end
+//! of a block) it takes for an end without a word. So the whole log is read once, and must
+//! satisfy:
 //!
-//! 1. Every record is sealed with a checksum of its own, over its key too: what we read is
-//!    what we wrote, under the key under which we wrote it.
+//! 1. Every record is sealed with a checksum of its own, over its key too: it is read as it
+//!    was written, under the key under which it was written.
 //! 2. Entries follow each other without a hole from the one behind `purged`, and their
 //!    leaders never go back: a lost write in the middle, or an undone truncation, shows.
-//! 3. The log reaches the acknowledged mark (see [`acknowledged`](super::acknowledged)): the
+//! 3. The log reaches the acknowledged mark (see [`durable_mark`](super::durable_mark)): the
 //!    very entry under the mark is there, or purged behind a snapshot. A log cut below what
 //!    was promised shows. A vote is not missed in the log: the mark has it.
-//! 4. The newest snapshot is sound and reaches `purged`: what the log lacks at its
-//!    beginning is in there. `committed` is not beyond log and snapshot.
+//! 4. The newest snapshot is sound and reaches `purged`: it has what the log lacks at its
+//!    beginning. `committed` is not beyond log and snapshot.
 //!
 //! The manifest is fsynced with every change and changes seldom, so a torn one is taken for
 //! damage without asking further.
 //!
 //! A torn tail passes: it lies above the mark and takes only what follows it. (If the disk
 //! has lost a part of the tail and kept a later one, RocksDB can step over the gap; then 2
-//! refuses what could have been cut. That errs on the safe side.) Whatever else was lost, in
-//! any file of the log, either breaks one of these, or has taken nothing that counts: the
-//! log is then the one before some write that nobody was told of. Tables are read to the
-//! last block, so that rot is found at the start and not by a compaction later. All this
-//! happens on a read-only view: a log that is refused stays as it was.
+//! refuses what could have been cut. That errs on the safe side.) Any other loss, in any file
+//! of the log, either breaks one of these, or has taken nothing that counts: the log is then
+//! the one before some write that was acknowledged to nobody. Tables are read to the last
+//! block, so that rot is found at the start and not by a compaction later. All this happens on
+//! a read-only view: a log that is refused stays as it was.
+
+use std::io;
 
 use super::{
     durable_mark::DurableMark,
     log_db::{LogDb, hole},
     raft_types::{LogEntryId, StoredVote},
 };
-use std::io;
 
-/// What a log holds.
+/// Promise that a log does not keep.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BrokenPromise {
+    #[error("entry {0} was acknowledged, but the log has {1}")]
+    OtherEntry(LogEntryId, LogEntryId),
+
+    #[error("entry {0} was acknowledged, but the log ends with {1}")]
+    EndsBefore(LogEntryId, LogEntryId),
+
+    #[error("entry {0} was acknowledged, but the log is empty")]
+    Empty(LogEntryId),
+
+    #[error(
+        "the log begins behind entry {0}, which needs a snapshot up to there, but there is none"
+    )]
+    NoSnapshot(LogEntryId),
+
+    #[error(
+        "the log begins behind entry {0}, which needs a snapshot up to there, but the newest \
+         ends with entry {1}"
+    )]
+    OldSnapshot(LogEntryId, LogEntryId),
+
+    #[error("entry {0} was committed, but the log ends before it")]
+    Committed(LogEntryId),
+}
+
+/// Contents of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogContents {
     pub(super) vote: Option<StoredVote>,
@@ -81,43 +109,35 @@ impl LogContents {
         Ok(contents)
     }
 
-    /// Whether nothing was ever written to it.
+    /// Returns whether nothing was ever written to the log.
     pub(super) fn is_pristine(&self) -> bool {
         *self == LogContents::default()
     }
 
-    /// Holds it against what was promised (3 and 4).
+    /// Compares the log with what was promised (3 and 4).
     pub(super) fn check_promises(
         &self,
         mark: &DurableMark,
         snapshot: Option<LogEntryId>,
-    ) -> Result<(), String> {
+    ) -> Result<(), BrokenPromise> {
         if let Some(promised) = mark.last {
             let purged = self.purged.is_some_and(|id| id.index >= promised.index);
             if !purged && self.at_mark != Some(promised) {
                 return Err(match (self.at_mark, self.last) {
-                    (Some(other), _) => {
-                        format!("entry {promised} was acknowledged, but the log has {other}")
-                    }
-                    (None, Some(last)) => {
-                        format!("entry {promised} was acknowledged, but the log ends with {last}")
-                    }
-                    (None, None) => {
-                        format!("entry {promised} was acknowledged, but the log is empty")
-                    }
+                    (Some(other), _) => BrokenPromise::OtherEntry(promised, other),
+                    (None, Some(last)) => BrokenPromise::EndsBefore(promised, last),
+                    (None, None) => BrokenPromise::Empty(promised),
                 });
             }
         }
-        if let Some(purged) = self.purged
-            && snapshot.is_none_or(|id| id.index < purged.index)
-        {
-            let newest = snapshot.map_or("there is none".to_owned(), |id| {
-                format!("the newest ends with entry {id}")
-            });
-            return Err(format!(
-                "the log begins behind entry {purged}, which needs a snapshot up to there, but \
-                 {newest}"
-            ));
+        if let Some(purged) = self.purged {
+            match snapshot {
+                None => return Err(BrokenPromise::NoSnapshot(purged)),
+                Some(newest) if newest.index < purged.index => {
+                    return Err(BrokenPromise::OldSnapshot(purged, newest));
+                }
+                Some(_) => {}
+            }
         }
         if let Some(committed) = self.committed {
             let reach = self
@@ -125,9 +145,7 @@ impl LogContents {
                 .map(|id| id.index)
                 .max(snapshot.map(|id| id.index));
             if reach.is_none_or(|reach| reach < committed.index) {
-                return Err(format!(
-                    "entry {committed} was committed, but the log ends before it"
-                ));
+                return Err(BrokenPromise::Committed(committed));
             }
         }
         Ok(())

@@ -1,11 +1,11 @@
-//! What the log has done since it was opened.
+//! Counters of what the log has done since it was opened.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// A write that does not wait for the disk and yet takes as long was held up by it.
+/// Time from which a write that does not wait for the disk was held up by it all the same.
 const STALL: Duration = Duration::from_millis(10);
 
 /// Counters of one log; also published as metrics.
@@ -19,12 +19,12 @@ pub(crate) struct LogCounters {
 }
 
 impl LogCounters {
-    /// Entries appended.
+    /// Returns the number of entries appended.
     pub(crate) fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Fsyncs of the log, each for all that was appended before it.
+    /// Returns the number of fsyncs of the log, each for all that was appended before it.
     pub(crate) fn fsyncs(&self) -> u64 {
         self.fsyncs.load(Ordering::Relaxed)
     }
@@ -34,8 +34,8 @@ impl LogCounters {
         metrics::counter!("quorate_log_entries_total").increment(n);
     }
 
-    /// A write to RocksDB. What holds it up holds up what is to last, and nothing else until
-    /// the backlog is full.
+    /// Counts a write to RocksDB. A write that is held up holds up what is to last, and nothing
+    /// else until the backlog is full.
     pub(super) fn count_write(&self, took: Duration) {
         metrics::histogram!("quorate_log_write_seconds").record(took.as_secs_f64());
         if took >= STALL {

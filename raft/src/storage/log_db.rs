@@ -1,7 +1,7 @@
-//! RocksDB as a log: how it is opened, and typed reads and writes.
+//! RocksDB as a log: its options, and typed reads and writes.
 //!
-//! One column family, so that its write-ahead log is the one order of everything:
-//! whatever is recovered after a crash is a prefix of what was written.
+//! There is one column family, so that its write-ahead log is the one order of everything:
+//! what is recovered after a crash is a prefix of what was written.
 
 use std::{
     io,
@@ -30,10 +30,10 @@ use super::{
     sealed_record::{self, RecordError},
 };
 
-/// The name that RocksDB gives the only column family.
+/// Name that RocksDB gives the only column family.
 const COLUMN_FAMILY: &str = "default";
 
-/// An open log.
+/// Open log.
 pub(super) struct LogDb {
     rocks: DB,
     pub(super) stats: Arc<LogCounters>,
@@ -45,7 +45,7 @@ fn options(create: bool) -> Options {
     let mut options = Options::default();
     options.create_if_missing(create);
     // Recovery stops at the first record that is not sound, and keeps what is before it.
-    // Whether that is enough is decided against the acknowledged mark; see `check`.
+    // Whether that is enough is decided against the durable mark; see `log_check`.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_paranoid_checks(true);
     // Opens every table at once, which checks its footer and index.
@@ -70,7 +70,7 @@ fn options(create: bool) -> Options {
 }
 
 impl LogDb {
-    /// Opens the log for use; makes it if `create` says so.
+    /// Opens the log for use, and makes it if `create` is set.
     pub(super) fn open(folder: Arc<DataFolder>, create: bool) -> Result<LogDb, rocksdb::Error> {
         let rocks = DB::open(&options(create), folder.log())?;
         Ok(LogDb {
@@ -92,7 +92,7 @@ impl LogDb {
         })
     }
 
-    /// Whether there is a log in `dir`.
+    /// Returns whether there is a log in `dir`.
     pub(super) fn exists(dir: &Path) -> bool {
         dir.join("CURRENT").exists()
     }
@@ -147,7 +147,7 @@ impl LogDb {
         decoded.map(Some).map_err(|e| invalid(what, e))
     }
 
-    /// The id of the last entry; what was purged doesn't count.
+    /// Returns the id of the last entry that is not purged.
     pub(super) fn last(&self) -> io::Result<Option<LogEntryId>> {
         let end = keys::entries_end();
         let mut entries = self
@@ -163,7 +163,7 @@ impl LogDb {
         }
     }
 
-    /// The entries in `range`, in order: at most `max_bytes` of them, but at least one.
+    /// Returns the entries in `range`, in order: at most `max_bytes` of them, but at least one.
     pub(super) fn entries(
         &self,
         range: impl RangeBounds<u64>,
@@ -200,7 +200,7 @@ impl LogDb {
         Ok(entries)
     }
 
-    /// Whether the log begins behind `start`: nothing stands before it.
+    /// Returns whether the log begins behind `start`: nothing stands before it.
     pub(super) fn begins_after(&self, start: u64) -> io::Result<bool> {
         let mut read = ReadOptions::default();
         read.set_iterate_upper_bound(keys::entry(start));
@@ -235,9 +235,10 @@ impl LogDb {
 }
 
 fn invalid(what: &str, e: RecordError) -> io::Error {
-    let kind = match e.is_newer() {
-        true => io::ErrorKind::Unsupported,
-        false => io::ErrorKind::InvalidData,
+    let kind = if e.is_newer() {
+        io::ErrorKind::Unsupported
+    } else {
+        io::ErrorKind::InvalidData
     };
     io::Error::new(kind, format!("{what}: {e}"))
 }
@@ -247,7 +248,7 @@ pub(super) fn hole(expected: u64, found: u64) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// First index, and the one behind the last; `None` if the range is empty.
+/// Returns the first index, and the one behind the last; `None` if the range is empty.
 pub(super) fn bounds(range: impl RangeBounds<u64>) -> Option<(u64, Option<u64>)> {
     let start = match range.start_bound() {
         Bound::Included(start) => *start,
@@ -267,11 +268,12 @@ fn decode_entry(index: u64, record: Bytes) -> io::Result<LogEntry> {
     let decode = || -> Result<LogEntry, RecordError> {
         let payload = sealed_record::unseal(sealed_record::LOG_RECORD, &key, record)?;
         let entry = entry_from_proto(sealed_record::decode_whole(payload)?)?;
-        match entry.log_id.index == index {
-            true => Ok(entry),
-            false => Err(RecordError::Undecodable(
+        if entry.log_id.index == index {
+            Ok(entry)
+        } else {
+            Err(RecordError::Undecodable(
                 "it tells another index".to_owned(),
-            )),
+            ))
         }
     };
     decode().map_err(|e| invalid(&format!("entry {index}"), e))

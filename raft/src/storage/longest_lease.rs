@@ -1,12 +1,12 @@
-//! The longest lease that this member may have had a part in.
+//! Longest lease that this member may have had a part in, on disk.
 //!
-//! A voter that restarts has forgotten whom it answered. What it can know is how long a lease
+//! A voter that restarts has forgotten which leaders it answered. It can know how long a lease
 //! may run that it had a part in: no append is answered that carries a longer one than stands
 //! here, on disk (see [`crate::votes`]).
 //!
-//! It becomes shorter again, so that a promise that was long once does not hold takeovers up
-//! for ever: once a period of 1.02 x the length on disk is over, all leases from before it are,
-//! and the longest that was seen in the period will do.
+//! The length on disk becomes shorter again, so that a failover promise that was long once does
+//! not hold takeovers up for ever: once a period of 1.02 x the length on disk is over, all
+//! leases from before it are, and the longest that was seen in the period will do.
 
 use std::{
     fmt, io,
@@ -27,13 +27,13 @@ use super::{
     sealed_record,
 };
 
-/// What the checksum covers beside the payload.
+/// Key that the checksum covers beside the payload.
 const KEY: &[u8] = b"longest lease";
 
-/// The file, and what is in it.
+/// File of the longest lease, and what is in it.
 pub(crate) struct LongestLease {
     path: PathBuf,
-    // Held only while something is written: who has this does not keep the folder in use.
+    // Held only while something is written: this does not keep the folder in use.
     folder: Weak<DataFolder>,
     seen: Mutex<LeaseMaximum>,
     /// Held while the file is written.
@@ -42,9 +42,9 @@ pub(crate) struct LongestLease {
 
 #[derive(Debug)]
 struct LeaseMaximum {
-    /// What is on disk.
+    /// The length on disk.
     kept: Duration,
-    /// Since when leases are looked at, and the longest since then.
+    /// Start of the period in which leases are looked at, and the longest since then.
     since: Instant,
     longest: Duration,
 }
@@ -56,8 +56,8 @@ impl fmt::Debug for LongestLease {
 }
 
 impl LongestLease {
-    /// Reads it, for a process that began at `started`. In a folder without the file nothing
-    /// was answered yet.
+    /// Reads the file, for a process that began at `started`. In a folder without the file no
+    /// append was answered yet.
     pub(super) fn open(folder: &Arc<DataFolder>, started: Instant) -> Result<Self, OpenError> {
         let path = folder.root().join("lease");
         let kept = match read_small(&path)? {
@@ -77,18 +77,18 @@ impl LongestLease {
         })
     }
 
-    /// The length that is on disk.
+    /// Returns the length that is on disk.
     pub(crate) fn kept(&self) -> Duration {
         self.seen.lock().kept
     }
 
-    /// A lease of this length is about to be supported, at `now`. Must have returned before it
-    /// is: then the length is on disk.
+    /// Has it on disk that a lease of this length is about to be supported, at `now`. Must have
+    /// returned before the lease is supported.
     pub(crate) async fn cover(&self, lease: Duration, now: Instant) -> io::Result<()> {
         if self.seen.lock().due(lease, now).is_none() {
             return Ok(());
         }
-        // Goes on when whoever asked does not wait any more: the two would differ.
+        // Goes on when the caller does not wait any more: file and memory would differ.
         let one = self.writing.clone().lock_owned().await;
         let Some(kept) = self.seen.lock().due(lease, now) else {
             return Ok(());
@@ -107,7 +107,7 @@ impl LongestLease {
 }
 
 impl LeaseMaximum {
-    /// What is to be written, if anything.
+    /// Returns the length that is to be written, if any.
     fn due(&mut self, lease: Duration, now: Instant) -> Option<Duration> {
         self.longest = self.longest.max(lease);
         let over = self.since + lease_elsewhere(self.kept);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_longer_one_is_on_disk_before_it_is_supported() {
+    async fn longer_lease_is_on_disk_before_support() {
         let dir = tempfile::tempdir().unwrap();
         let (longest, folder) = open(dir.path());
         let now = Instant::now();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_becomes_shorter_once_the_longer_ones_are_over() {
+    async fn length_shrinks_once_longer_leases_are_over() {
         let dir = tempfile::tempdir().unwrap();
         let (longest, folder) = open(dir.path());
         let now = Instant::now();

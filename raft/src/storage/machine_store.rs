@@ -1,4 +1,4 @@
-//! The machine as openraft drives it: apply, snapshot, install.
+//! Machine store: the machine as openraft drives it, with apply, snapshot and install.
 //!
 //! The state lives in memory. On disk there is only the newest snapshot and the log behind
 //! it; at a start the one is restored and the other applied again up to `committed`.
@@ -22,15 +22,15 @@ use parking_lot::Mutex;
 
 use super::{
     raft_types::{
-        FileSnapshot, FileSnapshotMeta, LogEntry, LogEntryId, MachineAnswer, ProposedCommand,
-        StoredMembership, Types,
+        FileSnapshotMeta, LogEntry, LogEntryId, MachineAnswer, ProposedCommand, StoredMembership,
+        Types,
     },
-    snapshot_file::SnapshotFile,
+    snapshot_file::{FileSnapshot, SnapshotFile},
     snapshot_store::{SnapshotStore, blocking},
 };
 use crate::{CommittedCommand, MachineSnapshot, StateMachine};
 
-/// The machine, and what it has applied.
+/// Machine, and how far it has applied.
 pub(crate) struct MachineStore {
     state: Arc<Mutex<MachineStoreState>>,
     snapshots: Arc<SnapshotStore>,
@@ -44,7 +44,8 @@ struct MachineStoreState {
 }
 
 impl MachineStoreState {
-    /// Runs `f` on the machine unless it has failed before; from now on it has if `f` fails.
+    /// Runs `f` on the machine unless the machine has failed before; it has failed from now on
+    /// if `f` fails.
     fn run<T>(
         &mut self,
         what: fmt::Arguments<'_>,
@@ -59,7 +60,7 @@ impl MachineStoreState {
         let error = match result {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(e)) => format!("{what} failed: {e}"),
-            Err(panic) => format!("the machine panicked while {what}: {}", said(&*panic)),
+            Err(panic) => format!("the machine panicked while {what}: {}", panic_text(&*panic)),
         };
         tracing::error!("{error}; this member can't go on");
         self.failed = Some(error.clone());
@@ -113,7 +114,7 @@ impl MachineStoreState {
     }
 }
 
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("it said nothing")
@@ -151,8 +152,8 @@ impl RaftStateMachine<Types> for MachineStore {
         Ok((state.applied, state.membership.clone()))
     }
 
-    /// Applies what comes, shows it to readers, and only then answers the proposers: who
-    /// has its answer reads its own write.
+    /// Applies the entries, shows them to readers, and only then answers the proposers: a
+    /// proposer that has its answer reads its own write.
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
     where
         S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
@@ -216,7 +217,7 @@ impl RaftStateMachine<Types> for MachineStore {
     }
 }
 
-/// A frozen state on its way to a snapshot, while commands go on being applied.
+/// Frozen state on its way to a snapshot, while commands go on being applied.
 pub(crate) struct MachineSnapshotBuilder {
     frozen: Mutex<Option<io::Result<Box<dyn MachineSnapshot>>>>,
     meta: FileSnapshotMeta,

@@ -1,4 +1,4 @@
-//! The marker: which member of which cluster a data folder belongs to.
+//! Marker of a data folder: the member and the cluster that it belongs to.
 //!
 //! Two lines of text, so that people can read it:
 //! ```text
@@ -6,7 +6,7 @@
 //! {"cluster":"5f0c...","member":3}
 //! ```
 //! The first carries the format version and the checksum (crc32c over version and second
-//! line). It is written last when a member is born: a folder without one holds nothing
+//! line). The marker is written last when a member is made: a folder without one holds nothing
 //! that counts, and one with a marker has everything or is refused.
 
 use std::path::Path;
@@ -22,14 +22,14 @@ use super::{
 
 const MAGIC: &str = "quorate-data";
 
-/// Which member of which cluster a data folder belongs to.
+/// Member and cluster that a data folder belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FolderMarker {
     pub(crate) cluster: String,
     pub(crate) member: MemberId,
 }
 
-/// The marker of the data folder `dir`, if it has one. Needs no lock.
+/// Reads the marker of the data folder `dir`, if it has one. Needs no lock.
 pub(crate) fn read_marker(dir: &Path) -> Result<Option<FolderMarker>, OpenError> {
     let path = marker_path(dir);
     let Some(bytes) = read_small(&path)? else {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_is_refused_and_the_file_named() {
+    fn flipped_bit_is_refused_and_file_named() {
         let dir = tempfile::tempdir().unwrap();
         write_marker(dir.path(), &marker()).unwrap();
         let path = dir.path().join("marker");

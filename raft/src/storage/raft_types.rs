@@ -1,4 +1,4 @@
-//! What openraft is told of our types, and the short names for the types that follow.
+//! Type configuration of openraft, and short names for the types that follow from it.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ openraft::declare_raft_types!(
         Node = Member,
 );
 
-/// A proposed command: bytes that mean nothing here.
+/// Proposed command: bytes that mean nothing here.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProposedCommand(pub(crate) Bytes);
 
@@ -33,7 +33,7 @@ impl fmt::Display for ProposedCommand {
     }
 }
 
-/// What the machine answered; empty for entries that are not commands.
+/// Answer of the machine; empty for entries that are not commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MachineAnswer(pub(crate) Bytes);
 
@@ -44,4 +44,3 @@ pub(crate) type StoredVote = alias::VoteOf<Types>;
 pub(crate) type GroupMembership = openraft::Membership<MemberId, Member>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<Types>;
 pub(crate) type FileSnapshotMeta = alias::SnapshotMetaOf<Types>;
-pub(crate) type FileSnapshot = alias::SnapshotOf<Types, super::SnapshotFile>;

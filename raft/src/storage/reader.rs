@@ -1,4 +1,4 @@
-//! The log as openraft reads it: to replicate and to apply.
+//! Log reader: the log as openraft reads it, to replicate and to apply.
 //!
 //! Replication reads with `limited_get_log_entries`, applying with `entries_stream`; the
 //! latter reads a part at a time, however long the range is.
@@ -18,7 +18,7 @@ use super::{
     raft_types::{LeaderId, LogEntry, StoredVote, Types},
 };
 
-/// What is read at once, unless a single entry is larger.
+/// Bytes that are read at once, unless a single entry is larger.
 pub(super) const BATCH_BYTES: usize = 2 << 20;
 
 /// Reads the log. Cheap to clone.
@@ -36,7 +36,7 @@ impl LogReader {
         }
     }
 
-    /// The entries in `range`: at most `max_bytes` of them, but at least one.
+    /// Returns the entries in `range`: at most `max_bytes` of them, but at least one.
     pub(crate) fn read(
         &self,
         range: impl RangeBounds<u64>,
@@ -62,7 +62,7 @@ impl LogReader {
     }
 }
 
-/// What a stream has still to read.
+/// Part of a stream that is still to be read.
 struct RemainingEntries<F> {
     reader: LogReader,
     check: F,
@@ -121,8 +121,8 @@ impl RaftLogReader<Types> for LogReader {
         self.stream(range, |_| Ok(()))
     }
 
-    /// Not used by openraft 0.10.0-alpha.37, which replicates with
-    /// `limited_get_log_entries`; bounded all the same.
+    /// Streams entries while `leader` leads. openraft 0.10.0-alpha.37 replicates with
+    /// `limited_get_log_entries` and does not use this.
     async fn leader_bounded_stream<RB>(
         &mut self,
         leader: LeaderId,

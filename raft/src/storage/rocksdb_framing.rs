@@ -1,5 +1,4 @@
-//! A look at the frames of RocksDB's log files (write-ahead logs, manifest) before RocksDB
-//! reads them.
+//! Framing of RocksDB's write-ahead logs and manifest, checked before RocksDB reads them.
 //!
 //! Two reasons. A flipped bit can turn a record's type into that of a recycled log, which
 //! we never write; RocksDB 11.8 then reads the same header for ever instead of failing.
@@ -16,10 +15,10 @@ use std::{
 
 const BLOCK: usize = 32 << 10;
 const HEADER: usize = 7;
-/// The kinds of frame that stand in recycled logs only.
+/// Kinds of frame that stand in recycled logs only.
 const RECYCLED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 
-/// The first frame of a file that is not sound.
+/// First frame of a file that is not sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FramingError {
     pub(super) path: PathBuf,
@@ -51,7 +50,7 @@ impl std::fmt::Display for FramingError {
     }
 }
 
-/// The first unsound frame of each write-ahead log in `dir`, ordered by file name.
+/// Returns the first unsound frame of each write-ahead log in `dir`, ordered by file name.
 pub(super) fn unframed_logs(dir: &Path) -> io::Result<Vec<FramingError>> {
     let mut paths = Vec::new();
     for file in fs::read_dir(dir)? {
@@ -68,15 +67,16 @@ pub(super) fn unframed_logs(dir: &Path) -> io::Result<Vec<FramingError>> {
     Ok(found)
 }
 
-/// The first unsound frame of the manifest that is in force. Another one, left by a kill
+/// Returns the first unsound frame of the manifest that is in force. Another one, left by a kill
 /// while it was being made, doesn't count; nor does a `CURRENT` that names none, which
 /// RocksDB refuses by itself.
 pub(super) fn unframed_manifest(dir: &Path) -> io::Result<Option<FramingError>> {
     let current = fs::read(dir.join("CURRENT"))?;
     let path = dir.join(String::from_utf8_lossy(&current).trim());
-    match path.is_file() {
-        true => first_unframed(&path),
-        false => Ok(None),
+    if path.is_file() {
+        first_unframed(&path)
+    } else {
+        Ok(None)
     }
 }
 
@@ -128,7 +128,7 @@ fn first_in_block(block: &[u8]) -> Option<(usize, FramingFault)> {
     None
 }
 
-/// RocksDB masks the checksums that it stores.
+/// Unmasks a checksum as RocksDB stores it.
 fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(0xa282_ead8).rotate_left(15)
 }

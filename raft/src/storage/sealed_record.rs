@@ -1,31 +1,31 @@
-//! Versions and checksums: how a record on disk is sealed.
+//! Sealed record: the version and the checksum of a record on disk.
 //!
 //! A sealed record is `version (1 byte) | crc32c (4 bytes, little endian) | payload`. The
 //! checksum covers the key under which the record stands, the version and the payload:
 //! a record that was moved is as wrong as one that was changed. These five bytes keep
-//! their meaning in every version, so that a record from the future is told from a
-//! damaged one.
+//! their meaning in every version, so that a record from the future is known from a damaged
+//! one.
 
 use bytes::{Buf, Bytes};
 use prost::Message;
 
 use super::convert::MalformedProto;
 
-/// The version of a log record (entry, vote, purged, committed).
+/// Version of a log record (entry, vote, purged, committed).
 pub(super) const LOG_RECORD: u8 = 1;
-/// The version of the marker.
+/// Version of the marker.
 pub(super) const MARKER: u8 = 1;
-/// The version of the acknowledged mark.
+/// Version of the durable mark.
 pub(super) const ACKNOWLEDGED: u8 = 2;
-/// The version of the longest lease.
+/// Version of the longest lease.
 pub(super) const LONGEST_LEASE: u8 = 1;
-/// The version of a snapshot file.
+/// Version of a snapshot file.
 pub(super) const SNAPSHOT: u8 = 1;
 
 /// Bytes in front of the payload.
 pub(super) const SEAL: usize = 5;
 
-/// What is wrong with a sealed record.
+/// Fault of a sealed record.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum RecordError {
     #[error("the record is {0} bytes long, which is too short")]
@@ -41,7 +41,7 @@ pub(super) enum RecordError {
 }
 
 impl RecordError {
-    /// Whether a newer version wrote it.
+    /// Returns whether a newer version wrote the record.
     pub(super) fn is_newer(&self) -> bool {
         matches!(self, RecordError::Future { .. } | RecordError::UnknownPart)
     }
@@ -53,7 +53,7 @@ impl From<MalformedProto> for RecordError {
     }
 }
 
-/// Seals what `write` appends.
+/// Seals the payload that `write` appends.
 pub(super) fn seal(version: u8, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut record = vec![version, 0, 0, 0, 0];
     write(&mut record);
@@ -62,7 +62,7 @@ pub(super) fn seal(version: u8, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) ->
     record
 }
 
-/// The payload of a sealed record, if it is sound.
+/// Returns the payload of a sealed record, if it is sound.
 pub(super) fn unseal(known: u8, key: &[u8], mut record: Bytes) -> Result<Bytes, RecordError> {
     if record.len() < SEAL {
         return Err(RecordError::Short(record.len()));
@@ -79,14 +79,15 @@ pub(super) fn unseal(known: u8, key: &[u8], mut record: Bytes) -> Result<Bytes, 
     Ok(record)
 }
 
-/// Decodes a payload to its last part. What is not known is left out by the decoder, and would
-/// be gone when the record is written again.
+/// Decodes a payload to its last part. The decoder leaves out a part that it does not know, which
+/// would be gone when the record is written again.
 pub(super) fn decode_whole<M: Message + Default>(payload: Bytes) -> Result<M, RecordError> {
     let length = payload.len();
     let message = M::decode(payload).map_err(MalformedProto::from)?;
-    match message.encoded_len() == length {
-        true => Ok(message),
-        false => Err(RecordError::UnknownPart),
+    if message.encoded_len() == length {
+        Ok(message)
+    } else {
+        Err(RecordError::UnknownPart)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One snapshot file: how it is written, read and checked.
+//! Snapshot file: its form, and how it is written, read and checked.
 //!
 //! ```text
 //! "QUORSNAP" | seal: version, crc32c | head length u32 | data length u64 | data crc32c u32
@@ -25,21 +25,24 @@ use quorate_proto::peer;
 use super::{
     convert::{snapshot_meta_from_proto, snapshot_meta_to_proto},
     data_folder::DataFolder,
-    raft_types::FileSnapshotMeta,
+    raft_types::{FileSnapshotMeta, Types},
     sealed_record::{self, RecordError, SEAL},
 };
+
+/// Snapshot as openraft knows it: what it covers, and its file.
+pub(crate) type FileSnapshot = openraft::alias::SnapshotOf<Types, SnapshotFile>;
 
 const MAGIC: &[u8; 8] = b"QUORSNAP";
 /// Head length, data length and data checksum.
 const FIXED: usize = 4 + 8 + 4;
 /// Everything in front of the head.
 const PREAMBLE: usize = MAGIC.len() + SEAL + FIXED;
-/// No membership comes near this.
+/// Largest head; no membership comes near this.
 const HEAD_MAX: u32 = 16 << 20;
-/// What is read or written at once.
+/// Bytes that are read or written at once.
 const BUFFER: usize = 1 << 20;
 
-/// A handle to a snapshot's data. Keeps the file readable even when a newer snapshot has
+/// Handle of a snapshot's data. Keeps the file readable even when a newer snapshot has
 /// replaced it on disk; a received one that is never installed goes with its last handle.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotFile {
@@ -52,7 +55,7 @@ pub(crate) struct SnapshotFile {
     _folder: Arc<DataFolder>,
 }
 
-/// Why a snapshot can't be read.
+/// Reason why a snapshot can't be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SnapshotReadError {
     #[error(transparent)]
@@ -70,7 +73,7 @@ impl From<SnapshotReadError> for io::Error {
     }
 }
 
-/// A file that is removed unless it is kept.
+/// File that is removed unless it is kept.
 #[derive(Debug)]
 pub(super) struct TemporaryFile {
     path: PathBuf,
@@ -118,17 +121,16 @@ impl SnapshotFile {
         Ok((head.meta, snapshot))
     }
 
-    /// Bytes of data.
+    /// Returns the number of bytes of data.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// The checksum of the data.
+    /// Returns the checksum of the data.
     pub(crate) fn crc32c(&self) -> u32 {
         self.crc
     }
 
-    /// Where it lies.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -166,7 +168,7 @@ impl SnapshotFile {
         Ok(())
     }
 
-    /// Whether it has not been installed yet.
+    /// Returns whether the snapshot has not been installed yet.
     pub(super) fn is_temporary(&self) -> bool {
         self.temporary.is_some()
     }

@@ -1,7 +1,7 @@
-//! The folder of snapshots: which one is current, and how another takes its place.
+//! Snapshot store: the folder of snapshots, the current one, and how another takes its place.
 //!
 //! A snapshot is written under a temporary name, sealed, fsynced, renamed to a name that
-//! tells what it covers, and the directory is fsynced; only then are older ones removed
+//! says what it covers, and the directory is fsynced; only then are older ones removed
 //! and only then may the log be purged behind it. A kill at any point leaves the old
 //! snapshot, or the old and the new one, and perhaps a temporary file that the next open
 //! removes. The newest must be sound, or the member doesn't start; older ones are not
@@ -23,13 +23,13 @@ use tokio::task;
 use super::{
     data_folder::{DataFolder, sync_dir},
     error::OpenError,
-    raft_types::{FileSnapshot, FileSnapshotMeta, LogEntryId},
-    snapshot_file::{SnapshotFile, SnapshotReadError, SnapshotWriter},
+    raft_types::{FileSnapshotMeta, LogEntryId},
+    snapshot_file::{FileSnapshot, SnapshotFile, SnapshotReadError, SnapshotWriter},
 };
 
 const TEMPORARY: &str = "tmp";
 
-/// What a snapshot covers, as its file name tells: `None` is an empty state.
+/// Last entry that a snapshot covers, as in its file name; `None` is an empty state.
 type SnapshotCoverage = Option<(u64, u64, u64)>;
 
 /// The snapshots of a member.
@@ -92,7 +92,7 @@ impl SnapshotStore {
         SnapshotWriter::create(path, meta, self.folder.clone())
     }
 
-    /// A snapshot that lies in our folder: `file` itself, or a copy. Blocks.
+    /// Returns a snapshot that lies in our folder: `file` itself, or a copy. Blocks.
     pub(super) fn adopt(
         &self,
         meta: &FileSnapshotMeta,
@@ -210,7 +210,7 @@ fn name(covers: SnapshotCoverage) -> String {
     }
 }
 
-/// What a file name says; `None` for a file that is no snapshot.
+/// Reads a file name; `None` for a file that is no snapshot.
 fn parse_name(name: &str) -> Option<SnapshotCoverage> {
     let stem = name.strip_suffix(".snapshot")?;
     if stem == "empty" {
@@ -221,7 +221,7 @@ fn parse_name(name: &str) -> Option<SnapshotCoverage> {
     parts.next().is_none().then_some(Some(covers))
 }
 
-/// A snapshot on its way in. Dropped before the end, it leaves nothing behind.
+/// Snapshot on its way in. Dropped before the end, it leaves nothing behind.
 pub(crate) struct IncomingSnapshot {
     writer: Option<SnapshotWriter>,
     length: u64,
@@ -247,7 +247,7 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Checks that all has come, whole, and makes it last. To be installed next.
+    /// Checks that all has come, whole, and makes it last. The next step is to install it.
     pub(crate) async fn finish(mut self) -> io::Result<SnapshotFile> {
         let writer = self.writer.take().ok_or_else(failed_before)?;
         let (length, crc32c) = (writer.length(), writer.crc32c());
@@ -269,7 +269,7 @@ fn failed_before() -> io::Error {
     io::Error::other("an earlier part of the snapshot could not be written")
 }
 
-/// Runs what blocks on a thread for it; a panic there is an error here.
+/// Runs blocking work on a thread for it; a panic there is an error here.
 pub(super) async fn blocking<T: Send + 'static>(
     f: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -44,7 +44,7 @@ struct Ledger {
     watch: Option<std::sync::Arc<parking_lot::Mutex<LedgerSeen>>>,
 }
 
-/// What a ledger shows to a test.
+/// View of a ledger for a test.
 #[derive(Debug, Default)]
 struct LedgerSeen {
     lines: Vec<(u64, Vec<u8>)>,

@@ -1,7 +1,9 @@
-//! What this crate leans on in openraft and its documentation does not promise: one test for
-//! each, against openraft alone, with storage and links that live in memory. Each is named
-//! after the sentence that needs it, and told where that stands. Whoever moves the pinned
-//! version runs these first.
+//! Contract with openraft: behaviour that this crate relies on and its documentation does not
+//! promise.
+//!
+//! There is one test for each sentence, against openraft alone, with storage and links that live
+//! in memory. Each is named after the sentence that needs it, and names the place of that. They
+//! are the first to run when the pinned version is moved.
 
 mod bare;
 mod disk;

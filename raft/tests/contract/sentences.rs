@@ -1,4 +1,4 @@
-//! The sentences.
+//! Sentences of the contract with openraft, one test for each.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn proposed(group: &Group, at: u64, command: &str) -> ClientWriteResult<Ba
 /// transfer from the vote that it has, whoever sent that; its requests carry the flag, and
 /// voters whose leader's lease still runs grant them.
 #[tokio::test]
-async fn a_transfer_of_the_known_vote_is_a_campaign_with_the_flag() {
+async fn transfer_of_known_vote_is_flagged_campaign() {
     let group = Group::led_by_one().await;
     group.links.0.lock().asked.clear();
     // Without the flag nobody votes while the lease runs.
@@ -157,7 +157,7 @@ async fn a_discarded_entry_was_in_the_log() {
 
 /// `node/leadership.rs`: the lease runs from the *sending* of what a quorum has answered.
 #[tokio::test]
-async fn what_a_quorum_acked_is_told_by_when_it_was_sent() {
+async fn quorum_acked_is_a_sending_time() {
     let group = Group::led_by_one().await;
     let takes = Duration::from_millis(100);
     group.links.0.lock().answer_takes = takes;
@@ -247,7 +247,7 @@ async fn without_its_tick_it_keeps_no_timers() {
 /// `node/start.rs`, and the profile in `Cargo.toml`: a leader ends when it finds that what it
 /// took for done is not there. That is a `debug_assert!`.
 #[tokio::test]
-async fn a_leader_ends_when_a_follower_has_lost_what_it_counts_on() {
+async fn leader_ends_when_follower_lost_acknowledged_entries() {
     let group = Group::led_by_one().await;
     for n in 0..10 {
         group.write(1, &format!("number {n}")).await.unwrap();
@@ -274,7 +274,7 @@ async fn a_leader_ends_when_a_follower_has_lost_what_it_counts_on() {
 /// `node/history.rs`: with the highest number to keep openraft purges nothing of itself, and
 /// what it is asked to purge it does, as far as a snapshot reaches.
 #[tokio::test]
-async fn nothing_is_purged_but_what_it_is_asked_for() {
+async fn only_requested_entries_are_purged() {
     let group = Group::led_by_one().await;
     for n in 0..1000 {
         group.write(1, &format!("number {n}")).await.unwrap();

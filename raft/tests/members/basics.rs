@@ -1,4 +1,4 @@
-//! Writing and reading through any member, and starting again.
+//! Writes and reads through any member, and restarts.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -30,7 +30,7 @@ async fn writes_and_reads_go_through_any_member() {
 
 /// Where nobody listens, and where another member does, which refuses what is not for it.
 #[tokio::test]
-async fn a_member_with_a_wrong_address_of_the_leader_asks_another_and_follows_its_redirect() {
+async fn wrong_leader_address_is_corrected_by_redirect() {
     const WITHIN: Duration = Duration::from_secs(5);
     let group = Group::start(3, 500).await;
     let leader = group.settled().await;
@@ -54,7 +54,7 @@ async fn a_member_with_a_wrong_address_of_the_leader_asks_another_and_follows_it
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_and_not_done() {
+async fn too_large_command_is_refused_and_not_done() {
     let group = Group::start(3, 500).await;
     let fits = Bytes::from(vec![7; 1_310_720]);
     let too_large = Bytes::from(vec![7; 1_310_721]);
@@ -131,7 +131,7 @@ async fn everything_acknowledged_is_there_after_all_have_died() {
 }
 
 #[tokio::test]
-async fn a_stopped_member_leaves_its_folder_and_comes_back() {
+async fn stopped_member_leaves_folder_and_comes_back() {
     let mut group = Group::start(3, 500).await;
     let leader = group.settled().await;
     let away = (leader + 1) % 3;

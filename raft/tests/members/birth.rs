@@ -1,4 +1,4 @@
-//! How members come to a cluster, and how they don't.
+//! Start modes: how members come to a cluster, and how they don't.
 
 use quorate_clock::Instant;
 use quorate_raft::{Node, NodeStartMode};

@@ -219,7 +219,7 @@ async fn who_lacks_entries_lets_the_other_stand() {
 }
 
 #[tokio::test]
-async fn a_death_that_not_all_see_is_left_to_the_timers() {
+async fn death_seen_by_few_is_left_to_timers() {
     let mut group = Group::start(3, 500).await;
     let lost = group.settled().await;
     group.all_there().await;
@@ -241,7 +241,7 @@ async fn a_death_that_not_all_see_is_left_to_the_timers() {
 }
 
 #[tokio::test]
-async fn who_is_gone_is_missed_until_it_is_back() {
+async fn gone_member_is_unreachable_until_back() {
     let mut group = Group::start(3, 500).await;
     let leader = group.settled().await;
     group.all_there().await;

@@ -1,4 +1,4 @@
-//! The promise: another leader in office within `failover_ms`.
+//! Failover promise: another leader in office within `failover_ms`.
 
 use std::time::Duration;
 
@@ -185,7 +185,7 @@ async fn a_leader_far_from_the_others_keeps_its_lease_and_is_replaced() {
 
 /// Farther than the promise bears: writes wait, and it is known why.
 #[tokio::test]
-async fn a_distance_that_is_too_far_is_measured_and_passes() {
+async fn too_large_distance_is_measured_and_passes() {
     let ms = Duration::from_millis;
     let group = Group::start(3, 500).await;
     let leader = group.settled().await;

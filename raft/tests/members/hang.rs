@@ -1,4 +1,5 @@
-//! A member whose disk takes nothing for longer than the promise, and refuses nothing either.
+//! A member whose disk takes nothing for longer than the failover promise, and refuses nothing
+//! either.
 //!
 //! The thread that writes its log is held by a debugger's means: all the others of that member
 //! go on, as they do when a disk hangs.
@@ -89,7 +90,7 @@ fn a_holder() {
 /// the third can, once the leader lets it. So the one that takes nothing down may not keep the
 /// leader in office by answering its heartbeats.
 #[tokio::test]
-async fn a_member_that_takes_nothing_down_keeps_no_leader_in_office() {
+async fn member_without_disk_keeps_no_leader_in_office() {
     let mut group = Group::start(4, 500).await;
     let leader = group.settled().await;
     let [hung, lost, next] = group.followers(leader)[..] else {

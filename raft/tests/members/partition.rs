@@ -1,4 +1,4 @@
-//! What a leader without a quorum answers, and that nothing is done twice.
+//! Partitions: the answers of a leader without a quorum, and that nothing is done twice.
 
 use std::{
     sync::{

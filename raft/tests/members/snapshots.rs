@@ -47,7 +47,7 @@ async fn fill(group: &Group, at: usize, keys: std::ops::Range<u64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_was_away_gets_a_large_snapshot_under_writes() {
+async fn returning_member_gets_large_snapshot_under_writes() {
     let policy = SnapshotPolicy {
         entries: 1_000_000,
         bytes: 40 << 20,
@@ -125,7 +125,7 @@ async fn a_member_that_was_away_gets_a_large_snapshot_under_writes() {
 /// The link carries what is written twenty times over, but not a snapshot in the time until
 /// the next one is taken: what is written meanwhile must still be in the log then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_far_behind_on_a_slow_link_catches_up_under_writes() {
+async fn member_far_behind_catches_up_on_slow_link() {
     const RATE: u32 = 1_000_000;
     let policy = SnapshotPolicy {
         entries: 500,

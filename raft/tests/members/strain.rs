@@ -1,4 +1,4 @@
-//! A group that is nearly too slow for its promise says so.
+//! Timing pressure: a group that is nearly too slow for its promise reports it.
 
 use quorate_clock::Instant;
 use quorate_types::Leadership;
@@ -17,7 +17,7 @@ async fn late(group: &Group, i: usize) {
 }
 
 #[tokio::test]
-async fn late_heartbeats_and_renewals_are_counted_before_a_leader_is_lost() {
+async fn late_heartbeats_count_before_leader_is_lost() {
     let group = Group::start(3, 1000).await;
     let leader = group.settled().await;
     let follower = (leader + 1) % 3;

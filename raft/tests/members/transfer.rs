@@ -1,4 +1,4 @@
-//! Handing leadership over, and what happens when nobody takes it.
+//! Transfer of leadership, and what happens when nobody takes it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! For how long this member waits for a leader, or a leader for its quorum.
+//! Contact with the leader: when it was heard last, and for how long a member stands by it.
 
 use quorate_clock::Instant;
 use tokio::sync::watch;
@@ -12,7 +12,8 @@ impl LeadershipTracker {
         self.ballots.subscribe()
     }
 
-    /// What was last heard; `None` where no leader is to be missed: this member leads, or stops.
+    /// Returns the last contact; `None` where no leader is to be missed: this member leads, or
+    /// stops.
     pub(crate) fn last_contact(&self) -> Option<LastContact> {
         let state = self.state.lock();
         if state.stopped || state.ballot.committed && state.ballot.member == self.me {
@@ -34,8 +35,8 @@ impl LeadershipTracker {
         }
     }
 
-    /// Whether this member stands by a leader: it has heard one or, leading itself, a quorum's
-    /// answer, for as long as its patience lasts.
+    /// Returns whether this member stands by a leader: it has heard one or, leading itself, a
+    /// quorum's answer, within its patience.
     pub(crate) fn stands_by_leader(&self, now: Instant) -> bool {
         let seen = self.current();
         let patience = self.timing.borrow().patience.election_max;
@@ -43,8 +44,8 @@ impl LeadershipTracker {
         seen.leader.is_some() && seen.heard_at.is_some_and(recent)
     }
 
-    /// Since when this leader has had no answer of a quorum: from the sending of the last that
-    /// was answered, or from its election.
+    /// Returns since when this leader has had no answer of a quorum: from the sending of the last
+    /// round that was answered, or from its election.
     pub(crate) fn unanswered_since(&self) -> Instant {
         let state = self.state.lock();
         state.heard_at.unwrap_or(state.since)

@@ -7,9 +7,9 @@ const MS: Duration = Duration::from_millis(1);
 
 fn tracker() -> LeadershipTracker {
     let timing = Timing::from_failover_ms(500).unwrap();
-    let pace = watch::Sender::new(timing.into());
-    let strain = Arc::new(PressureGauge::new(1, pace.subscribe()));
-    LeadershipTracker::new(1, pace, timing.lease, strain, Instant::now())
+    let timings = watch::Sender::new(timing.into());
+    let pressure = Arc::new(PressureGauge::new(1, timings.subscribe()));
+    LeadershipTracker::new(1, timings, timing.lease, pressure, Instant::now())
 }
 
 fn ballot(term: u64, member: MemberId, committed: bool) -> ElectionBallot {
@@ -50,7 +50,7 @@ fn leads_only_once_its_first_entry_is_committed() {
 }
 
 #[test]
-fn a_granted_vote_ends_leadership_before_the_metrics_do() {
+fn granted_vote_ends_leadership_before_the_metrics() {
     let t = tracker();
     let acked = Instant::now();
     observe(&t, leads(3, true, Some(acked)));
@@ -77,7 +77,7 @@ fn the_higher_member_wins_within_a_term() {
 }
 
 #[test]
-fn a_follower_hears_its_leader_but_no_deposed_one() {
+fn follower_hears_its_leader_but_no_deposed_one() {
     let t = tracker();
     let first = Instant::now();
     t.arrived(ballot(2, 2, true), first, t.lease());
@@ -124,7 +124,7 @@ fn a_member_that_just_started_waits_a_whole_lease() {
 }
 
 #[test]
-fn only_a_leader_that_was_heard_lately_is_worth_asking() {
+fn only_leader_heard_lately_is_asked() {
     let t = tracker();
     assert_eq!(t.live_leader(Instant::now()), None);
     accepted(&t, ballot(2, 2, true), Instant::now());
@@ -139,7 +139,7 @@ fn only_a_leader_that_was_heard_lately_is_worth_asking() {
 }
 
 #[test]
-fn a_lease_counts_by_its_own_length_whatever_the_successors_is() {
+fn lease_counts_by_its_own_length() {
     let t = tracker();
     let now = Instant::now();
     t.arrived(ballot(2, 3, true), now, 1600 * MS);
@@ -181,7 +181,7 @@ fn a_longer_lease_counts_from_what_is_sent_with_it() {
 }
 
 #[test]
-fn stands_by_a_leader_for_as_long_as_its_patience_lasts() {
+fn stands_by_leader_within_patience() {
     let (now, stands) = (
         Instant::now() + 1000 * MS,
         LeadershipTracker::stands_by_leader,
@@ -202,7 +202,7 @@ fn stands_by_a_leader_for_as_long_as_its_patience_lasts() {
 }
 
 #[test]
-fn the_last_word_is_of_a_leader_or_else_of_a_vote() {
+fn last_contact_is_leader_or_else_vote() {
     let t = tracker();
     assert!(matches!(t.last_contact(), Some(LastContact::Nothing(_))));
     // What stands on disk is no word of this process's life.
@@ -260,7 +260,7 @@ fn none_is_answered_at_once_where_the_vote_may_have_gone_on() {
     let (t, leader) = follower();
     t.campaigns(4, ElectionReason::Timeout, Instant::now());
     assert!(!answers(&t, leader));
-    // openraft may have accepted it before it was told to stand.
+    // openraft may have accepted it before it was asked to stand.
     accepted(&t, leader, Instant::now());
     assert!(!answers(&t, leader));
     let next = ballot(4, 3, true);
@@ -288,7 +288,7 @@ fn none_is_answered_at_once_where_the_vote_may_have_gone_on() {
 }
 
 #[test]
-fn what_was_answered_at_once_is_among_what_a_vote_tells() {
+fn answered_heartbeat_counts_in_vote() {
     let (t, leader) = follower();
     let at = Instant::now() + 500 * MS;
     assert!(t.answers(leader, at, 100 * MS));

@@ -1,5 +1,6 @@
-//! A disk that takes nothing for a while: what stands in the log is readable all the same,
-//! and nobody waits but for what must last.
+//! Backlog with a disk that takes nothing for a while: the log is readable all the same.
+//!
+//! Nobody waits but for writes that must last.
 
 use futures_util::FutureExt;
 use openraft::{storage::IOFlushed, storage::RaftLogReader, type_config::TypeConfigExt};
@@ -68,7 +69,7 @@ async fn what_is_not_written_yet_is_read_behind_what_is() {
 }
 
 #[tokio::test]
-async fn what_is_purged_or_committed_is_so_before_it_is_written() {
+async fn purged_and_committed_count_before_they_are_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     append(&mut opened.log, commands(1, 0..10)).await;
@@ -97,7 +98,7 @@ async fn what_is_purged_or_committed_is_so_before_it_is_written() {
 }
 
 #[tokio::test]
-async fn a_hole_between_what_is_written_and_what_is_not_is_told() {
+async fn hole_between_database_and_backlog_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     append(&mut opened.log, commands(1, 0..10)).await;
@@ -131,7 +132,7 @@ async fn what_may_wait_is_bounded_and_an_append_waits_for_room() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_entries_is_not_written_before_them() {
+async fn marks_are_not_written_before_their_entries() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     let (mut log, mut jobs) = half_written(&mut opened).await;

@@ -17,7 +17,7 @@ async fn a_sound_folder_opens_again_and_again() {
 }
 
 #[tokio::test]
-async fn a_flipped_byte_in_the_middle_of_the_log_is_refused() {
+async fn flipped_byte_in_middle_of_log_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     in_wal(dir.path()).await;
     let path = wal(dir.path());
@@ -29,7 +29,7 @@ async fn a_flipped_byte_in_the_middle_of_the_log_is_refused() {
 }
 
 #[tokio::test]
-async fn a_flipped_byte_in_the_last_acknowledged_entry_is_refused() {
+async fn flipped_byte_in_last_acknowledged_entry_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     in_wal(dir.path()).await;
     let path = wal(dir.path());
@@ -50,7 +50,7 @@ async fn a_flipped_byte_in_a_vote_is_refused() {
 
 /// A vote lasts by the mark: a log that ends before it, as a crash leaves it, is sound.
 #[tokio::test]
-async fn a_vote_that_the_log_has_lost_is_under_the_mark() {
+async fn vote_lost_by_log_is_under_mark() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     save_vote(&mut opened.log, 1).await;
@@ -87,7 +87,7 @@ async fn voted(dir: &Path) -> Option<StoredVote> {
 }
 
 #[tokio::test]
-async fn a_record_type_that_is_never_written_is_refused_and_not_read_for_ever() {
+async fn recycled_record_type_is_refused() {
     for file in [wal as fn(&Path) -> PathBuf, manifest] {
         let dir = tempfile::tempdir().unwrap();
         in_wal(dir.path()).await;
@@ -132,7 +132,7 @@ async fn a_flipped_byte_in_a_table_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_log_that_is_gone_is_missed() {
+async fn missing_file_of_log_is_refused() {
     for suffix in [".log", ".sst", "MANIFEST"] {
         let dir = tempfile::tempdir().unwrap();
         match suffix {
@@ -183,9 +183,10 @@ async fn no_flipped_bit_anywhere_goes_unnoticed_and_matters() {
             if name.starts_with("OPTIONS") || name == "IDENTITY" {
                 continue;
             }
-            let (step, bits) = match all {
-                true => (1, 0..8),
-                false => ((bytes.len() / 30).max(1), 0..1),
+            let (step, bits) = if all {
+                (1, 0..8)
+            } else {
+                ((bytes.len() / 30).max(1), 0..1)
             };
             for (at, bit) in (0..bytes.len())
                 .step_by(step)

@@ -1,4 +1,4 @@
-//! Whose folder it is.
+//! Owner of a data folder.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use quorate_clock::Instant;
 use super::*;
 
 #[tokio::test]
-async fn a_folder_is_in_use_by_one_at_a_time() {
+async fn folder_is_used_by_one_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_new(dir.path());
     let begun = Instant::now();
@@ -34,7 +34,7 @@ async fn a_folder_is_in_use_by_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_folder_belongs_to_one_member_of_one_cluster() {
+async fn folder_belongs_to_one_member_of_one_cluster() {
     let dir = tempfile::tempdir().unwrap();
     close(open_new(dir.path())).await;
     let mut opened = open(dir.path()).unwrap();
@@ -86,9 +86,10 @@ async fn parts_that_are_missing_are_named() {
         save_vote(&mut opened.log, 1).await;
         close(opened).await;
         let path = dir.path().join(part);
-        match path.is_dir() {
-            true => fs::remove_dir_all(&path).unwrap(),
-            false => fs::remove_file(&path).unwrap(),
+        if path.is_dir() {
+            fs::remove_dir_all(&path).unwrap();
+        } else {
+            fs::remove_file(&path).unwrap();
         }
         let text = open(dir.path()).err().expect(part).to_string();
         assert!(text.contains(said), "{text}");

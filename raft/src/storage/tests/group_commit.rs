@@ -1,4 +1,4 @@
-//! One fsync for many.
+//! Group commit: one fsync for many appends.
 
 use openraft::{alias::OneshotReceiverOf, storage::IOFlushed, type_config::TypeConfigExt};
 

@@ -1,4 +1,4 @@
-//! Installing a snapshot: whole or not at all, also when the process dies on the way.
+//! Installation of a snapshot: whole or not at all, also when the process dies on the way.
 
 use std::{env, process::Command as Process};
 
@@ -6,7 +6,7 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 
 use super::snapshots::{apply, files, read};
 use super::*;
-use crate::storage::{MachineStore, SnapshotFile, crash_points, raft_types::FileSnapshot};
+use crate::storage::{FileSnapshot, MachineStore, SnapshotFile, crash_points};
 
 const FOLDER: &str = "QUORATE_TEST_FOLDER";
 const CRASH: &str = "QUORATE_TEST_CRASH";
@@ -187,7 +187,7 @@ impl StateMachine for Failing {
 }
 
 #[tokio::test]
-async fn a_restore_that_fails_or_panics_is_fatal_and_keeps_the_old_snapshot() {
+async fn failed_restore_is_fatal_and_keeps_old_snapshot() {
     for (how, said) in [
         ("fail", "failed: no such field"),
         ("panic", "the machine panicked while restoring the snapshot"),
@@ -210,7 +210,7 @@ async fn a_restore_that_fails_or_panics_is_fatal_and_keeps_the_old_snapshot() {
 }
 
 #[tokio::test]
-async fn a_machine_that_cannot_read_its_snapshot_does_not_start() {
+async fn unreadable_snapshot_for_machine_prevents_start() {
     let dir = tempfile::tempdir().unwrap();
     prepare(dir.path()).await;
     let failed = super::super::open(dir.path(), DEADLINE, Box::new(Failing("fail")));
@@ -221,7 +221,7 @@ async fn a_machine_that_cannot_read_its_snapshot_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_panic_while_applying_is_fatal_and_says_where() {
+async fn panic_while_applying_is_fatal_and_names_entry() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     let bad = command(1, 0, "panic");
@@ -234,7 +234,7 @@ async fn a_panic_while_applying_is_fatal_and_says_where() {
 }
 
 #[tokio::test]
-async fn a_command_that_the_machine_refuses_is_fatal_and_says_where_and_why() {
+async fn refused_command_is_fatal_and_names_its_entry() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     let newer = [

@@ -1,4 +1,4 @@
-//! Reading the log: bounds, batches, streams.
+//! Reads of the log: bounds, batches, streams.
 
 use futures_util::StreamExt;
 use openraft::storage::{LeaderBoundedStreamError, RaftLogReader};
@@ -25,7 +25,7 @@ fn indexes(entries: &[LogEntry]) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_batch_is_bounded_in_bytes_but_never_empty() {
+async fn batch_is_bounded_but_never_empty() {
     let dir = tempfile::tempdir().unwrap();
     let opened = big(dir.path()).await;
     let mut reader = opened.log.reader();

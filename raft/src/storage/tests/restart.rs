@@ -1,4 +1,4 @@
-//! What a member knows when it comes back.
+//! Restart: the state of a member that comes back.
 
 use openraft::StorageHelper;
 use openraft::storage::RaftStateMachine;

@@ -11,8 +11,8 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 
 use super::*;
 use crate::storage::{
-    MachineStore,
-    raft_types::{FileSnapshot, FileSnapshotMeta},
+    FileSnapshot, MachineStore,
+    raft_types::FileSnapshotMeta,
     sealed_record::{self, RecordError},
 };
 
@@ -51,7 +51,7 @@ async fn with_snapshot(dir: &Path, n: u64) -> OpenedStorage {
 }
 
 #[tokio::test]
-async fn the_newest_is_found_again_and_older_ones_go() {
+async fn newest_snapshot_is_found_and_older_ones_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = with_snapshot(dir.path(), 10).await;
     let first = opened.snapshots.current().unwrap();
@@ -74,7 +74,7 @@ async fn the_newest_is_found_again_and_older_ones_go() {
 }
 
 #[tokio::test]
-async fn leftovers_are_removed_and_older_ones_not_looked_at() {
+async fn leftovers_are_removed_and_older_snapshots_ignored() {
     let dir = tempfile::tempdir().unwrap();
     close(with_snapshot(dir.path(), 5).await).await;
     let snapshots = dir.path().join("snapshots");
@@ -217,7 +217,7 @@ fn block(index: u64) -> LogEntry {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_than_100_mb_are_written_out_while_entries_are_applied() {
+async fn large_snapshot_is_written_while_entries_apply() {
     let dir = tempfile::tempdir().unwrap();
     let gate = Arc::default();
     let blocks = |gate: &Arc<_>| {
@@ -287,7 +287,7 @@ async fn more_than_100_mb_are_written_out_while_entries_are_applied() {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_came_late_does_not_go_back() {
+async fn late_snapshot_does_not_go_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = with_snapshot(dir.path(), 5).await;
     let mut late = opened.machine.get_snapshot_builder().await;

@@ -1,4 +1,4 @@
-//! What may be missing at the end of a log and what may not, and logs that make no sense.
+//! Tail of a log: what may be missing there, what may not, and logs that make no sense.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::storage::{keys, sealed_record};
 
 /// Bytes that were written and never fsynced, in every form that a crash leaves.
 #[tokio::test]
-async fn a_torn_tail_that_was_never_acknowledged_is_cut() {
+async fn unacknowledged_torn_tail_is_cut() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     save_vote(&mut opened.log, 1).await;
@@ -102,7 +102,7 @@ async fn a_record_from_the_future_is_told_so() {
 
 /// What a fault in RocksDB, or a copy of an old folder, could leave.
 #[tokio::test]
-async fn a_log_with_sound_records_that_do_not_fit_is_refused() {
+async fn sound_records_that_do_not_fit_are_refused() {
     type TailFault = (&'static str, fn(&rocksdb::DB), &'static str);
     let faults: [TailFault; 4] = [
         (
