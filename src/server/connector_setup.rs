@@ -26,7 +26,7 @@ pub(super) fn start_connectors(
     let handle = connector::start(connector::SupervisorContext {
         me: cluster.node().id(),
         name: settings.name.clone(),
-        timing: cluster.watch_pace(),
+        timing: cluster.watch_timing(),
         lease_runtime: consensus.clone(),
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),
