@@ -23,7 +23,7 @@ const CID: &str = "x-quorate-cid";
 
 /// Request to send that the broker could not take.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidMessage {
+pub enum InvalidAmqpMessage {
     #[error(
         "`queue` and `{0}` exclude each other: a queue is reached through the default exchange by its name"
     )]
@@ -63,7 +63,7 @@ pub fn publish_request(
     message: &OutgoingMessage,
     id: &str,
     user: &str,
-) -> Result<PublishRequest, InvalidMessage> {
+) -> Result<PublishRequest, InvalidAmqpMessage> {
     let mut given = GivenProperties::read(&message.properties)?;
     let (exchange, routing_key) = given.address(of)?;
     let properties = basic_properties(&mut given, of, message, id, user)?;
@@ -83,10 +83,10 @@ fn basic_properties(
     message: &OutgoingMessage,
     id: &str,
     user: &str,
-) -> Result<BasicProperties, InvalidMessage> {
+) -> Result<BasicProperties, InvalidAmqpMessage> {
     let user_id = given.text("user-id")?;
     if let Some(other) = user_id.as_ref().filter(|other| other.as_str() != user) {
-        return Err(InvalidMessage::OtherUser {
+        return Err(InvalidAmqpMessage::OtherUser {
             given: other.as_str().to_owned(),
             user: user.to_owned(),
         });
@@ -147,8 +147,8 @@ fn narrow(n: u64) -> u8 {
     u8::try_from(n).unwrap_or(u8::MAX)
 }
 
-fn short(name: &str, text: &str) -> Result<ShortString, InvalidMessage> {
-    ShortString::try_new(text).map_err(|_| InvalidMessage::TooLong {
+fn short(name: &str, text: &str) -> Result<ShortString, InvalidAmqpMessage> {
+    ShortString::try_new(text).map_err(|_| InvalidAmqpMessage::TooLong {
         name: name.to_owned(),
         bytes: text.len(),
     })
@@ -159,7 +159,7 @@ fn headers(
     given: &[Header],
     types: &[HeaderType],
     cid: &str,
-) -> Result<FieldTable, InvalidMessage> {
+) -> Result<FieldTable, InvalidAmqpMessage> {
     let types: BTreeMap<&str, &str> = types
         .iter()
         .map(|it| (it.name.as_str(), it.kind.as_str()))
@@ -181,14 +181,14 @@ fn headers(
             // A delayed exchange takes no text for this.
             Ok(delay) if name == DELAY && kind.is_empty() => delay,
             _ => header_value::from_text(kind, &value).map_err(|source| {
-                InvalidMessage::HeaderValue {
+                InvalidAmqpMessage::HeaderValue {
                     name: name.to_owned(),
                     source,
                 }
             })?,
         };
         let name =
-            ShortString::try_new(name).map_err(|_| InvalidMessage::HeaderName(name.len()))?;
+            ShortString::try_new(name).map_err(|_| InvalidAmqpMessage::HeaderName(name.len()))?;
         table.insert(name, value);
     }
     Ok(FieldTable::from(table))
@@ -202,12 +202,12 @@ impl<'a> GivenProperties<'a> {
     fn address(
         &mut self,
         of: &AmqpOutgoingSettings,
-    ) -> Result<(ShortString, ShortString), InvalidMessage> {
+    ) -> Result<(ShortString, ShortString), InvalidAmqpMessage> {
         match self.text("queue")? {
             Some(queue) => {
                 for name in ["exchange", "routing-key"] {
                     if self.take(name).is_some() {
-                        return Err(InvalidMessage::QueueAndAddress(name));
+                        return Err(InvalidAmqpMessage::QueueAndAddress(name));
                     }
                 }
                 Ok((ShortString::default(), queue))
@@ -221,13 +221,13 @@ impl<'a> GivenProperties<'a> {
         }
     }
 
-    fn read(properties: &'a [Header]) -> Result<Self, InvalidMessage> {
+    fn read(properties: &'a [Header]) -> Result<Self, InvalidAmqpMessage> {
         let mut given = BTreeMap::new();
         for Header { name, value } in properties {
-            let value =
-                std::str::from_utf8(value).map_err(|_| InvalidMessage::NotUtf8(name.clone()))?;
+            let value = std::str::from_utf8(value)
+                .map_err(|_| InvalidAmqpMessage::NotUtf8(name.clone()))?;
             if given.insert(name.as_str(), value).is_some() {
-                return Err(InvalidMessage::GivenTwice(name.clone()));
+                return Err(InvalidAmqpMessage::GivenTwice(name.clone()));
             }
         }
         Ok(GivenProperties(given))
@@ -237,7 +237,7 @@ impl<'a> GivenProperties<'a> {
         self.0.remove(name)
     }
 
-    fn text(&mut self, name: &str) -> Result<Option<ShortString>, InvalidMessage> {
+    fn text(&mut self, name: &str) -> Result<Option<ShortString>, InvalidAmqpMessage> {
         self.text_or(name, None)
     }
 
@@ -245,7 +245,7 @@ impl<'a> GivenProperties<'a> {
         &mut self,
         name: &str,
         or: Option<&str>,
-    ) -> Result<Option<ShortString>, InvalidMessage> {
+    ) -> Result<Option<ShortString>, InvalidAmqpMessage> {
         let text = self.take(name).or(or);
         text.map(|text| short(name, text)).transpose()
     }
@@ -254,22 +254,24 @@ impl<'a> GivenProperties<'a> {
         &mut self,
         name: &str,
         within: RangeInclusive<u64>,
-    ) -> Result<Option<u64>, InvalidMessage> {
+    ) -> Result<Option<u64>, InvalidAmqpMessage> {
         let Some(text) = self.take(name) else {
             return Ok(None);
         };
         let number = text.parse().ok().filter(|n| within.contains(n));
-        number.map(Some).ok_or_else(|| InvalidMessage::NotInRange {
-            name: name.to_owned(),
-            text: text.to_owned(),
-            within,
-        })
+        number
+            .map(Some)
+            .ok_or_else(|| InvalidAmqpMessage::NotInRange {
+                name: name.to_owned(),
+                text: text.to_owned(),
+                within,
+            })
     }
 
-    fn none_is_left(&self) -> Result<(), InvalidMessage> {
+    fn none_is_left(&self) -> Result<(), InvalidAmqpMessage> {
         match self.0.keys().next() {
             None => Ok(()),
-            Some(name) => Err(InvalidMessage::UnknownProperty((*name).to_owned())),
+            Some(name) => Err(InvalidAmqpMessage::UnknownProperty((*name).to_owned())),
         }
     }
 }

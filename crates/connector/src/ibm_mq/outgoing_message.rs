@@ -28,7 +28,7 @@ const KNOWN: &str = "queue, priority, delivery-mode, expiration-ms, correlation-
 
 /// Request to send that IBM MQ could not take.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidMessage {
+pub enum InvalidMqMessage {
     #[error(
         "headers, type and group-id travel in JMS messages only: set `jms` of the outgoing to true, or leave them out"
     )]
@@ -104,7 +104,7 @@ struct SenderOverrides {
 pub fn prepare_put(
     message: &OutgoingMessage,
     target: &MqOutgoingSettings,
-) -> Result<PreparedPut, InvalidMessage> {
+) -> Result<PreparedPut, InvalidMqMessage> {
     let overrides = SenderOverrides::new(message, target)?;
     let (class, charset) = body_of(message, overrides.class.as_deref())?;
     let (ccsid, own_body) = written(
@@ -143,7 +143,7 @@ pub fn prepare_put(
     descriptor.MsgId = own_id.unwrap_or_default();
     if !target.jms {
         if !message.headers.is_empty() || overrides.kind.is_some() || overrides.group_id.is_some() {
-            return Err(InvalidMessage::NotJms);
+            return Err(InvalidMqMessage::NotJms);
         }
         return Ok(PreparedPut {
             to: overrides.to,
@@ -170,10 +170,10 @@ fn jms_header(
     mut jms: JmsFolders,
     ccsid: i32,
     format: [u8; 8],
-) -> Result<Vec<u8>, InvalidMessage> {
+) -> Result<Vec<u8>, InvalidMqMessage> {
     for header in &message.headers {
         let text = std::str::from_utf8(&header.value)
-            .map_err(|_| InvalidMessage::HeaderNotUtf8(header.name.clone()))?;
+            .map_err(|_| InvalidMqMessage::HeaderNotUtf8(header.name.clone()))?;
         jms.properties
             .push((header.name.clone(), PropertyValue::Text(text.to_owned())));
     }
@@ -192,7 +192,10 @@ fn jms_header(
 }
 
 impl SenderOverrides {
-    fn new(message: &OutgoingMessage, target: &MqOutgoingSettings) -> Result<Self, InvalidMessage> {
+    fn new(
+        message: &OutgoingMessage,
+        target: &MqOutgoingSettings,
+    ) -> Result<Self, InvalidMqMessage> {
         let mut overrides = SenderOverrides {
             priority: target.priority,
             delivery_mode: target.delivery_mode,
@@ -202,9 +205,9 @@ impl SenderOverrides {
         for property in &message.properties {
             let name = property.name.as_str();
             let value = std::str::from_utf8(&property.value)
-                .map_err(|_| InvalidMessage::PropertyNotUtf8(name.to_owned()))?;
+                .map_err(|_| InvalidMqMessage::PropertyNotUtf8(name.to_owned()))?;
             let text = Some(value.to_owned());
-            let bad = |right: &'static str| InvalidMessage::PropertyValue {
+            let bad = |right: &'static str| InvalidMqMessage::PropertyValue {
                 name: name.to_owned(),
                 value: value.to_owned(),
                 right,
@@ -234,7 +237,7 @@ impl SenderOverrides {
                     );
                 }
                 other => {
-                    return Err(InvalidMessage::UnknownProperty(other.to_owned()));
+                    return Err(InvalidMqMessage::UnknownProperty(other.to_owned()));
                 }
             }
         }
@@ -246,17 +249,17 @@ impl SenderOverrides {
         descriptor: &mut mq::MQMD2,
         jms: &mut JmsFolders,
         sent_ms: i64,
-    ) -> Result<(), InvalidMessage> {
+    ) -> Result<(), InvalidMqMessage> {
         let priority = self.priority;
         if priority > 9 {
-            return Err(InvalidMessage::Priority(priority));
+            return Err(InvalidMqMessage::Priority(priority));
         }
         descriptor.Priority = priority.into();
         jms.priority = Some(priority.into());
         match self.delivery_mode {
             1 => descriptor.Persistence = mq::MQPER_NOT_PERSISTENT,
             2 => descriptor.Persistence = mq::MQPER_PERSISTENT,
-            other => return Err(InvalidMessage::DeliveryMode(other)),
+            other => return Err(InvalidMqMessage::DeliveryMode(other)),
         }
         jms.delivery_mode = Some(self.delivery_mode.into());
         if let Some(ms) = self.expiration_ms {
@@ -293,14 +296,14 @@ impl SenderOverrides {
 
 /// Returns the address in a property: `queue://MANAGER/QUEUE`, without a manager too, or a queue's
 /// name alone. A `reply-to` that came with a message is such an address.
-fn address(property: &str, value: &str) -> Result<MqAddress, InvalidMessage> {
+fn address(property: &str, value: &str) -> Result<MqAddress, InvalidMqMessage> {
     let (manager, queue) = match value.strip_prefix("queue://") {
         Some(rest) => rest.split_once('/').unwrap_or(("", rest)),
         None => ("", value),
     };
     let queue = queue.split('?').next().unwrap_or_default();
     if queue.is_empty() || queue.len() > 48 || manager.len() > 48 {
-        return Err(InvalidMessage::Address {
+        return Err(InvalidMqMessage::Address {
             property: property.to_owned(),
             value: value.to_owned(),
         });
@@ -316,13 +319,13 @@ fn written(
     message: &OutgoingMessage,
     charset: Option<i32>,
     target: &MqOutgoingSettings,
-) -> Result<(i32, Vec<u8>), InvalidMessage> {
+) -> Result<(i32, Vec<u8>), InvalidMqMessage> {
     let (Some(charset), Some(wanted)) = (charset, target.ccsid) else {
         return Ok((charset.unwrap_or(0), message.body.to_vec()));
     };
     let wanted = i32::from(wanted);
-    let text = decode(&message.body, charset, ENCODING_NATIVE).ok_or(InvalidMessage::NoText)?;
-    let body = encode(&text, wanted, ENCODING_NATIVE).map_err(InvalidMessage::NotEncodable)?;
+    let text = decode(&message.body, charset, ENCODING_NATIVE).ok_or(InvalidMqMessage::NoText)?;
+    let body = encode(&text, wanted, ENCODING_NATIVE).map_err(InvalidMqMessage::NotEncodable)?;
     Ok((wanted, body))
 }
 
@@ -330,14 +333,14 @@ fn written(
 fn body_of(
     message: &OutgoingMessage,
     class: Option<&str>,
-) -> Result<(JmsMessageClass, i32), InvalidMessage> {
+) -> Result<(JmsMessageClass, i32), InvalidMqMessage> {
     let content_type = message.content_type.to_ascii_lowercase();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let textual = match class {
         Some("jms_text") => true,
         Some("jms_bytes") => false,
         Some(other) => {
-            return Err(InvalidMessage::MessageClass(other.to_owned()));
+            return Err(InvalidMqMessage::MessageClass(other.to_owned()));
         }
         None => {
             kind.starts_with("text/")
@@ -362,7 +365,7 @@ fn body_of(
         (true, "" | "utf-8" | "us-ascii") if utf_8 => Ok((JmsMessageClass::Text, UTF_8)),
         (true, "") if kind.is_empty() => Ok((JmsMessageClass::Bytes, 0)),
         (true, "" | "utf-8" | "us-ascii") => {
-            Err(InvalidMessage::BodyNotUtf8(message.content_type.clone()))
+            Err(InvalidMqMessage::BodyNotUtf8(message.content_type.clone()))
         }
         (true, _) => Ok((JmsMessageClass::Bytes, 0)),
     }

@@ -60,7 +60,7 @@ impl OutboundSocketType {
 
 /// Message that can't be sent over ZeroMQ.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidMessage {
+pub enum InvalidZmqMessage {
     #[error(
         "the header {0:?} can't be sent: ZeroMQ's messages have no headers; put it into the body"
     )]
@@ -96,17 +96,17 @@ pub fn pack(
     kind: OutboundSocketType,
     message: &OutgoingMessage,
     requests: &AtomicU32,
-) -> Result<OutgoingFrames, InvalidMessage> {
+) -> Result<OutgoingFrames, InvalidZmqMessage> {
     let message_id = if message.message_id.is_empty() {
         format!("{:032x}", id128())
     } else {
         message.message_id.clone()
     };
     if let Some(Header { name, .. }) = message.headers.first() {
-        return Err(InvalidMessage::Header(name.clone()));
+        return Err(InvalidZmqMessage::Header(name.clone()));
     }
     if message.body.len() > BYTES_MAX {
-        return Err(InvalidMessage::BodyTooLong(message.body.len()));
+        return Err(InvalidZmqMessage::BodyTooLong(message.body.len()));
     }
     let (topic, lengths) = properties(kind, &message.properties)?;
     let body = match lengths {
@@ -124,7 +124,7 @@ pub fn pack(
         OutboundSocketType::Dealer => {
             let id = Bytes::from(message_id.clone());
             if id.len() > ID_MAX {
-                return Err(InvalidMessage::IdTooLong(id.len()));
+                return Err(InvalidZmqMessage::IdTooLong(id.len()));
             }
             (id.clone(), vec![id])
         }
@@ -140,10 +140,10 @@ pub fn pack(
 fn properties(
     kind: OutboundSocketType,
     properties: &[Header],
-) -> Result<(Option<Bytes>, Option<&str>), InvalidMessage> {
+) -> Result<(Option<Bytes>, Option<&str>), InvalidZmqMessage> {
     let (mut topic, mut lengths) = (None, None);
     for Header { name, value } in properties {
-        let text = std::str::from_utf8(value).map_err(|_| InvalidMessage::NotUtf8(name.clone()));
+        let text = std::str::from_utf8(value).map_err(|_| InvalidZmqMessage::NotUtf8(name.clone()));
         match (name.as_str(), kind) {
             (TOPIC, OutboundSocketType::Pub) => topic = Some(frames::percent_decoded(text?)),
             (
@@ -156,7 +156,7 @@ fn properties(
                     OutboundSocketType::Pub => "frames and topic",
                     OutboundSocketType::Dealer => "no property",
                 };
-                return Err(InvalidMessage::UnknownProperty {
+                return Err(InvalidZmqMessage::UnknownProperty {
                     kind,
                     name: name.clone(),
                     known,
