@@ -1,5 +1,6 @@
-//! Progress of connectors: what must outlive a process and a takeover and which no broker keeps. Of
-//! a stream the offset, of messages that failed how often they were tried.
+//! Progress of connectors: what must outlive a process and a takeover and no broker keeps.
+//!
+//! Of a stream it is the offset, of messages that failed how often they were tried.
 //!
 //! Progress belongs to the connector, and means nothing to the state: bytes that its process has
 //! written and that the next process, here or on another member, is given. They belong to the reign

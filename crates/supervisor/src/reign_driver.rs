@@ -1,5 +1,4 @@
-//! Driver of the reign: follows the leadership, proposes takeovers and releases, keeps the lease
-//! page.
+//! Driver of the reign: follows the leadership, proposes takeovers and releases, keeps the lease.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,4 @@
-//! Policy of takeovers: when to take over and when to act, as pure decisions without waiting or
-//! I/O.
+//! Policy of takeovers: pure decisions on when to take over and when to act.
 //!
 //! A reign belongs to one member and one term. This member asks for it with `TakeOver {member,
 //! term}` once it leads in that term. It acts while it leads in that term, the applied state names

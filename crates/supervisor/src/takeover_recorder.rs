@@ -1,5 +1,4 @@
-//! Recorder of each takeover of this member: one line in the log, one record in the replicated
-//! state.
+//! Recorder of this member's takeovers: one line in the log, one record in the state.
 //!
 //! The recorder only observes: the record is proposed once, after the last connector is at work (or
 //! after [`PATIENCE`], with how many were missing), so that it costs no takeover any time. A reign

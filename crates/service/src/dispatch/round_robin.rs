@@ -1,5 +1,6 @@
-//! Round robin over members, for each service by itself: two services called one after the other
-//! would otherwise always meet the same members.
+//! Round robin over members, for each service by itself.
+//!
+//! Two services called one after the other would otherwise always meet the same members.
 
 use std::{collections::HashMap, time::Duration};
 

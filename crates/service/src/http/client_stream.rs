@@ -1,5 +1,4 @@
-//! Client connection under hyper, which answers unparsable requests and tracks the connection's
-//! phase.
+//! Client connection under hyper: tracks its phase and answers requests that can't be parsed.
 //!
 //! hyper answers a request that it can't parse by itself, with an empty 400, 414 or 431. Every
 //! answer of this listener is promised a CID and an envelope, so what hyper writes while no request

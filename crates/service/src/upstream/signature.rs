@@ -1,5 +1,4 @@
-//! Signature of calls, `Quorate-Signature`: by it a service knows that a call comes from this
-//! cluster.
+//! `Quorate-Signature`, by which a service knows that a call comes from this cluster.
 //!
 //! Without it a service has to believe anyone who reaches it: one that remembers the greatest
 //! `Quorate-Epoch`, to refuse copies of the past, could be sent a number by a stranger after which

@@ -1,5 +1,7 @@
-//! References between resources. A resource is stored only while all that it names exists, and
-//! nothing is deleted while another names it.
+//! References between resources.
+//!
+//! A resource is stored only while all that it names exists, and nothing is deleted while another
+//! names it.
 
 use quorate_proto::command::FieldError;
 use quorate_resources::{BrokerFence, HttpChannel, Kind, Resource, ResourceReference};

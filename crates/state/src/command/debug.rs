@@ -1,5 +1,4 @@
-//! Debug output of commands, which shows only the length of what may hold a password or a user's
-//! data.
+//! Debug output of commands, with lengths in place of values that may be secret.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Section of a snapshot about the cluster: reign, programs, failover promise, takeovers, connections.
+//! Section of a snapshot about the cluster: reign, programs, promise, takeovers, connections.
 
 use std::{
     io::{self, Write},
