@@ -48,7 +48,7 @@ pub(crate) use leadership::LeadershipTracker;
 pub(crate) use log_retention::LogRetention;
 pub use options::{MemberIdentity, NodeOptions, NodeStartMode, SnapshotPolicy};
 pub use propose::AppliedProposal;
-pub(crate) use propose::CommandProposer;
+pub(crate) use propose::LogProposer;
 pub(crate) use read::ReadBarrier;
 use shutdown::ShutdownHandles;
 pub use start_error::StartError;
@@ -78,7 +78,7 @@ struct NodeInner {
     consensus: Arc<ConsensusHandle>,
     peers: Arc<PeerDirectory>,
     registry: Arc<MemberRegistry>,
-    proposer: Arc<CommandProposer>,
+    proposer: Arc<LogProposer>,
     reads: Arc<ReadBarrier>,
     transfer: Arc<LeaderTransfer>,
     peer_server: PeerServer,

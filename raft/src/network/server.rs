@@ -20,7 +20,7 @@ use crate::{
     consensus::ConsensusHandle,
     election::{ElectionParticipant, ElectionState},
     membership::MemberRegistry,
-    node::{AppliedIndex, CommandProposer, LeaderAttempt, ReadBarrier},
+    node::{AppliedIndex, LeaderAttempt, LogProposer, ReadBarrier},
     storage::{
         SnapshotAccess,
         convert::{self, MalformedProto},
@@ -39,7 +39,7 @@ pub(crate) struct PeerServer {
     pub(crate) consensus: Arc<ConsensusHandle>,
     pub(crate) intake: Arc<AppendIntake>,
     pub(crate) participant: Arc<ElectionParticipant>,
-    pub(crate) proposer: Arc<CommandProposer>,
+    pub(crate) proposer: Arc<LogProposer>,
     pub(crate) reads: Arc<ReadBarrier>,
     pub(crate) registry: Arc<MemberRegistry>,
     pub(crate) members: watch::Receiver<MemberList>,

@@ -41,7 +41,7 @@ pub struct AppliedProposal {
 }
 
 /// Proposes commands for the callers at one member.
-pub(crate) struct CommandProposer {
+pub(crate) struct LogProposer {
     consensus: Arc<ConsensusHandle>,
     peers: Arc<PeerDirectory>,
     applied: AppliedIndex,
@@ -49,13 +49,13 @@ pub(crate) struct CommandProposer {
     budget: ProposalBudget,
 }
 
-impl CommandProposer {
+impl LogProposer {
     pub(super) fn new(
         consensus: Arc<ConsensusHandle>,
         peers: Arc<PeerDirectory>,
         applied: AppliedIndex,
     ) -> Self {
-        CommandProposer {
+        LogProposer {
             consensus,
             peers,
             applied,

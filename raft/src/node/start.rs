@@ -12,9 +12,9 @@ use tokio::{
 };
 
 use super::{
-    AppliedIndex, CommandProposer, LeaderTransfer, LeadershipTracker, MemberIdentity, Node,
-    NodeInner, NodeOptions, NodeStartMode, ReadBarrier, ShutdownHandles, SnapshotPolicy,
-    StartError, StartFault, UnreachableMonitor, background_tasks,
+    AppliedIndex, LeaderTransfer, LeadershipTracker, LogProposer, MemberIdentity, Node, NodeInner,
+    NodeOptions, NodeStartMode, ReadBarrier, ShutdownHandles, SnapshotPolicy, StartError,
+    StartFault, UnreachableMonitor, background_tasks,
     heartbeat_sender::{self, HeartbeatSender},
     log_retention::{self, LogRetention},
     metered_machine::{LogGrowth, MeteredMachine},
@@ -221,7 +221,7 @@ impl NodeParts {
             ..
         } = self;
         let applied = meter.applied;
-        let proposer = CommandProposer::new(consensus.clone(), peers.clone(), applied.clone());
+        let proposer = LogProposer::new(consensus.clone(), peers.clone(), applied.clone());
         let proposer = Arc::new(proposer);
         let reads = Arc::new(ReadBarrier {
             consensus: consensus.clone(),

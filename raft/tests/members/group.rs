@@ -60,11 +60,11 @@ impl One {
         self.dir.path()
     }
 
-    pub async fn start(&mut self, birth: NodeStartMode) {
-        self.try_start(birth).await.unwrap();
+    pub async fn start(&mut self, mode: NodeStartMode) {
+        self.try_start(mode).await.unwrap();
     }
 
-    pub async fn try_start(&mut self, birth: NodeStartMode) -> Result<(), StartError> {
+    pub async fn try_start(&mut self, mode: NodeStartMode) -> Result<(), StartError> {
         self.view = View::default();
         let options = NodeOptions {
             dir: self.dir.path().to_owned(),
@@ -83,7 +83,7 @@ impl One {
         let machine = Counting::new(self.view.clone());
         let starting = runtime.spawn(async move {
             let listener = listen(&options.member.peer).await;
-            let node = Node::start_through(options, birth, machine, Some(dial)).await?;
+            let node = Node::start_through(options, mode, machine, Some(dial)).await?;
             let server = quorate_raft::peer_server().add_routes(node.routes());
             // As the program does: with Nagle an election would cost several times 40 ms.
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -4,11 +4,10 @@
 #![allow(
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "what a test prints is for whoever runs it"
+    reason = "what a test prints is for the person who runs it"
 )]
 
 mod basics;
-mod birth;
 mod deaths;
 mod failover;
 mod group;
@@ -20,6 +19,7 @@ mod narrow;
 mod partition;
 mod process;
 mod snapshots;
-mod strain;
+mod start_modes;
 mod throughput;
+mod timing_pressure;
 mod transfer;

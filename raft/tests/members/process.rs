@@ -289,11 +289,11 @@ async fn a_member() {
         snapshot: SNAPSHOTS,
         lock_wait: Duration::from_secs(10),
     };
-    let birth = told
+    let mode = told
         .join
         .map_or(NodeStartMode::Bootstrap, NodeStartMode::Join);
     let listener = listen(&told.member.peer).await;
-    let node = Node::start(options, birth, Counting::new(View::default()));
+    let node = Node::start(options, mode, Counting::new(View::default()));
     let node = node.await.unwrap();
     let server = quorate_raft::peer_server().add_routes(node.routes());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -144,9 +144,9 @@ async fn member_far_behind_catches_up_on_slow_link() {
         .map(|_| {
             let (over, written) = (over.clone(), written.clone());
             group.all[leader].run(move |node| async move {
-                let mut pace = tokio::time::interval(Duration::from_millis(8));
+                let mut ticks = tokio::time::interval(Duration::from_millis(8));
                 while !over.load(Ordering::Relaxed) {
-                    pace.tick().await;
+                    ticks.tick().await;
                     let key = 1_000_000 + written.fetch_add(1, Ordering::Relaxed) % 1000;
                     let command = crate::machine::write(key, b"small");
                     node.propose(command, Instant::now() + SOON).await.unwrap();

@@ -13,7 +13,7 @@ use crate::storage::durable_mark::DurableMarkFile;
 
 pub(super) const LAST: u64 = 29;
 
-/// What must be there again after a start.
+/// Contents that must be there again after a start.
 #[derive(Debug, PartialEq)]
 pub(super) struct KeptFolder {
     vote: Option<StoredVote>,

@@ -11,7 +11,7 @@ use crate::storage::{FileSnapshot, MachineStore, SnapshotFile, crash_points};
 const FOLDER: &str = "QUORATE_TEST_FOLDER";
 const CRASH: &str = "QUORATE_TEST_CRASH";
 
-/// What a leader with a longer history would send: `lines` as of entry `last`.
+/// Snapshot that a leader with a longer history would send: `lines` as of entry `last`.
 async fn from_leader(last: u64) -> (tempfile::TempDir, OpenedStorage, FileSnapshot) {
     let dir = tempfile::tempdir().unwrap();
     let mut leader = open_new(dir.path());
@@ -166,7 +166,7 @@ async fn what_comes_otherwise_than_announced_is_refused() {
     assert!(files(dir.path()).is_empty(), "nothing is left over");
 }
 
-/// A machine that fails as it is told.
+/// Machine that fails on request.
 struct Failing(&'static str);
 
 impl StateMachine for Failing {

@@ -100,7 +100,7 @@ async fn a_record_from_the_future_is_told_so() {
     assert!(text.contains("entry 7: it has format version 2"), "{text}");
 }
 
-/// What a fault in RocksDB, or a copy of an old folder, could leave.
+/// Contents that a fault in RocksDB, or a copy of an old folder, could leave.
 #[tokio::test]
 async fn sound_records_that_do_not_fit_are_refused() {
     type TailFault = (&'static str, fn(&rocksdb::DB), &'static str);

@@ -21,26 +21,26 @@ async fn late_heartbeats_count_before_leader_is_lost() {
     let group = Group::start(3, 1000).await;
     let leader = group.settled().await;
     let follower = (leader + 1) % 3;
-    let strain = |i: usize| *group.all[i].node().timing_pressure().borrow();
+    let pressure = |i: usize| *group.all[i].node().timing_pressure().borrow();
     let deadline = Instant::now() + SOON;
     // Too long a silence is an outage, and that may happen on a busy machine.
-    while strain(follower).heartbeats_late == 0 {
-        assert!(Instant::now() < deadline, "{:?}", strain(follower));
+    while pressure(follower).heartbeats_late == 0 {
+        assert!(Instant::now() < deadline, "{:?}", pressure(follower));
         group.silence(follower, true);
         late(&group, follower).await;
         group.silence(follower, false);
         group.settled().await;
         group.all_there().await;
     }
-    let seen = strain(follower);
+    let seen = pressure(follower);
     assert!(seen.worst_percent > 50, "{seen:?}");
     assert!(seen.last_at.is_some(), "{seen:?}");
     loop {
         let leader = group.settled().await;
-        if strain(leader).renewals_late > 0 {
+        if pressure(leader).renewals_late > 0 {
             break;
         }
-        assert!(Instant::now() < deadline, "{:?}", strain(leader));
+        assert!(Instant::now() < deadline, "{:?}", pressure(leader));
         group.silence(leader, true);
         late(&group, leader).await;
         group.silence(leader, false);
