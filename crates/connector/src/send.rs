@@ -231,10 +231,14 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
         if worked.is_ok() && !self.actions.is_empty() {
             let _ = timeout(CLOSING, self.sender.clone().close()).await;
         }
-        // Sends that have ended by now have their own outcome.
-        while let Some(Some((id, sent))) = self.actions.next().now_or_never() {
-            self.under_way.remove(&id);
-            self.report_outcome(id, sent).await;
+        // Sends that have ended by now have their own outcome. Each is polled, since one that the
+        // lost connection ends may not have been woken for it yet: it knows that nothing of it
+        // was sent, and "unknown" would keep it from being tried again.
+        for action in std::mem::take(&mut self.actions) {
+            if let Some((id, sent)) = action.now_or_never() {
+                self.under_way.remove(&id);
+                self.report_outcome(id, sent).await;
+            }
         }
         let why = match worked {
             Ok(()) => "it did not finish before the session was ended".to_owned(),
@@ -244,7 +248,6 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             self.report_outcome(id, SendOutcome::Unknown(why.clone()))
                 .await;
         }
-        self.actions.clear();
         self.context.frames.tally.lock().in_flight = 0;
     }
 

@@ -62,7 +62,7 @@ impl DeliveryGateway {
     pub async fn deliver(&self, spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Outcome {
         let over = || match self.lease.tenure(epoch) {
             // The lease may be renewed: the message stays where it is, and its tries are not
-            // counted.
+            // counted as long as the connector's grace for that lasts.
             LeaseTenure::Lapsed(..) => {
                 Outcome::NotRun(format!("the lease of epoch {epoch} has lapsed"))
             }

@@ -29,8 +29,8 @@ const TICK: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
-/// Longest time for which a release waits for unwritten progress: without the progress messages are
-/// repeated or tried once more, and nothing is lost.
+/// Longest time for which a release waits for unwritten progress. Without the progress messages
+/// are repeated or tried once more; a release that has waited in vain loses nothing else.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Progress that one connector has reported and that is not written yet.

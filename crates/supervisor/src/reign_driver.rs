@@ -50,7 +50,7 @@ pub trait CommandProposer: Send + Sync + 'static {
         connections: ConnectionsByConnector,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
-    /// Proposes `Advance {epoch, connectors}`: from any member, and harmless when repeated. `Ok`
+    /// Proposes `AdvanceProgress {epoch, connectors}`: from any member, and harmless when repeated. `Ok`
     /// also where the progress can't be written any more, since the reign or a connector is gone.
     async fn advance(
         &self,

@@ -10,8 +10,9 @@
 //! 3. The lease is revoked. Only then `Release` is proposed: it claims that no lease of the epoch
 //!    runs (see `takeover_policy::release_progress` for why that stays true).
 //! 4. Once the proposal has ended, whatever its outcome, the driver notifies the requester through
-//!    `done`. A requester waits no longer than the drain, the reaping and three failover times: the
-//!    next leader waits for the lease where the release was not committed.
+//!    `done`. From the moment at which the driver has the request a requester waits no longer than
+//!    the drain, the reaping and three failover times: the next leader waits for the lease where
+//!    the release was not committed.
 //! 5. The requester holds a [`ReleaseGuard`] for as long as this member must not take over again,
 //!    that is over a transfer of the leadership. Its end closes `withdrawn`, by which the driver
 //!    sees that the request is withdrawn: when no other one is left, a member that still leads

@@ -173,7 +173,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
             if L::Session::COMES_AGAIN {
                 warn_given_up(&entry);
             }
-            // The parent knows of a failed call, and of nothing else.
+            // The parent knows already of a call that has failed.
             if entry.undelivered && !self.error_reported {
                 self.until_handled = true;
                 self.report_error(&entry.reason).await;
