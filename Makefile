@@ -36,8 +36,10 @@ run: setup install ## three members and HAProxy on this machine (ARGS="--members
 # Every test program but five: `it` and `members` measure time, of real processes and of
 # elections, so their tests run one at a time; `figures` and `bench` measure and test
 # nothing; `endurance` runs for minutes to an hour.
-TESTS := $(filter-out it members figures bench endurance,$(notdir $(basename $(wildcard tests/*.rs */tests/*.rs)) \
-	$(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs))))
+TEST_FOLDERS := $(wildcard tests */tests crates/*/tests crates/testing/*/tests)
+TESTS := $(filter-out it members figures bench endurance,$(notdir \
+	$(basename $(wildcard $(addsuffix /*.rs,$(TEST_FOLDERS)))) \
+	$(patsubst %/main.rs,%,$(wildcard $(addsuffix /*/main.rs,$(TEST_FOLDERS))))))
 CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --no-fail-fast
 
 # Each part runs even when one before it has failed.

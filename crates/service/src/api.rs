@@ -4,7 +4,7 @@
 //! carries it, and called for HTTP requests and for messages alike:
 //!
 //! ```
-//! use crate::{async_trait, Reply, Request, Service, ServiceError};
+//! use quorate_service::{async_trait, Reply, Request, Service, ServiceError};
 //!
 //! struct Greet;
 //!
