@@ -4,6 +4,7 @@
 //!
 //! 1. `Host` must name this member: a page whose own name was made to point here (DNS
 //!    rebinding) is of one origin with it, and every other check would let it through. An
+//!    address can't be made to point elsewhere, so any address will do.
 //! 2. `Origin`, and `Sec-Fetch-Site` where there is one, must be of this very face: no other
 //!    page's requests are answered.
 //! 3. A browser's write bears `Quorate-Requested-By`, which no form can send, and a body of

@@ -44,7 +44,7 @@ pub(crate) async fn campaign_on_leader_death(participant: Arc<ElectionParticipan
                 term = dead.ballot.term,
                 "the leader's process has died"
             );
-            // From then on the timers run out, here or elsewhere.
+            // By then an election timer has run out, here or at another voter: waiting on is pointless.
             let timers = dead.since + consensus.timing().patience.election_max;
             tokio::select! {
                 () = participant.campaign_early(dead) => {}
@@ -118,7 +118,8 @@ impl ElectionParticipant {
             pause: ASK_AGAIN,
         };
         self.win_pre_vote(round, &state.voters).await;
-        // openraft looks at it again: it stands only if its vote is still for the dead leader.
+        // A transfer request to oneself makes openraft stand at once. It compares the vote again,
+        // and stands only if this member's vote is still for the dead leader.
         let vote = StoredVote::new_committed(leader.ballot.term, leader.ballot.member);
         tracker.campaigns(term, ElectionReason::Death, leader.since);
         let stand = TransferLeaderRequest::new(vote, *id, None);

@@ -90,7 +90,7 @@ impl CommandProposer for ProposerLog {
     }
 
     async fn record_takeover(&self, _: state::Takeover, _: Instant) -> Result<(), ProposeError> {
-        panic!("only the chronicle explains")
+        panic!("only the takeover recorder explains")
     }
 }
 
