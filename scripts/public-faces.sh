@@ -18,6 +18,9 @@ admin=http://127.0.0.1:$((port + 1)) http=http://127.0.0.1:$port
 export NO_COLOR=1 COLUMNS=100
 
 folder=$(mktemp -d)
+# By its own name, which stands in the help.
+ln -s "$quorate" "$folder/quorate"
+quorate=$folder/quorate
 member=
 finish() {
     [ -z "$member" ] || { kill "$member" && wait "$member"; } 2>/dev/null || true
@@ -31,7 +34,7 @@ mask() {
         -e 's/K[0-9]{39}/CID/g' \
         -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z/TIME/g' \
         -e 's/^(date|quorate-uptime):.*/\1: MASKED/I' \
-        -e 's/"(id|cluster|cluster_id)":("[0-9a-f-]+"|[0-9]+)/"\1":MASKED/g' \
+        -e 's/"(id|cluster|cluster_id|epoch)":("[0-9a-f-]+"|[0-9]+)/"\1":MASKED/g' \
         -e 's/"(pid|uptime_ms|rtt_ms|took_ms|bytes|age_ms|rss_bytes|open_files)":[0-9.]+/"\1":MASKED/g' \
         -e 's/[[:space:]]+$//'
 }
@@ -122,7 +125,7 @@ rest() {
 metrics() {
     printf '\n== metrics\n'
     curl --silent --max-time 10 "$admin/metrics" |
-        sed -E 's/ [^ ]+$/ VALUE/; /^#/!s/="[^"]*"/="..."/g' | sort -u
+        sed -E '/^#/!{s/ [^ ]+$/ VALUE/; s/="[^"]*"/="..."/g}' | sort -u
 }
 
 cli() {
