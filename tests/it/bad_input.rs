@@ -7,280 +7,35 @@ use std::{
 };
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{cluster::Cluster, http, member::QUORATE};
 
-/// Status, `code` and a word that the problem must say.
-struct Rest {
-    method: Method,
-    path: &'static str,
-    headers: &'static [(&'static str, &'static str)],
-    body: String,
-    status: u16,
-    code: &'static str,
-    says: &'static str,
+/// Rows of a table: one JSON array a line, between lines of comment.
+fn rows(table: &str) -> Vec<Vec<Value>> {
+    let lines = table.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect()
 }
 
-fn rest(
-    method: Method,
-    path: &'static str,
-    body: impl ToString,
-    status: u16,
-    code: &'static str,
-    says: &'static str,
-) -> Rest {
-    Rest {
-        method,
-        path,
-        headers: &[],
-        body: body.to_string(),
-        status,
-        code,
-        says,
-    }
+/// A string as it is, else JSON.
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn rest_cases() -> Vec<Rest> {
-    let put = || Method::PUT;
-    let service = |v: serde_json::Value| v.to_string();
-    vec![
-        rest(
-            put(),
-            "/v1/config/service/a",
-            "{",
-            400,
-            "bad_request",
-            "JSON",
-        ),
-        rest(put(), "/v1/config/service/a", "", 400, "bad_request", ""),
-        rest(put(), "/v1/config/nonsense/a", "{}", 404, "", "nonsense"),
-        rest(
-            put(),
-            "/v1/config/service/a",
-            json!({"name": "b", "builtin": "echo"}),
-            422,
-            "invalid",
-            "name",
-        ),
-        rest(
-            put(),
-            "/v1/config/service/a",
-            json!({"name": "a"}),
-            422,
-            "invalid",
-            "upstream",
-        ),
-        rest(
-            put(),
-            "/v1/config/service/a",
-            json!({"name": "a", "builtin": "echo", "upstream": "http://x/"}),
-            422,
-            "invalid",
-            "builtin",
-        ),
-        rest(
-            put(),
-            "/v1/config/service/a",
-            json!({"name": "a", "upstream": "ftp://x/"}),
-            422,
-            "invalid",
-            "ftp",
-        ),
-        rest(
-            put(),
-            "/v1/config/service/a",
-            json!({"name": "a", "builtin": "echo", "colour": "red"}),
-            422,
-            "invalid",
-            "colour",
-        ),
-        rest(
-            put(),
-            "/v1/config/service/a",
-            json!({"name": "a", "builtin": "echo", "timeout_ms": -1}),
-            422,
-            "invalid",
-            "timeout_ms",
-        ),
-        rest(
-            put(),
-            "/v1/config/service/a",
-            json!({"name": "a", "builtin": "nobody-has-it"}),
-            422,
-            "invalid",
-            "nobody-has-it",
-        ),
-        rest(
-            put(),
-            "/v1/config/service/a%20b",
-            json!({"name": "a b", "builtin": "echo"}),
-            422,
-            "invalid",
-            "name",
-        ),
-        rest(
-            put(),
-            "/v1/config/http_channel/a",
-            json!({"name": "a", "path": "orders", "service": "kept"}),
-            422,
-            "invalid",
-            "path",
-        ),
-        rest(
-            put(),
-            "/v1/config/http_channel/a",
-            json!({"name": "a", "path": "/{", "service": "kept"}),
-            422,
-            "invalid",
-            "path",
-        ),
-        rest(
-            put(),
-            "/v1/config/http_channel/a",
-            json!({"name": "a", "path": "/zato/ping", "service": "kept"}),
-            422,
-            "invalid",
-            "/zato",
-        ),
-        rest(
-            put(),
-            "/v1/config/http_channel/a",
-            json!({"name": "a", "path": "/a", "service": "nobody"}),
-            422,
-            "invalid",
-            "nobody",
-        ),
-        rest(
-            put(),
-            "/v1/config/http_channel/a",
-            json!({"name": "a", "path": "/kept", "service": "kept"}),
-            422,
-            "invalid",
-            "/kept",
-        ),
-        rest(
-            put(),
-            "/v1/config/http_channel/a",
-            json!({"name": "a", "path": "/a", "service": "kept", "security": "basic_auth/none"}),
-            422,
-            "invalid",
-            "basic_auth/none",
-        ),
-        rest(
-            put(),
-            "/v1/config/amqp_connection/a",
-            json!({"name": "a", "host": "h", "username": "u"}),
-            422,
-            "invalid",
-            "password",
-        ),
-        rest(
-            put(),
-            "/v1/config/amqp_connection/a",
-            json!({"name": "a", "host": "h", "port": 99999, "username": "u", "password": "p"}),
-            422,
-            "invalid",
-            "port",
-        ),
-        rest(
-            put(),
-            "/v1/config/amqp_channel/a",
-            json!({"name": "a", "connection": "none", "queue": "q", "service": "kept"}),
-            422,
-            "invalid",
-            "none",
-        ),
-        rest(
-            Method::DELETE,
-            "/v1/config/service/kept",
-            "",
-            409,
-            "conflict",
-            "http_channel/kept",
-        ),
-        rest(
-            Method::DELETE,
-            "/v1/config/service/nobody",
-            "",
-            404,
-            "not_found",
-            "",
-        ),
-        rest(
-            Method::GET,
-            "/v1/config/service/nobody",
-            "",
-            404,
-            "not_found",
-            "",
-        ),
-        rest(Method::GET, "/v1/kv/nobody", "", 404, "not_found", ""),
-        rest(Method::DELETE, "/v1/kv/nobody", "", 404, "not_found", ""),
-        rest(
-            put(),
-            "/v1/kv/big",
-            service(json!("x".repeat(1 << 20))),
-            413,
-            "too_large",
-            "",
-        ),
-        rest(put(), "/v1/kv/%FF%FE", "x", 400, "bad_request", "UTF-8"),
-        rest(
-            Method::GET,
-            "/v1/kv/k?consistency=maybe",
-            "",
-            400,
-            "bad_request",
-            "consistency",
-        ),
-        rest(
-            Method::GET,
-            "/v1/kv?limit=lots",
-            "",
-            400,
-            "bad_request",
-            "limit",
-        ),
-        rest(
-            Method::POST,
-            "/v1/cluster/transfer-leadership",
-            json!({"to": "nobody"}),
-            404,
-            "not_found",
-            "nobody",
-        ),
-        rest(
-            Method::POST,
-            "/v1/cluster/transfer-leadership",
-            "[",
-            400,
-            "bad_request",
-            "",
-        ),
-        rest(
-            Method::PATCH,
-            "/v1/cluster/leader",
-            "",
-            405,
-            "method_not_allowed",
-            "",
-        ),
-        rest(Method::GET, "/v2/nothing", "", 404, "not_found", ""),
-        Rest {
-            headers: &[("if-match", "7")],
-            ..rest(put(), "/v1/kv/k", "x", 400, "bad_request", "If-Match")
-        },
-        Rest {
-            headers: &[("if-match", "\"7\"")],
-            ..rest(put(), "/v1/kv/k", "x", 412, "precondition_failed", "")
-        },
-        Rest {
-            headers: &[("if-match", "\"7\""), ("if-none-match", "*")],
-            ..rest(put(), "/v1/kv/k", "x", 400, "bad_request", "")
-        },
-    ]
+fn rest_cases() -> Vec<Vec<Value>> {
+    let mut cases = rows(include_str!("bad_input/rest.jsonl"));
+    let big = "x".repeat(1 << 20);
+    let Value::Array(big) = json!(["PUT", "/v1/kv/big", format!("{big}x"), 413, "too_large", ""])
+    else {
+        unreachable!("an array")
+    };
+    cases.push(big);
+    cases
 }
 
 async fn bed() -> Cluster {
@@ -300,7 +55,7 @@ async fn everything(cluster: &Cluster) -> String {
         let answer = http::call(Method::GET, cluster.members[0].admin_url(path), &[], "")
             .await
             .expect("an answer");
-        let mut value: serde_json::Value = answer.json().await.expect("JSON");
+        let mut value: Value = answer.json().await.expect("JSON");
         if let Some(object) = value.as_object_mut() {
             object.remove("revision");
         }
@@ -320,9 +75,22 @@ async fn rest_names_what_is_wrong() {
     let before = everything(&cluster).await;
     let mut wrong = Vec::new();
     for case in rest_cases() {
-        let what = format!("{} {} {:.80}", case.method, case.path, case.body);
-        let url = cluster.members[0].admin_url(case.path);
-        let answer = http::call(case.method, url, case.headers, case.body)
+        let [method, path, body, wanted, wanted_code, says] = &case[..6] else {
+            panic!("six columns: {case:?}")
+        };
+        let (method, path, body) = (text(method), text(path), text(body));
+        let (wanted_code, says) = (text(wanted_code), text(says));
+        let headers: Vec<(&str, &str)> = case
+            .get(6)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+            .collect();
+        let what = format!("{method} {path} {body:.80}");
+        let method = method.parse().expect("a method");
+        let url = cluster.members[0].admin_url(&path);
+        let answer = http::call(method, url, &headers, body)
             .await
             .expect("an answer");
         let status = answer.status().as_u16();
@@ -331,17 +99,16 @@ async fn rest_names_what_is_wrong() {
             .get("content-type")
             .map(|v| v.to_str().unwrap_or("").to_owned());
         let text = answer.text().await.expect("a body");
-        let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
         let code = problem["code"].as_str().unwrap_or("");
-        let right = status == case.status
-            && (case.code.is_empty() || code == case.code)
+        let right = *wanted == status
+            && (wanted_code.is_empty() || code == wanted_code)
             && kind.as_deref() == Some("application/problem+json")
-            && text.contains(case.says);
+            && text.contains(&says);
         println!("{what} -> {status} {text:.200}");
         if !right {
             wrong.push(format!(
-                "{what}\n  wanted {} {} {:?}, got {status} {kind:?} {text}",
-                case.status, case.code, case.says
+                "{what}\n  wanted {wanted} {wanted_code} {says:?}, got {status} {kind:?} {text}"
             ));
         }
     }
@@ -446,78 +213,15 @@ async fn the_command_line_says_what_to_do_and_exits_with_the_right_code() {
     let cluster = bed().await;
     let before = everything(&cluster).await;
     let admin = cluster.members[0].admin_url("");
-    let nobody = "http://127.0.0.1:9";
     let good = "kind: service\nname: good\nbuiltin: echo\n";
-    let cases: &[(&[&str], &str, &str, i32, &str)] = &[
-        (&["leeder"], &admin, "", 2, "leeder"),
-        (&[], &admin, "", 2, "Usage"),
-        (&["leader", "--output", "xml"], &admin, "", 2, "xml"),
-        (&["leader"], nobody, "", 3, "127.0.0.1:9"),
-        (
-            &["leader", "--admin", "not a url"],
-            &admin,
-            "",
-            2,
-            "not a url",
-        ),
-        (&["get", "nonsense"], &admin, "", 2, "nonsense"),
-        (&["get", "service", "nobody"], &admin, "", 1, "nobody"),
-        (
-            &["delete", "service", "kept"],
-            &admin,
-            "",
-            1,
-            "http_channel/kept",
-        ),
-        (&["kv", "get", "nobody"], &admin, "", 1, "nobody"),
-        (
-            &["apply", "-f", "/nonexistent.yaml"],
-            &admin,
-            "",
-            1,
-            "/nonexistent.yaml",
-        ),
-        (&["apply", "-f", "-"], &admin, ": : :", 1, "line"),
-        (&["apply", "-f", "-"], &admin, "", 1, ""),
-        (&["apply", "-f", "-"], &admin, "kind: service\n", 1, "name"),
-        (
-            &["apply", "-f", "-"],
-            &admin,
-            "kind: nonsense\nname: a\n",
-            1,
-            "nonsense",
-        ),
-        (
-            &["apply", "-f", "-"],
-            &admin,
-            "kind: service\nname: bad\nupstream: ftp://x\n",
-            1,
-            "upstream",
-        ),
-        (
-            &["transfer-leadership", "--to", "nobody"],
-            &admin,
-            "",
-            1,
-            "nobody",
-        ),
-        (
-            &["server", "--config", "/nonexistent.toml"],
-            &admin,
-            "",
-            1,
-            "/nonexistent.toml",
-        ),
-        (
-            &["balancer", "--config", "/nonexistent.toml"],
-            &admin,
-            "",
-            1,
-            "/nonexistent.toml",
-        ),
-    ];
-    for (arguments, admin, stdin, code, says) in cases {
-        let run = quorate(arguments, admin, stdin);
+    for case in rows(include_str!("bad_input/commands.jsonl")) {
+        let [arguments, stdin, code, says] = &case[..] else {
+            panic!("four columns: {case:?}")
+        };
+        let arguments = arguments.as_array().expect("arguments");
+        let arguments: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
+        let (stdin, says) = (text(stdin), text(says));
+        let run = quorate(&arguments, &admin, &stdin);
         println!(
             "quorate {} -> {:?} {}",
             arguments.join(" "),
@@ -525,14 +229,14 @@ async fn the_command_line_says_what_to_do_and_exits_with_the_right_code() {
             run.err.trim()
         );
         assert_eq!(
-            run.code,
-            Some(*code),
+            run.code.map(i64::from),
+            code.as_i64(),
             "{arguments:?}: {}{}",
             run.out,
             run.err
         );
         assert!(
-            run.err.contains(says),
+            run.err.contains(&says),
             "{arguments:?} should say {says:?}: {}",
             run.err
         );
