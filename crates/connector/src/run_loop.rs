@@ -30,7 +30,7 @@ use super::{
     broker_link::{BrokerLink, ConnectorError},
     exclusive_wait::ExclusiveWait,
     process_context::{DesiredState, ProcessContext, ProcessReign},
-    role::{ConnectorRole, ConnectorSettings, ServeOutcome},
+    role::{ConnectorRole, RoleSettings, ServeOutcome},
 };
 
 /// Longest wait for the broker's answer to connecting or opening.
@@ -151,14 +151,14 @@ impl RunLoop {
     /// Returns the desired state and its settings. Called only while there is no session.
     async fn wanted<R: ConnectorRole>(
         &mut self,
-    ) -> (DesiredState, Result<ConnectorSettings<R>, ConnectorError>) {
+    ) -> (DesiredState, Result<RoleSettings<R>, ConnectorError>) {
         let desired = self.context.idle().await;
         let none = || ConnectorError::new("there is no configuration yet");
         let settings = desired
             .configure
             .as_deref()
             .ok_or_else(none)
-            .and_then(ConnectorSettings::<R>::parse);
+            .and_then(RoleSettings::<R>::read);
         (desired, settings)
     }
 
@@ -205,7 +205,7 @@ impl RunLoop {
 
     async fn connect<R: ConnectorRole>(
         &mut self,
-        settings: &ConnectorSettings<R>,
+        settings: &RoleSettings<R>,
     ) -> Result<R::Link, ConnectorError> {
         // A further try is reported only once it has succeeded or failed otherwise.
         if self.last_reported.is_none() {
@@ -213,7 +213,7 @@ impl RunLoop {
         }
         let label = format!("quorate {}", self.context.label);
         tokio::select! {
-            link = timeout(ANSWER, R::Link::connect(&settings.connection, &label)) => {
+            link = timeout(ANSWER, R::Link::connect(&settings.connector.connection, &label)) => {
                 self.unanswered = if link.is_err() { self.unanswered + 1 } else { 0 };
                 link.map_err(|_| silent())?
             }
@@ -225,7 +225,7 @@ impl RunLoop {
     async fn connected<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
-        connected: &ConnectorSettings<R>,
+        connected: &RoleSettings<R>,
     ) -> DisconnectReason {
         let mut said_standby = false;
         let mut asks = ProportionalBackoff::new(ASK_LEASE, ASK_LEASE_LAST);
@@ -233,7 +233,7 @@ impl RunLoop {
             let (desired, settings) = self.wanted::<R>().await;
             let settings = match settings {
                 _ if desired.stop => return DisconnectReason::Stop,
-                Ok(settings) if settings.connection == connected.connection => settings,
+                Ok(settings) if settings.same_connection(connected) => settings,
                 _ => return DisconnectReason::Reconnect,
             };
             let reign = desired
@@ -298,7 +298,7 @@ impl RunLoop {
     async fn session<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
-        settings: &ConnectorSettings<R>,
+        settings: &RoleSettings<R>,
         purpose: SessionPurpose,
     ) -> Result<(), SessionFailure> {
         let epoch = match purpose {
@@ -380,7 +380,7 @@ impl RunLoop {
     fn restore_progress<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
-        settings: &ConnectorSettings<R>,
+        settings: &RoleSettings<R>,
         epoch: Option<u64>,
     ) {
         if let Some(epoch) = epoch {
@@ -402,7 +402,7 @@ impl RunLoop {
     async fn hold_prepared<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
-        settings: &ConnectorSettings<R>,
+        settings: &RoleSettings<R>,
         until: Instant,
     ) -> Option<ProcessReign> {
         loop {
@@ -410,7 +410,7 @@ impl RunLoop {
             let same = desired
                 .configure
                 .as_deref()
-                .and_then(|it| ConnectorSettings::<R>::parse(it).ok())
+                .and_then(|it| RoleSettings::<R>::read(it).ok())
                 .is_some_and(|it| it.same_session(settings));
             if desired.stop || !same || Instant::now() >= until {
                 return None;

@@ -8,16 +8,15 @@ use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quorate_clock::Instant;
-use quorate_ipc::{SendOutcome, lease::LeaseTenure};
+use quorate_ipc::{ConnectorSettings, SendOutcome, lease::LeaseTenure};
 use quorate_proto::connector::{self as proto, Confirmed, from_process::Frame, sent::Outcome};
-use serde::Deserialize;
 use tokio::time::{sleep_until, timeout};
 
 use super::{
     broker_link::{ConnectorError, MessageProducer, OutboundLink, OutgoingMessage},
     process_context::{LEASE_POLL_INTERVAL, PendingSend, ProcessContext, ProcessReign},
     progress::ProgressTracker,
-    role::{ConnectorRole, ConnectorSettings, DRAIN_TIMEOUT_DEFAULT, ServeOutcome},
+    role::{ConnectorRole, DRAIN_TIMEOUT_DEFAULT, RoleSettings, ServeOutcome},
 };
 
 /// Time for closing while messages are under way.
@@ -26,44 +25,39 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// Time that a sender may take for its outcome beyond the message's deadline.
 const SLACK: Duration = Duration::from_millis(20);
 
-/// Outgoing fields that every kind of broker has.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct SendSettings {
-    /// Upper bound of messages whose outcome is awaited.
-    pub prefetch: u16,
-}
-
 /// Role of an outgoing: it sends.
 pub struct OutgoingRole<L>(PhantomData<L>);
 
 impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
     type Link = L;
-    type SpecificSettings = L::Target;
-    type SharedSettings = SendSettings;
+    type Resource = L::Target;
     type Session = L::Producer;
 
-    fn same_session(_: &ConnectorSettings<Self>, _: &ConnectorSettings<Self>) -> bool {
-        true
+    fn same_session(
+        before: &ConnectorSettings<L::Target>,
+        now: &ConnectorSettings<L::Target>,
+    ) -> bool {
+        L::session_key(&before.resource) == L::session_key(&now.resource)
     }
 
-    fn progress_of(_: &L, _: &ConnectorSettings<Self>) -> String {
+    fn progress_of(_: &L, _: &RoleSettings<Self>) -> String {
         String::new()
     }
 
     async fn open(
         link: &L,
-        settings: &ConnectorSettings<Self>,
+        settings: &RoleSettings<Self>,
         _: Option<u64>,
         _: &ProgressTracker,
     ) -> Result<L::Producer, ConnectorError> {
-        link.open(&settings.specific).await
+        link.open(&settings.connector.resource).await
     }
 
     async fn serve(
         context: &mut ProcessContext,
         link: &L,
         session: L::Producer,
-        settings: ConnectorSettings<Self>,
+        settings: RoleSettings<Self>,
         reign: ProcessReign,
     ) -> ServeOutcome<L::Producer> {
         let mut outgoing = OutgoingSession {
@@ -85,7 +79,7 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
         }
     }
 
-    async fn is_taken(_: &L, _: &ConnectorSettings<Self>) -> Option<bool> {
+    async fn is_taken(_: &L, _: &RoleSettings<Self>) -> Option<bool> {
         None
     }
 
@@ -99,7 +93,7 @@ struct OutgoingSession<'a, L: OutboundLink> {
     context: &'a mut ProcessContext,
     link: &'a L,
     sender: L::Producer,
-    settings: ConnectorSettings<OutgoingRole<L>>,
+    settings: RoleSettings<OutgoingRole<L>>,
     reign: ProcessReign,
     under_way: BTreeSet<u64>,
     actions: FuturesUnordered<BoxFuture<'static, (u64, SendOutcome)>>,
@@ -126,7 +120,7 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             {
                 return Ok(());
             }
-            let places = usize::from(self.settings.shared.prefetch);
+            let places = usize::from(self.settings.connector.shared.concurrency_max);
             let until = [self.drain, self.paused_until].into_iter().flatten().min();
             tokio::select! {
                 Ok(()) = self.context.desired.changed() => self.apply_desired(),
@@ -151,7 +145,7 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
     /// Compares the desired state with what the session does.
     fn apply_desired(&mut self) {
         let desired = self.context.desired.borrow_and_update().clone();
-        let settings = desired.configure.as_deref().map(ConnectorSettings::parse);
+        let settings = desired.configure.as_deref().map(RoleSettings::read);
         match settings {
             Some(Ok(settings))
                 if desired.act == Some(self.reign) && self.settings.same_session(&settings) =>

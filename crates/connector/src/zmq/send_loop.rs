@@ -14,14 +14,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_ipc::local_rules::LocalRules;
+use quorate_resources::{ZmqOutgoing, ZmqOutgoingSocket};
 use tokio::sync::oneshot;
 use tracing::debug;
 use zmq::PollEvents;
 
 use super::{
     super::broker_link::ConnectorError,
-    outgoing_message::{self, FramesOutcome, OutboundSocketType, ZmqOutgoingSettings},
+    endpoint::ZmqEndpoint,
+    outgoing_message::{self, FramesOutcome, is_answered, socket_type},
     socket::{SocketSendResult, ZmqSocket},
     worker::WorkerContext,
 };
@@ -45,13 +46,13 @@ pub struct PendingFrames {
 }
 
 /// Opens the socket.
-pub fn open(target: &ZmqOutgoingSettings) -> Result<ZmqSocket, ConnectorError> {
+pub fn open(target: &ZmqOutgoing) -> Result<ZmqSocket, ConnectorError> {
     let kind = target.socket_type;
-    target.endpoint.check(LocalRules::current())?;
-    ZmqSocket::open(kind.socket_type(), &target.endpoint, |socket| {
+    let endpoint = ZmqEndpoint::allowed(&target.address, target.method)?;
+    ZmqSocket::open(socket_type(kind), endpoint, |socket| {
         // Only to peers that are there: no message that waits for one counts as sent.
         socket.set_immediate(true)?;
-        socket.set_sndhwm(if kind == OutboundSocketType::Pub {
+        socket.set_sndhwm(if kind == ZmqOutgoingSocket::Pub {
             PUBLISHED_MAX
         } else {
             QUEUED_MAX
@@ -62,7 +63,7 @@ pub fn open(target: &ZmqOutgoingSettings) -> Result<ZmqSocket, ConnectorError> {
 
 /// State of the thread.
 pub struct ZmqSendLoop {
-    kind: OutboundSocketType,
+    kind: ZmqOutgoingSocket,
     socket: ZmqSocket,
     context: WorkerContext<PendingFrames>,
     waiting: VecDeque<PendingFrames>,
@@ -72,7 +73,7 @@ pub struct ZmqSendLoop {
 impl ZmqSendLoop {
     /// Returns a loop over this socket.
     pub fn new(
-        kind: OutboundSocketType,
+        kind: ZmqOutgoingSocket,
         socket: ZmqSocket,
         context: WorkerContext<PendingFrames>,
     ) -> Self {
@@ -97,7 +98,7 @@ impl ZmqSendLoop {
             if !self.waiting.is_empty() {
                 wanted |= PollEvents::POLLOUT;
             }
-            if self.kind.is_answered() {
+            if is_answered(self.kind) {
                 wanted |= PollEvents::POLLIN;
                 self.receive()?;
             }
@@ -127,7 +128,7 @@ impl ZmqSendLoop {
                 continue;
             }
             match self.socket.send(&item.frames)? {
-                SocketSendResult::Taken if self.kind.is_answered() => {
+                SocketSendResult::Taken if is_answered(self.kind) => {
                     if self.unanswered.len() >= FORGET {
                         self.unanswered.retain(|_, done| !done.is_closed());
                     }
