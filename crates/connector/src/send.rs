@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quorate_clock::Instant;
 use quorate_ipc::{ConnectorSettings, SendOutcome, lease::LeaseTenure};
-use quorate_proto::connector::{self as proto, Confirmed, from_process::Frame, sent::Outcome};
+use quorate_proto::connector::{self as proto, from_process::Frame};
 use tokio::time::{sleep_until, timeout};
 
 use super::{
@@ -247,7 +247,11 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
 
     async fn report_outcome(&mut self, id: u64, sent: SendOutcome) {
         self.count(&sent);
-        self.context.frames.send(outcome(id, sent)).await;
+        let sent = proto::Sent {
+            send: id,
+            outcome: Some(sent.into()),
+        };
+        self.context.frames.send(Frame::Sent(sent)).await;
     }
 
     fn count(&self, sent: &SendOutcome) {
@@ -259,23 +263,6 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             SendOutcome::NotSent(_) => {}
         }
     }
-}
-
-/// Returns the frame with the outcome of a send.
-fn outcome(send: u64, sent: SendOutcome) -> Frame {
-    let outcome = match sent {
-        SendOutcome::Confirmed { message_id, reply } => {
-            Outcome::Confirmed(Confirmed { message_id, reply })
-        }
-        SendOutcome::Refused(why) => Outcome::Refused(why),
-        SendOutcome::Full(why) => Outcome::Full(why),
-        SendOutcome::NotSent(why) => Outcome::NotSent(why),
-        SendOutcome::Unknown(why) => Outcome::Unknown(why),
-    };
-    Frame::Sent(proto::Sent {
-        send,
-        outcome: Some(outcome),
-    })
 }
 
 fn late() -> SendOutcome {

@@ -143,15 +143,20 @@ fn properties(
     Ok((topic, lengths))
 }
 
-/// Returns the key of the request that a peer has answered, and the outcome.
-pub fn answered(kind: ZmqOutgoingSocket, mut frames: Vec<Bytes>) -> Option<(Bytes, FramesOutcome)> {
+/// A peer's answer: its reply where it has the message, or why it has not.
+pub type PeerAnswer = Result<Option<Reply>, SendOutcome>;
+
+/// Returns the key of the request that a peer has answered, and the answer.
+pub fn answered(kind: ZmqOutgoingSocket, mut frames: Vec<Bytes>) -> Option<(Bytes, PeerAnswer)> {
     if kind == ZmqOutgoingSocket::Req {
         let body = frames.split_off(2.min(frames.len()));
         let [key, delimiter] = <[Bytes; 2]>::try_from(frames).ok()?;
         let (body, _) = frames::join(&body);
-        return delimiter
-            .is_empty()
-            .then_some((key, FramesOutcome::Answered(body)));
+        let reply = Reply {
+            content_type: String::new(),
+            body,
+        };
+        return delimiter.is_empty().then_some((key, Ok(Some(reply))));
     }
     // A delimiter, from peers that send one.
     if frames.len() > 2 && frames[0].is_empty() {
@@ -159,49 +164,18 @@ pub fn answered(kind: ZmqOutgoingSocket, mut frames: Vec<Bytes>) -> Option<(Byte
     }
     let mut frames = frames.into_iter();
     let (key, word) = (frames.next()?, frames.next()?);
-    let decision = match &word[..] {
-        ACK => FramesOutcome::Acked,
+    let answer = match &word[..] {
+        ACK => Ok(None),
         NACK => {
             let reason = frames.next().unwrap_or_default();
-            FramesOutcome::Refused(String::from_utf8_lossy(&reason).into_owned())
+            let reason = String::from_utf8_lossy(&reason);
+            Err(SendOutcome::Refused(if reason.is_empty() {
+                "the peer refused it and gave no reason".to_owned()
+            } else {
+                format!("the peer refused it: {reason}")
+            }))
         }
         _ => return None,
     };
-    Some((key, decision))
-}
-
-/// Outcome of frames that were sent.
-#[derive(Debug, PartialEq, Eq)]
-pub enum FramesOutcome {
-    /// libzmq has it, and no peer answers.
-    Taken,
-    /// The peer has it.
-    Acked,
-    /// The peer doesn't want it.
-    Refused(String),
-    /// The peer's answer.
-    Answered(Bytes),
-    /// Not sent, for this reason.
-    NotSent(String),
-}
-
-impl FramesOutcome {
-    /// Converts the outcome for the caller.
-    pub fn into_send_outcome(self, message_id: String) -> SendOutcome {
-        let confirmed = |reply| SendOutcome::Confirmed { message_id, reply };
-        match self {
-            FramesOutcome::Taken | FramesOutcome::Acked => confirmed(None),
-            FramesOutcome::Answered(body) => confirmed(Some(Reply {
-                content_type: String::new(),
-                body,
-            })),
-            FramesOutcome::Refused(why) if why.is_empty() => {
-                SendOutcome::Refused("the peer refused it and gave no reason".to_owned())
-            }
-            FramesOutcome::Refused(why) => {
-                SendOutcome::Refused(format!("the peer refused it: {why}"))
-            }
-            FramesOutcome::NotSent(why) => SendOutcome::NotSent(why),
-        }
-    }
+    Some((key, answer))
 }

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     super::broker_link::{ConnectorError, MessageProducer, OutgoingMessage},
     frames::BYTES_MAX,
-    outgoing_message::{self, OutgoingFrames},
+    outgoing_message::{self, OutgoingFrames, PeerAnswer},
     send_loop::{self, PendingFrames, ZmqSendLoop},
     worker::{self, ZmqCommandSender, ZmqWorker},
 };
@@ -114,30 +114,35 @@ impl MessageProducer for ZmqProducer {
             }
             Err(_) => return SendOutcome::NotSent(self.no_peer()),
         }
-        let answered = timeout_at(deadline, &mut answer).await;
-        if let Ok(Ok(decision)) = answered {
-            return decision.into_send_outcome(message_id);
-        }
+        let outcome = |answer: PeerAnswer| match answer {
+            Ok(reply) => SendOutcome::Confirmed { message_id, reply },
+            Err(outcome) => outcome,
+        };
+        let is_late = match timeout_at(deadline, &mut answer).await {
+            Ok(Ok(answer)) => return outcome(answer),
+            Ok(Err(_)) => false,
+            Err(_) => true,
+        };
         if !claim.swap(true, Ordering::AcqRel) {
             // From here on the thread doesn't send the message.
-            return SendOutcome::NotSent(match answered {
-                Err(_) => self.no_peer(),
-                Ok(_) => "the socket was closed before it was sent".to_owned(),
+            return SendOutcome::NotSent(if is_late {
+                self.no_peer()
+            } else {
+                "the socket was closed before it was sent".to_owned()
             });
         }
-        if !outgoing_message::is_answered(kind)
-            && answered.is_err()
-            && let Ok(Ok(decision)) = timeout(CLAIMED, answer).await
+        if is_late
+            && !outgoing_message::is_answered(kind)
+            && let Ok(Ok(answer)) = timeout(CLAIMED, answer).await
         {
             // The message was being handed to libzmq at that very moment.
-            return decision.into_send_outcome(message_id);
+            return outcome(answer);
         }
-        SendOutcome::Unknown(match answered {
-            Err(_) => format!(
-                "it was sent to {}, and the peer did not answer in time",
-                self.target.address
-            ),
-            Ok(_) => "it was sent, and the socket was closed before the peer answered".to_owned(),
+        SendOutcome::Unknown(if is_late {
+            let address = &self.target.address;
+            format!("it was sent to {address}, and the peer did not answer in time")
+        } else {
+            "it was sent, and the socket was closed before the peer answered".to_owned()
         })
     }
 

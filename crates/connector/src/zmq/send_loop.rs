@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use quorate_ipc::SendOutcome;
 use quorate_resources::{ZmqOutgoing, ZmqOutgoingSocket};
 use tokio::sync::oneshot;
 use tracing::debug;
@@ -22,7 +23,7 @@ use zmq::PollEvents;
 use super::{
     super::broker_link::ConnectorError,
     endpoint::ZmqEndpoint,
-    outgoing_message::{self, FramesOutcome, is_answered, socket_type},
+    outgoing_message::{self, PeerAnswer, is_answered, socket_type},
     socket::{SocketSendResult, ZmqSocket},
     worker::WorkerContext,
 };
@@ -42,7 +43,7 @@ pub struct PendingFrames {
     /// Claim on the outcome; whoever sets it decides whether the message is sent.
     pub claim: Arc<AtomicBool>,
     /// Channel for the outcome.
-    pub done: oneshot::Sender<FramesOutcome>,
+    pub done: oneshot::Sender<PeerAnswer>,
 }
 
 /// Opens the socket.
@@ -67,7 +68,7 @@ pub struct ZmqSendLoop {
     socket: ZmqSocket,
     context: WorkerContext<PendingFrames>,
     waiting: VecDeque<PendingFrames>,
-    unanswered: HashMap<Bytes, oneshot::Sender<FramesOutcome>>,
+    unanswered: HashMap<Bytes, oneshot::Sender<PeerAnswer>>,
 }
 
 impl ZmqSendLoop {
@@ -121,7 +122,7 @@ impl ZmqSendLoop {
             let twin = self.unanswered.get(&item.key);
             if twin.is_some_and(|done| !done.is_closed()) {
                 let why = "a message with the same id is on its way and not answered yet";
-                let _ = item.done.send(FramesOutcome::NotSent(why.to_owned()));
+                let _ = item.done.send(Err(SendOutcome::NotSent(why.to_owned())));
                 continue;
             }
             if item.claim.swap(true, Ordering::AcqRel) {
@@ -135,7 +136,7 @@ impl ZmqSendLoop {
                     self.unanswered.insert(item.key, item.done);
                 }
                 SocketSendResult::Taken => {
-                    let _ = item.done.send(FramesOutcome::Taken);
+                    let _ = item.done.send(Ok(None));
                 }
                 SocketSendResult::Full | SocketSendResult::NoPeer => {
                     // The last peer left in between.
@@ -152,13 +153,13 @@ impl ZmqSendLoop {
         while let Some(received) = self.socket.receive()? {
             let answer =
                 outgoing_message::answered(self.kind, received.frames).filter(|_| received.whole);
-            let Some((key, decision)) = answer else {
+            let Some((key, answer)) = answer else {
                 debug!("a peer sent what is no answer");
                 continue;
             };
             match self.unanswered.remove(&key) {
                 Some(done) => {
-                    let _ = done.send(decision);
+                    let _ = done.send(answer);
                 }
                 None => debug!("an answer came to what nobody waits for"),
             }
