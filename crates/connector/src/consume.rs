@@ -30,6 +30,7 @@ use quorate_clock::Instant;
 use quorate_ipc::{ConnectorSettings, DeliverySettings};
 use quorate_proto::connector::{Progress, from_process::Frame};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tracing::Instrument;
 
 use super::{
     broker_link::{ConnectorError, ConsumerSession, InboundLink},
@@ -211,9 +212,13 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
             .min();
             tokio::select! {
                 Ok(()) = self.context.desired.changed() => self.apply_desired().await?,
-                Some(outcome) = self.context.outcomes.recv() => self.answered(outcome).await?,
+                Some(outcome) = self.context.outcomes.recv() => {
+                    let span = self.in_flight.span(outcome.delivery);
+                    self.answered(outcome).instrument(span).await?;
+                }
                 Some((id, action, result)) = self.actions.next(), if !self.actions.is_empty() => {
-                    self.on_settled(id, action, result).await?;
+                    let span = self.in_flight.span(id);
+                    self.on_settled(id, action, result).instrument(span).await?;
                 }
                 message = self.session.next(), if self.drain.is_none() && self.paused_until.is_none() => {
                     let (token, message) = message?;

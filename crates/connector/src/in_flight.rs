@@ -10,6 +10,7 @@ use quorate_clock::Instant;
 use quorate_proto::connector::Reply;
 use quorate_resources::DeliveryPolicy;
 use quorate_types::backoff;
+use tracing::Span;
 
 use super::{broker_link::IncomingMessage, progress::MessageFingerprint};
 
@@ -54,6 +55,8 @@ pub struct InFlightMessage<T> {
     pub token: T,
     pub message: Arc<IncomingMessage>,
     pub cid: String,
+    /// Span of all that is done for the message.
+    pub span: Span,
     /// Number of this try: 1 for the first.
     pub attempt: u32,
     pub state: InFlightState,
@@ -82,11 +85,12 @@ pub enum RetryDecision {
 
 impl<T> InFlightMessage<T> {
     /// Returns a message that has just arrived.
-    pub fn new(token: T, message: IncomingMessage, cid: String) -> Self {
+    pub fn new(token: T, message: IncomingMessage, cid: String, span: Span) -> Self {
         InFlightMessage {
             token,
             message: Arc::new(message),
             cid,
+            span,
             attempt: 1,
             state: InFlightState::Queued,
             not_run: None,
@@ -198,6 +202,13 @@ impl<T> InFlightSet<T> {
         self.by_id.get(&id)
     }
 
+    /// Returns the span of a message.
+    pub fn span(&self, id: u64) -> Span {
+        self.by_id
+            .get(&id)
+            .map_or_else(Span::none, |entry| entry.span.clone())
+    }
+
     /// Returns the oldest message.
     pub fn oldest_mut(&mut self) -> Option<&mut InFlightMessage<T>> {
         self.by_id.values_mut().next()
@@ -271,7 +282,7 @@ mod tests {
     }
 
     fn entry() -> InFlightMessage<u64> {
-        InFlightMessage::new(1, IncomingMessage::default(), "K".to_owned())
+        InFlightMessage::new(1, IncomingMessage::default(), "K".to_owned(), Span::none())
     }
 
     fn ms(n: u64) -> Duration {

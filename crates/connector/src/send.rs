@@ -11,6 +11,7 @@ use quorate_clock::Instant;
 use quorate_ipc::{ConnectorSettings, SendOutcome, lease::LeaseTenure};
 use quorate_proto::connector::{self as proto, from_process::Frame};
 use tokio::time::{sleep_until, timeout};
+use tracing::{Instrument, debug_span};
 
 use super::{
     broker_link::{ConnectorError, MessageProducer, OutboundLink, OutgoingMessage},
@@ -210,13 +211,19 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             within: left,
         };
         let sender = self.sender.clone();
+        let span = debug_span!(
+            "message",
+            cid = message.cid,
+            connector = self.context.label,
+            epoch = self.reign.epoch
+        );
         self.under_way.insert(id);
         let outgoing = async move {
             // The sender watches its deadline itself, and knows better how far the send came.
             let sent = timeout(message.within + SLACK, sender.send(&message)).await;
             (id, sent.unwrap_or_else(|_| unanswered()))
         };
-        self.actions.push(outgoing.boxed());
+        self.actions.push(outgoing.instrument(span).boxed());
     }
 
     /// Reports an outcome for each message that is left.

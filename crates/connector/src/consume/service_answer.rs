@@ -40,7 +40,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
                 return Ok(());
             }
             Some(outcome::Result::Fenced(why)) => {
-                debug!(delivery = id, why, "fenced");
+                debug!(why, "fenced");
                 self.context.frames.tally.lock().fenced += 1;
                 // A stream takes nothing back: the next session begins with this message.
                 let from_a_stream = entry.message.offset.is_some();
