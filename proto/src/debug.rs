@@ -80,9 +80,7 @@ mod tests {
         let command = command::Command { write: Some(write) };
         let configure = connector::Configure {
             name: "orders".into(),
-            connection: SECRET,
-            own: SECRET,
-            common: SECRET,
+            settings: SECRET,
             ..Default::default()
         };
         let invocation = peer::Invocation {

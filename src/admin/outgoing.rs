@@ -23,7 +23,7 @@ use axum::{
         rejection::{BytesRejection, PathRejection},
     },
     middleware::from_fn_with_state,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::post,
 };
 use bytes::Bytes;
@@ -67,13 +67,12 @@ async fn send(
     let deadline = Instant::now() + within(&headers)?;
     let call = local_send::SendCall::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
     if headers.contains_key(PASSED_ON) {
-        return Ok(idempotent_send::send(&context, &call, deadline)
-            .await
-            .into_response());
+        let outcome = idempotent_send::send(&context, &call, deadline).await?;
+        return Ok(outcome::into_response(outcome));
     }
     let mut attempts = CallerAttempts::new(&context, &call, &uri, &headers, deadline);
     let outcome = send_attempts::settle(call.is_keyed(), &mut attempts).await;
-    Ok(outcome.unwrap_or_else(IntoResponse::into_response))
+    Ok(outcome.unwrap_or_else(outcome::into_response))
 }
 
 /// Reads the message; the error names the bound for one that is too long, and the remedy.

@@ -4,13 +4,14 @@ use std::{os::unix::net::UnixStream, process::Child, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_ipc::{
+    ConnectorSettings, DeliverySettings,
     frames::{FrameReader, write_frames},
     lease::{BootInstant, LeaseWriter},
 };
 use quorate_proto::connector::{
     Activate, Configure, FromProcess, Phase, Report, ToProcess, from_process, to_process,
 };
-use quorate_resources::Kind;
+use quorate_resources::{AmqpChannel, Kind};
 use quorate_supervisor::ConnectorState;
 use serde_json::json;
 use tokio::{
@@ -154,26 +155,24 @@ async fn a_process_asks_for_the_lease_before_each_hand_off() {
     let client = broker.client().await;
     client.declare(&queue).await;
     let mut process = Spoken::start();
-    let json = |it: serde_json::Value| it.to_string().into();
-    let mut declared = connection(broker.port());
-    for (field, default) in [
-        ("vhost", json!("/")),
-        ("heartbeat_s", json!(2)),
-        ("fence", json!("exclusive")),
-    ] {
-        declared[field] = default;
-    }
-    let channel = channel(&queue);
-    let common = json!({"prefetch": 50, "pool_size": 50, "ordered": false, "on_failure": channel["on_failure"]});
+    let channel: AmqpChannel = serde_json::from_value(channel(&queue)).unwrap();
+    let settings = ConnectorSettings {
+        connection: serde_json::from_value(connection(broker.port())).unwrap(),
+        shared: DeliverySettings {
+            prefetch: 50,
+            concurrency_max: 50,
+            ordered: false,
+            on_failure: channel.on_failure.clone(),
+        },
+        resource: channel,
+    };
     process
         .order(to_process::Frame::Configure(Configure {
             kind: "amqp_channel".into(),
             name: queue.clone(),
-            connection: json(declared),
-            own: json(channel),
-            common: json(common),
             generation: 1,
             drain_ms: 1000,
+            settings: settings.encode().into(),
         }))
         .await;
     process.until(Phase::Connected).await;

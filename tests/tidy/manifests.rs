@@ -15,7 +15,17 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("platform", &["clock", "types"]),
     ("resources", &["proto", "types"]),
     ("state", &["planted", "proto", "resources", "types"]),
-    ("ipc", &["clock", "planted", "platform", "proto", "types"]),
+    (
+        "ipc",
+        &[
+            "clock",
+            "planted",
+            "platform",
+            "proto",
+            "resources",
+            "types",
+        ],
+    ),
     (
         "connector",
         &[

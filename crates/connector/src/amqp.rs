@@ -5,7 +5,7 @@
 //! session's channel is open already while the process stands by: beginning to consume is then one
 //! round trip to the broker.
 
-mod connection_settings;
+mod connect;
 mod consumer;
 mod exclusivity_probe;
 mod field_extent;
@@ -18,7 +18,6 @@ mod producer;
 mod publisher;
 mod refusal;
 mod returned_message;
-mod settings;
 mod short_string;
 mod stream;
 mod stream_end;
@@ -37,6 +36,7 @@ use lapin::{
 };
 use parking_lot::Mutex as SyncMutex;
 use quorate_clock::rng;
+use quorate_resources::{AmqpChannel, AmqpConnection, AmqpOutgoing, BrokerFence};
 use rand::Rng;
 use tokio::{
     sync::Mutex,
@@ -44,12 +44,11 @@ use tokio::{
 };
 
 use self::{
-    connection_settings::AmqpConnectionSettings,
+    connect::connect,
     consumer::{AmqpAcknowledger, AmqpConsumer},
     exclusivity_probe::{ExclusivityProbe, in_exclusive_use},
     producer::AmqpProducer,
     publisher::ConfirmPublisher,
-    settings::{AmqpChannelSettings, AmqpOutgoingSettings},
     short_string::short,
     stream::{StreamPosition, StreamProbeError},
     stream_end::StreamEnd,
@@ -62,7 +61,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Connection to a broker.
 pub struct AmqpLink {
     connection: Arc<Connection>,
-    broker: AmqpConnectionSettings,
+    broker: AmqpConnection,
     name: String,
     label: String,
     /// Open channel that has not been used yet.
@@ -76,16 +75,24 @@ pub struct AmqpLink {
 }
 
 impl BrokerLink for AmqpLink {
-    type Connection = AmqpConnectionSettings;
+    type Connection = AmqpConnection;
 
-    async fn connect(to: &AmqpConnectionSettings, label: &str) -> Result<Self, ConnectorError> {
+    fn connection_key(of: &AmqpConnection) -> impl PartialEq {
+        AmqpConnection {
+            name: String::new(),
+            management_url: None,
+            ..of.clone()
+        }
+    }
+
+    async fn connect(to: &AmqpConnection, label: &str) -> Result<Self, ConnectorError> {
         // No other connection of any member has this label.
         let label = format!(
             "{label} {}-{:08x}",
             std::process::id(),
             rng().random::<u32>()
         );
-        let (connection, name) = to.connect(&label).await?;
+        let (connection, name) = connect(to, &label).await?;
         let link = AmqpLink {
             connection: Arc::new(connection),
             broker: to.clone(),
@@ -133,12 +140,16 @@ impl BrokerLink for AmqpLink {
 }
 
 impl InboundLink for AmqpLink {
-    type Source = AmqpChannelSettings;
+    type Source = AmqpChannel;
     type Session = AmqpConsumer;
+
+    fn session_key(of: &AmqpChannel) -> impl PartialEq {
+        (&of.name, &of.queue, &of.consumer_tag_prefix)
+    }
 
     async fn open(
         &self,
-        queue: &AmqpChannelSettings,
+        queue: &AmqpChannel,
         prefetch: u16,
         epoch: Option<u64>,
         offset: Option<u64>,
@@ -161,18 +172,18 @@ impl InboundLink for AmqpLink {
             .refused(&queue.queue, &refused.text, consumers))
     }
 
-    fn source_name(&self, queue: &AmqpChannelSettings) -> String {
-        let AmqpConnectionSettings {
+    fn source_name(&self, queue: &AmqpChannel) -> String {
+        let AmqpConnection {
             host, port, vhost, ..
         } = &self.broker;
         format!("{host}:{port}/{vhost}/{}", queue.queue)
     }
 
-    async fn is_taken(&self, queue: &AmqpChannelSettings) -> Option<bool> {
+    async fn is_taken(&self, queue: &AmqpChannel) -> Option<bool> {
         Some(self.look(queue).await?.consumer_count() > 0)
     }
 
-    async fn waiting_count(&self, queue: &AmqpChannelSettings) -> Option<u64> {
+    async fn waiting_count(&self, queue: &AmqpChannel) -> Option<u64> {
         // The session has taken the channel that was there.
         self.ensure_spare_channel().await;
         if self.is_known_stream(queue) {
@@ -184,8 +195,13 @@ impl InboundLink for AmqpLink {
 }
 
 impl AmqpLink {
+    /// Returns true if the queues are consumed by one consumer alone.
+    fn is_exclusive(&self) -> bool {
+        self.broker.fence == BrokerFence::Exclusive
+    }
+
     /// Returns the broker's report on a queue, if it gives one.
-    async fn look(&self, queue: &AmqpChannelSettings) -> Option<lapin::Queue> {
+    async fn look(&self, queue: &AmqpChannel) -> Option<lapin::Queue> {
         let channel = self.spare_channel.lock().await.clone()?;
         let name = short(&queue.queue, "the queue's name").ok()?;
         let asking = QueueDeclareOptions {
@@ -198,10 +214,18 @@ impl AmqpLink {
 }
 
 impl OutboundLink for AmqpLink {
-    type Target = AmqpOutgoingSettings;
+    type Target = AmqpOutgoing;
     type Producer = AmqpProducer;
 
-    async fn open(&self, target: &AmqpOutgoingSettings) -> Result<AmqpProducer, ConnectorError> {
+    fn session_key(of: &AmqpOutgoing) -> impl PartialEq {
+        AmqpOutgoing {
+            connection: String::new(),
+            active: true,
+            ..of.clone()
+        }
+    }
+
+    async fn open(&self, target: &AmqpOutgoing) -> Result<AmqpProducer, ConnectorError> {
         Ok(AmqpProducer {
             publisher: ConfirmPublisher::new(self.connection.clone()),
             target: target.clone(),
@@ -225,14 +249,14 @@ impl AmqpLink {
 
     async fn consume(
         &self,
-        queue: &AmqpChannelSettings,
+        queue: &AmqpChannel,
         prefetch: u16,
         epoch: Option<u64>,
         offset: Option<u64>,
     ) -> Result<AmqpConsumer, ConnectorError> {
         self.exclusivity.check_not_refuted(&queue.queue)?;
         // Behind an exclusive fence the exclusivity probe finds that out.
-        let stream = !self.broker.exclusive() && self.is_stream(queue).await?;
+        let stream = !self.is_exclusive() && self.is_stream(queue).await?;
         let mut arguments = FieldTable::default();
         if stream {
             self.stream_end
@@ -253,7 +277,7 @@ impl AmqpLink {
             "the consumer tag",
         )?;
         let options = BasicConsumeOptions {
-            exclusive: self.broker.exclusive(),
+            exclusive: self.is_exclusive(),
             ..Default::default()
         };
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
@@ -271,7 +295,7 @@ impl AmqpLink {
             let looking = end.falls_short(self.connection.clone(), queue.clone(), offset);
             doubt = looking.boxed().fuse();
         }
-        if self.broker.exclusive() {
+        if self.is_exclusive() {
             let asking = self
                 .exclusivity
                 .clone()
@@ -303,7 +327,7 @@ impl AmqpLink {
 impl AmqpLink {
     /// Returns true if the queue is a stream. Probed for each session: the queue may be declared
     /// anew as one while the connection lasts, and be consumed from its end then.
-    async fn is_stream(&self, queue: &AmqpChannelSettings) -> Result<bool, ConnectorError> {
+    async fn is_stream(&self, queue: &AmqpChannel) -> Result<bool, ConnectorError> {
         match stream::is_stream(&self.connection, &queue.queue).await {
             Ok(stream) => {
                 *self.known_stream.lock() = Some((queue.queue.clone(), stream));
@@ -314,7 +338,7 @@ impl AmqpLink {
         }
     }
 
-    fn is_known_stream(&self, queue: &AmqpChannelSettings) -> bool {
+    fn is_known_stream(&self, queue: &AmqpChannel) -> bool {
         let known = self.known_stream.lock();
         known
             .as_ref()
@@ -322,7 +346,7 @@ impl AmqpLink {
     }
 
     /// Returns why consuming was refused, and what would be right.
-    fn explain_open(&self, error: &Error, queue: &AmqpChannelSettings) -> ConnectorError {
+    fn explain_open(&self, error: &Error, queue: &AmqpChannel) -> ConnectorError {
         let (queue, vhost) = (&queue.queue, &self.broker.vhost);
         let ErrorKind::ProtocolError(refused) = error.kind() else {
             return ConnectorError::new(format!("can't consume {queue:?}: {error}"));

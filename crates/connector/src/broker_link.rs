@@ -6,9 +6,11 @@
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use quorate_ipc::{SendOutcome, local_rules::LocalRuleError};
+use quorate_ipc::{
+    ConnectorResource, DeliverySettings, SendOutcome, SendSettings, SettingsPart,
+    local_rules::LocalRuleError,
+};
 use quorate_proto::connector::{Header, HeaderType, Reply};
-use serde::de::DeserializeOwned;
 
 /// Failure of the broker, or of a request to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
@@ -109,8 +111,11 @@ pub struct OutgoingMessage {
 
 /// Connection to a broker: connected and authenticated, otherwise idle.
 pub trait BrokerLink: Sized + Send + Sync + 'static {
-    /// Settings of the connection; a change reconnects.
-    type Connection: DeserializeOwned + Clone + PartialEq + Send + Sync;
+    /// Settings of the connection.
+    type Connection: SettingsPart;
+
+    /// Returns the part of the settings whose change reconnects.
+    fn connection_key(of: &Self::Connection) -> impl PartialEq;
 
     /// Connects and authenticates. The broker shows `label`.
     fn connect(
@@ -132,11 +137,13 @@ pub trait BrokerLink: Sized + Send + Sync + 'static {
 
 /// Connection that messages come in by.
 pub trait InboundLink: BrokerLink {
-    /// Settings of consuming; a change closes and reopens the session.
-    type Source: DeserializeOwned + Clone + PartialEq + Send + Sync;
+    /// Channel to consume for.
+    type Source: ConnectorResource<Connection = Self::Connection, Shared = DeliverySettings>;
     /// Session that consumes under one epoch.
     type Session: ConsumerSession;
 
+    /// Returns the part of the settings whose change closes and reopens the session.
+    fn session_key(of: &Self::Source) -> impl PartialEq;
     /// Begins to consume, with at most `prefetch` unsettled messages; of a stream, at `offset`. The
     /// session belongs to `epoch` alone; without an epoch, to the one for which it is activated
     /// later, if it is.
@@ -159,11 +166,13 @@ pub trait InboundLink: BrokerLink {
 
 /// Connection that messages go out by.
 pub trait OutboundLink: BrokerLink {
-    /// Settings of sending; a change closes and reopens the sender.
-    type Target: DeserializeOwned + Clone + PartialEq + Send + Sync;
+    /// Outgoing to send for.
+    type Target: ConnectorResource<Connection = Self::Connection, Shared = SendSettings>;
     /// Producer that sends.
     type Producer: MessageProducer;
 
+    /// Returns the part of the settings whose change closes and reopens the sender.
+    fn session_key(of: &Self::Target) -> impl PartialEq;
     /// Opens a producer.
     fn open(
         &self,

@@ -27,15 +27,17 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use quorate_clock::Instant;
+use quorate_ipc::{ConnectorSettings, DeliverySettings};
 use quorate_proto::connector::{Progress, from_process::Frame};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tracing::Instrument;
 
 use super::{
     broker_link::{ConnectorError, ConsumerSession, InboundLink},
-    in_flight::{DeliverySettings, InFlightSet},
+    in_flight::InFlightSet,
     process_context::{ProcessContext, ProcessReign},
     progress::ProgressTracker,
-    role::{ConnectorRole, ConnectorSettings, ServeOutcome},
+    role::{ConnectorRole, RoleSettings, ServeOutcome},
 };
 
 /// Shortest time between two queries of how many messages wait.
@@ -46,34 +48,43 @@ pub struct ChannelRole<L>(PhantomData<L>);
 
 impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
     type Link = L;
-    type SpecificSettings = L::Source;
-    type SharedSettings = DeliverySettings;
+    type Resource = L::Source;
     type Session = L::Session;
 
-    fn same_session(before: &ConnectorSettings<Self>, now: &ConnectorSettings<Self>) -> bool {
-        before.shared.prefetch == now.shared.prefetch && before.shared.ordered == now.shared.ordered
+    fn same_session(
+        before: &ConnectorSettings<L::Source>,
+        now: &ConnectorSettings<L::Source>,
+    ) -> bool {
+        let key = |it: &DeliverySettings| (it.prefetch, it.ordered);
+        key(&before.shared) == key(&now.shared)
+            && L::session_key(&before.resource) == L::session_key(&now.resource)
     }
 
-    fn progress_of(link: &L, settings: &ConnectorSettings<Self>) -> String {
-        link.source_name(&settings.specific)
+    fn progress_of(link: &L, settings: &RoleSettings<Self>) -> String {
+        link.source_name(&settings.connector.resource)
     }
 
     async fn open(
         link: &L,
-        settings: &ConnectorSettings<Self>,
+        settings: &RoleSettings<Self>,
         epoch: Option<u64>,
         progress: &ProgressTracker,
     ) -> Result<L::Session, ConnectorError> {
-        let prefetch = settings.shared.prefetch;
-        link.open(&settings.specific, prefetch, epoch, progress.offset())
-            .await
+        let prefetch = settings.connector.shared.prefetch;
+        link.open(
+            &settings.connector.resource,
+            prefetch,
+            epoch,
+            progress.offset(),
+        )
+        .await
     }
 
     async fn serve(
         context: &mut ProcessContext,
         link: &L,
         session: L::Session,
-        settings: ConnectorSettings<Self>,
+        settings: RoleSettings<Self>,
         reign: ProcessReign,
     ) -> ServeOutcome<L::Session> {
         ChannelSession::new(context, link, session, settings, reign)
@@ -81,8 +92,8 @@ impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
             .await
     }
 
-    async fn is_taken(link: &L, settings: &ConnectorSettings<Self>) -> Option<bool> {
-        link.is_taken(&settings.specific).await
+    async fn is_taken(link: &L, settings: &RoleSettings<Self>) -> Option<bool> {
+        link.is_taken(&settings.connector.resource).await
     }
 
     async fn close(session: L::Session) {
@@ -110,7 +121,7 @@ struct ChannelSession<'a, L: InboundLink> {
     link: &'a L,
     session: L::Session,
     acknowledger: <L::Session as ConsumerSession>::Acknowledger,
-    settings: ConnectorSettings<ChannelRole<L>>,
+    settings: RoleSettings<ChannelRole<L>>,
     reign: ProcessReign,
     in_flight: InFlightSet<<L::Session as ConsumerSession>::Token>,
     actions: FuturesUnordered<BoxFuture<'static, SettleResult>>,
@@ -130,7 +141,7 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
         context: &'a mut ProcessContext,
         link: &'a L,
         session: L::Session,
-        settings: ConnectorSettings<ChannelRole<L>>,
+        settings: RoleSettings<ChannelRole<L>>,
         reign: ProcessReign,
     ) -> Self {
         let acknowledger = session.acknowledger();
@@ -201,16 +212,20 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
             .min();
             tokio::select! {
                 Ok(()) = self.context.desired.changed() => self.apply_desired().await?,
-                Some(outcome) = self.context.outcomes.recv() => self.answered(outcome).await?,
+                Some(outcome) = self.context.outcomes.recv() => {
+                    let span = self.in_flight.span(outcome.delivery);
+                    self.answered(outcome).instrument(span).await?;
+                }
                 Some((id, action, result)) = self.actions.next(), if !self.actions.is_empty() => {
-                    self.on_settled(id, action, result).await?;
+                    let span = self.in_flight.span(id);
+                    self.on_settled(id, action, result).instrument(span).await?;
                 }
                 message = self.session.next(), if self.drain.is_none() && self.paused_until.is_none() => {
                     let (token, message) = message?;
                     self.received(token, message);
                 }
                 _ = ask.tick(), if self.drain.is_none() => {
-                    let source = self.settings.specific.clone();
+                    let source = self.settings.connector.resource.clone();
                     asked = async move { link.waiting_count(&source).await }.boxed().fuse();
                 }
                 waiting = &mut asked => self.context.frames.tally.lock().waiting = waiting,

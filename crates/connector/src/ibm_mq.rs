@@ -20,11 +20,11 @@ mod producer;
 mod put_time;
 mod queue_reader;
 mod reason_codes;
-mod settings;
 mod worker;
 
 use std::sync::{Arc, mpsc::sync_channel};
 
+use quorate_resources::{IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
@@ -32,13 +32,12 @@ use self::{
     commands::{MqCommand, WAITING},
     consumer::{MqCommandSender, MqConsumer},
     producer::MqProducer,
-    settings::{MqChannelSettings, MqConnectionSettings, MqOutgoingSettings},
 };
 use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
 pub struct MqLink {
     commands: MqCommandSender,
-    manager: MqConnectionSettings,
+    manager: IbmMqConnection,
     name: String,
     label: String,
     /// Resolves once the thread has ended and disconnected.
@@ -46,9 +45,16 @@ pub struct MqLink {
 }
 
 impl BrokerLink for MqLink {
-    type Connection = MqConnectionSettings;
+    type Connection = IbmMqConnection;
 
-    async fn connect(to: &MqConnectionSettings, label: &str) -> Result<Self, ConnectorError> {
+    fn connection_key(of: &IbmMqConnection) -> impl PartialEq {
+        IbmMqConnection {
+            name: String::new(),
+            ..of.clone()
+        }
+    }
+
+    async fn connect(to: &IbmMqConnection, label: &str) -> Result<Self, ConnectorError> {
         let watchdog = Arc::new(CallWatchdog::new());
         let (commands, queue) = sync_channel(WAITING);
         let (connected, connecting) = oneshot::channel();
@@ -91,14 +97,18 @@ impl BrokerLink for MqLink {
 }
 
 impl InboundLink for MqLink {
-    type Source = MqChannelSettings;
+    type Source = IbmMqChannel;
     type Session = MqConsumer;
+
+    fn session_key(of: &IbmMqChannel) -> impl PartialEq {
+        (&of.queue, of.jms)
+    }
 
     /// Opens the queue for one message at a time, whatever the prefetch: a connection has one unit
     /// of work.
     async fn open(
         &self,
-        source: &MqChannelSettings,
+        source: &IbmMqChannel,
         _: u16,
         _: Option<u64>,
         _: Option<u64>,
@@ -118,11 +128,11 @@ impl InboundLink for MqLink {
         })
     }
 
-    fn source_name(&self, source: &MqChannelSettings) -> String {
+    fn source_name(&self, source: &IbmMqChannel) -> String {
         source.queue.clone()
     }
 
-    async fn is_taken(&self, source: &MqChannelSettings) -> Option<bool> {
+    async fn is_taken(&self, source: &IbmMqChannel) -> Option<bool> {
         let queue = source.queue.clone();
         let asking = self
             .commands
@@ -130,7 +140,7 @@ impl InboundLink for MqLink {
         asking.await.ok()?.map(|readers| readers > 0)
     }
 
-    async fn waiting_count(&self, source: &MqChannelSettings) -> Option<u64> {
+    async fn waiting_count(&self, source: &IbmMqChannel) -> Option<u64> {
         let queue = source.queue.clone();
         let asking = self
             .commands
@@ -140,10 +150,18 @@ impl InboundLink for MqLink {
 }
 
 impl OutboundLink for MqLink {
-    type Target = MqOutgoingSettings;
+    type Target = IbmMqOutgoing;
     type Producer = MqProducer;
 
-    async fn open(&self, target: &MqOutgoingSettings) -> Result<MqProducer, ConnectorError> {
+    fn session_key(of: &IbmMqOutgoing) -> impl PartialEq {
+        IbmMqOutgoing {
+            connection: String::new(),
+            active: true,
+            ..of.clone()
+        }
+    }
+
+    async fn open(&self, target: &IbmMqOutgoing) -> Result<MqProducer, ConnectorError> {
         let queue = target.queue.clone();
         self.commands
             .ask(|answer| MqCommand::OpenTarget { queue, answer })

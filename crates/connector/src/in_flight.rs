@@ -8,8 +8,9 @@ use std::{
 
 use quorate_clock::Instant;
 use quorate_proto::connector::Reply;
+use quorate_resources::DeliveryPolicy;
 use quorate_types::backoff;
-use serde::Deserialize;
+use tracing::Span;
 
 use super::{broker_link::IncomingMessage, progress::MessageFingerprint};
 
@@ -20,49 +21,13 @@ pub const NOT_RUN_GRACE: Duration = Duration::from_secs(10);
 const NOT_RUN_FIRST: Duration = Duration::from_millis(50);
 const NOT_RUN_LAST: Duration = Duration::from_secs(1);
 
-/// Channel's policy for messages that were not handled.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct FailurePolicy {
-    /// Further tries before the message is given up.
-    pub retries: u32,
-    /// Wait before the first of them, in milliseconds.
-    pub backoff_ms: u64,
-    /// Longest wait, in milliseconds.
-    pub backoff_max_ms: u64,
-    /// Queue for messages that are given up.
-    #[serde(default)]
-    pub dead_letter: Option<String>,
-}
-
-impl FailurePolicy {
-    /// Returns the wait after `n` earlier ones.
-    pub fn wait(&self, n: u32) -> Duration {
-        backoff::nth(
-            Duration::from_millis(self.backoff_ms),
-            Duration::from_millis(self.backoff_max_ms),
-            n,
-        )
-    }
-}
-
-/// Channel fields that every kind of broker has.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct DeliverySettings {
-    /// Upper bound of unsettled messages.
-    pub prefetch: u16,
-    /// Upper bound of messages that are with the service.
-    pub pool_size: u16,
-    /// True if each message is settled before the next is handed on.
-    pub ordered: bool,
-    /// Policy for messages that were not handled.
-    pub on_failure: FailurePolicy,
-}
-
-impl DeliverySettings {
-    /// Returns how many messages can be with the service at a time.
-    pub fn concurrency_max(&self) -> usize {
-        usize::from(if self.ordered { 1 } else { self.pool_size })
-    }
+/// Returns the wait after `n` earlier ones.
+pub fn retry_wait(policy: &DeliveryPolicy, n: u32) -> Duration {
+    backoff::nth(
+        Duration::from_millis(policy.backoff_ms),
+        Duration::from_millis(policy.backoff_max_ms),
+        n,
+    )
 }
 
 /// State of a message in flight.
@@ -90,6 +55,8 @@ pub struct InFlightMessage<T> {
     pub token: T,
     pub message: Arc<IncomingMessage>,
     pub cid: String,
+    /// Span of all that is done for the message.
+    pub span: Span,
     /// Number of this try: 1 for the first.
     pub attempt: u32,
     pub state: InFlightState,
@@ -118,11 +85,12 @@ pub enum RetryDecision {
 
 impl<T> InFlightMessage<T> {
     /// Returns a message that has just arrived.
-    pub fn new(token: T, message: IncomingMessage, cid: String) -> Self {
+    pub fn new(token: T, message: IncomingMessage, cid: String, span: Span) -> Self {
         InFlightMessage {
             token,
             message: Arc::new(message),
             cid,
+            span,
             attempt: 1,
             state: InFlightState::Queued,
             not_run: None,
@@ -145,13 +113,13 @@ impl<T> InFlightMessage<T> {
     }
 
     /// Counts a failure of the service.
-    pub fn failed(&mut self, policy: &FailurePolicy, reason: String) -> RetryDecision {
+    pub fn failed(&mut self, policy: &DeliveryPolicy, reason: String) -> RetryDecision {
         self.reason = reason;
         self.not_run = None;
         if self.attempt > policy.retries {
             return RetryDecision::GiveUp;
         }
-        let wait = policy.wait(self.attempt - 1);
+        let wait = retry_wait(policy, self.attempt - 1);
         self.attempt += 1;
         RetryDecision::Retry(wait)
     }
@@ -160,7 +128,7 @@ impl<T> InFlightMessage<T> {
     /// over.
     pub fn not_run(
         &mut self,
-        policy: &FailurePolicy,
+        policy: &DeliveryPolicy,
         reason: String,
         now: Instant,
     ) -> RetryDecision {
@@ -234,6 +202,13 @@ impl<T> InFlightSet<T> {
         self.by_id.get(&id)
     }
 
+    /// Returns the span of a message.
+    pub fn span(&self, id: u64) -> Span {
+        self.by_id
+            .get(&id)
+            .map_or_else(Span::none, |entry| entry.span.clone())
+    }
+
     /// Returns the oldest message.
     pub fn oldest_mut(&mut self) -> Option<&mut InFlightMessage<T>> {
         self.by_id.values_mut().next()
@@ -297,8 +272,8 @@ impl<T> InFlightSet<T> {
 mod tests {
     use super::*;
 
-    fn policy() -> FailurePolicy {
-        FailurePolicy {
+    fn policy() -> DeliveryPolicy {
+        DeliveryPolicy {
             retries: 2,
             backoff_ms: 100,
             backoff_max_ms: 150,
@@ -307,7 +282,7 @@ mod tests {
     }
 
     fn entry() -> InFlightMessage<u64> {
-        InFlightMessage::new(1, IncomingMessage::default(), "K".to_owned())
+        InFlightMessage::new(1, IncomingMessage::default(), "K".to_owned(), Span::none())
     }
 
     fn ms(n: u64) -> Duration {
@@ -329,7 +304,7 @@ mod tests {
         );
         assert_eq!(entry.failed(&policy(), "c".into()), RetryDecision::GiveUp);
         assert_eq!((entry.attempt, entry.reason.as_str()), (3, "c"));
-        let none = FailurePolicy {
+        let none = DeliveryPolicy {
             retries: 0,
             ..policy()
         };
@@ -372,7 +347,7 @@ mod tests {
     #[test]
     fn a_failure_in_between_renews_the_grace() {
         let (mut entry, start) = (entry(), Instant::now());
-        let policy = FailurePolicy {
+        let policy = DeliveryPolicy {
             retries: 9,
             ..policy()
         };

@@ -3,11 +3,16 @@
 use std::{sync::LazyLock, time::Duration};
 
 use parking_lot::Mutex;
-use quorate_ipc::lease::{BootInstant, LeaseWriter};
+use quorate_ipc::{
+    ConnectorResource, ConnectorSettings, DeliverySettings,
+    lease::{BootInstant, LeaseWriter},
+};
 use quorate_proto::connector::{
     Activate, Configure, FromProcess, Outcome, Phase, Reply, from_process::Frame, outcome,
     to_process,
 };
+use quorate_resources::DeliveryPolicy;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, watch},
     task::{LocalSet, spawn_local},
@@ -39,12 +44,22 @@ struct MemoryQueue {
 
 static QUEUE: LazyLock<Mutex<MemoryQueue>> = LazyLock::new(Mutex::default);
 
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct MemorySource {}
+
+impl ConnectorResource for MemorySource {
+    type Connection = ();
+    type Shared = DeliverySettings;
+}
+
 struct MemoryBroker;
 
 impl BrokerLink for MemoryBroker {
-    type Connection = serde_json::Value;
+    type Connection = ();
 
-    async fn connect(_: &serde_json::Value, _: &str) -> Result<Self, ConnectorError> {
+    fn connection_key(_: &()) -> impl PartialEq {}
+
+    async fn connect(_: &(), _: &str) -> Result<Self, ConnectorError> {
         Ok(MemoryBroker)
     }
 
@@ -68,12 +83,14 @@ impl BrokerLink for MemoryBroker {
 }
 
 impl InboundLink for MemoryBroker {
-    type Source = serde_json::Value;
+    type Source = MemorySource;
     type Session = MemoryConsumer;
+
+    fn session_key(_: &MemorySource) -> impl PartialEq {}
 
     async fn open(
         &self,
-        _: &serde_json::Value,
+        _: &MemorySource,
         _: u16,
         _: Option<u64>,
         _: Option<u64>,
@@ -82,15 +99,15 @@ impl InboundLink for MemoryBroker {
         Ok(MemoryConsumer)
     }
 
-    fn source_name(&self, _: &serde_json::Value) -> String {
+    fn source_name(&self, _: &MemorySource) -> String {
         String::new()
     }
 
-    async fn is_taken(&self, _: &serde_json::Value) -> Option<bool> {
+    async fn is_taken(&self, _: &MemorySource) -> Option<bool> {
         None
     }
 
-    async fn waiting_count(&self, _: &serde_json::Value) -> Option<u64> {
+    async fn waiting_count(&self, _: &MemorySource) -> Option<u64> {
         None
     }
 }
@@ -214,16 +231,25 @@ async fn lapses() {
     let lease = page.reader().clone();
     let watchdog = LeaseWatchdog::start(lease.clone(), LONG).unwrap();
     let mut wanted = DesiredState::default();
-    let common = r#"{"prefetch": 10, "pool_size": 10, "ordered": false,
-        "on_failure": {"retries": 0, "backoff_ms": 1, "backoff_max_ms": 1}}"#;
+    let settings = ConnectorSettings {
+        connection: (),
+        resource: MemorySource {},
+        shared: DeliverySettings {
+            prefetch: 10,
+            concurrency_max: 10,
+            ordered: false,
+            on_failure: DeliveryPolicy {
+                retries: 0,
+                ..DeliveryPolicy::default()
+            },
+        },
+    };
     wanted.apply(to_process::Frame::Configure(Configure {
         kind: "x".into(),
         name: "x".into(),
-        connection: "{}".into(),
-        own: "{}".into(),
-        common: common.into(),
         generation: 1,
         drain_ms: 1000,
+        settings: settings.encode().into(),
     }));
     wanted.apply(to_process::Frame::Activate(Activate {
         epoch: 7,

@@ -21,6 +21,7 @@ mod ibm_mq;
 mod in_flight;
 #[cfg(test)]
 mod lease_lapse_tests;
+mod phase_reports;
 mod process_context;
 mod progress;
 mod role;

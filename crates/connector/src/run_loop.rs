@@ -29,8 +29,9 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::{
     broker_link::{BrokerLink, ConnectorError},
     exclusive_wait::ExclusiveWait,
+    phase_reports::PhaseReports,
     process_context::{DesiredState, ProcessContext, ProcessReign},
-    role::{ConnectorRole, ConnectorSettings, ServeOutcome},
+    role::{ConnectorRole, RoleSettings, ServeOutcome},
 };
 
 /// Longest wait for the broker's answer to connecting or opening.
@@ -46,8 +47,6 @@ const ASK_LEASE: Duration = Duration::from_millis(2);
 const ASK_LEASE_LAST: Duration = Duration::from_millis(40);
 /// Longest wait between two tries to open a session.
 const REOPEN: Duration = Duration::from_secs(1);
-/// Time after which a transient error that persists is a failure.
-const TRANSIENT_MAX: Duration = Duration::from_secs(10);
 
 /// Reason for leaving a connection.
 enum DisconnectReason {
@@ -78,10 +77,7 @@ pub struct RunLoop {
     reconnect: Backoff,
     reopen: Backoff,
     exclusive_wait: ExclusiveWait,
-    /// Last error that was reported, and its phase.
-    last_reported: Option<(Phase, String)>,
-    /// Time since which a transient error has kept the connector from its work.
-    transient_since: Option<Instant>,
+    reports: PhaseReports,
     unanswered: u32,
     connects: u64,
 }
@@ -90,12 +86,11 @@ impl RunLoop {
     /// Returns a run loop over this context.
     pub fn new(context: ProcessContext) -> Self {
         RunLoop {
+            reports: PhaseReports::new(context.frames.clone()),
             context,
             reconnect: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
             reopen: Backoff::new(Duration::from_millis(20), REOPEN),
             exclusive_wait: ExclusiveWait::new(),
-            last_reported: None,
-            transient_since: None,
             unanswered: 0,
             connects: 0,
         }
@@ -111,7 +106,7 @@ impl RunLoop {
             let settings = match settings {
                 Ok(settings) => settings,
                 Err(error) => {
-                    self.report_error(Phase::Broken, &error, 0).await;
+                    self.reports.error(&error, 0).await;
                     self.context.changed().await;
                     continue;
                 }
@@ -131,8 +126,7 @@ impl RunLoop {
                 }
                 Err(error) => error,
             };
-            let phase = self.phase_of(&error);
-            self.report_error(phase, &error, settings.generation).await;
+            self.reports.error(&error, settings.generation).await;
             if self.unanswered >= SILENCES {
                 return;
             }
@@ -151,69 +145,25 @@ impl RunLoop {
     /// Returns the desired state and its settings. Called only while there is no session.
     async fn wanted<R: ConnectorRole>(
         &mut self,
-    ) -> (DesiredState, Result<ConnectorSettings<R>, ConnectorError>) {
+    ) -> (DesiredState, Result<RoleSettings<R>, ConnectorError>) {
         let desired = self.context.idle().await;
         let none = || ConnectorError::new("there is no configuration yet");
         let settings = desired
             .configure
             .as_deref()
             .ok_or_else(none)
-            .and_then(ConnectorSettings::<R>::parse);
+            .and_then(RoleSettings::<R>::read);
         (desired, settings)
-    }
-
-    async fn report(&mut self, phase: Phase, generation: u64) {
-        self.last_reported = None;
-        self.context.frames.report(phase, "", generation).await;
-    }
-
-    async fn report_on(
-        &mut self,
-        link: &impl BrokerLink,
-        phase: Phase,
-        error: &str,
-        generation: u64,
-    ) {
-        (self.last_reported, self.transient_since) = (None, None);
-        let out = &self.context.frames;
-        out.report_on(link, phase, error, generation).await;
-    }
-
-    /// Returns the phase to report: a transient error is a failure once it has lasted.
-    fn phase_of(&mut self, error: &ConnectorError) -> Phase {
-        if !error.transient {
-            self.transient_since = None;
-            return Phase::Broken;
-        }
-        let since = *self.transient_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < TRANSIENT_MAX {
-            Phase::Starting
-        } else {
-            Phase::Broken
-        }
-    }
-
-    /// Reports an error, once for many tries in a row that fail alike.
-    async fn report_error(&mut self, phase: Phase, error: &ConnectorError, generation: u64) {
-        let now = Some((phase, error.text.clone()));
-        if self.last_reported != now {
-            self.last_reported = now;
-            let out = &self.context.frames;
-            out.report(phase, &error.text, generation).await;
-        }
     }
 
     async fn connect<R: ConnectorRole>(
         &mut self,
-        settings: &ConnectorSettings<R>,
+        settings: &RoleSettings<R>,
     ) -> Result<R::Link, ConnectorError> {
-        // A further try is reported only once it has succeeded or failed otherwise.
-        if self.last_reported.is_none() {
-            self.report(Phase::Starting, settings.generation).await;
-        }
+        self.reports.starting(settings.generation).await;
         let label = format!("quorate {}", self.context.label);
         tokio::select! {
-            link = timeout(ANSWER, R::Link::connect(&settings.connection, &label)) => {
+            link = timeout(ANSWER, R::Link::connect(&settings.connector.connection, &label)) => {
                 self.unanswered = if link.is_err() { self.unanswered + 1 } else { 0 };
                 link.map_err(|_| silent())?
             }
@@ -225,7 +175,7 @@ impl RunLoop {
     async fn connected<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
-        connected: &ConnectorSettings<R>,
+        connected: &RoleSettings<R>,
     ) -> DisconnectReason {
         let mut said_standby = false;
         let mut asks = ProportionalBackoff::new(ASK_LEASE, ASK_LEASE_LAST);
@@ -233,7 +183,7 @@ impl RunLoop {
             let (desired, settings) = self.wanted::<R>().await;
             let settings = match settings {
                 _ if desired.stop => return DisconnectReason::Stop,
-                Ok(settings) if settings.connection == connected.connection => settings,
+                Ok(settings) if settings.same_connection(connected) => settings,
                 _ => return DisconnectReason::Reconnect,
             };
             let reign = desired
@@ -245,7 +195,8 @@ impl RunLoop {
                 .or(ahead.map(SessionPurpose::Prepare));
             let Some(purpose) = purpose else {
                 if !said_standby {
-                    self.report_on(link, Phase::Connected, "", settings.generation)
+                    self.reports
+                        .on_link(link, Phase::Connected, "", settings.generation)
                         .await;
                     said_standby = true;
                 }
@@ -268,8 +219,7 @@ impl RunLoop {
                 }
                 Err(SessionFailure::Session(error)) => error,
             };
-            let phase = self.phase_of(&error);
-            self.report_error(phase, &error, settings.generation).await;
+            self.reports.error(&error, settings.generation).await;
             let pause = if error.transient {
                 Duration::ZERO
             } else {
@@ -298,7 +248,7 @@ impl RunLoop {
     async fn session<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
-        settings: &ConnectorSettings<R>,
+        settings: &RoleSettings<R>,
         purpose: SessionPurpose,
     ) -> Result<(), SessionFailure> {
         let epoch = match purpose {
@@ -352,14 +302,15 @@ impl RunLoop {
         }
         self.context.frames.set_reign(reign);
         let complaint = self.context.complaint.clone().unwrap_or_default();
-        self.report_on(link, Phase::Active, &complaint, settings.generation)
+        self.reports
+            .on_link(link, Phase::Active, &complaint, settings.generation)
             .await;
         let (opened_at, settled) = (Instant::now(), self.settled());
         let served = R::serve(&mut self.context, link, session, settings.clone(), reign).await;
         self.context.watchdog.disarm();
         self.context.frames.set_reign(ProcessReign::default());
         // Deliveries of this session that still wait at the parent are void from here on.
-        self.report(Phase::Draining, settings.generation).await;
+        self.reports.draining(settings.generation).await;
         let lasted = opened_at.elapsed() > Duration::from_secs(1);
         if lasted || self.settled() > settled {
             self.reopen.reset();
@@ -380,7 +331,7 @@ impl RunLoop {
     fn restore_progress<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
-        settings: &ConnectorSettings<R>,
+        settings: &RoleSettings<R>,
         epoch: Option<u64>,
     ) {
         if let Some(epoch) = epoch {
@@ -402,7 +353,7 @@ impl RunLoop {
     async fn hold_prepared<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
-        settings: &ConnectorSettings<R>,
+        settings: &RoleSettings<R>,
         until: Instant,
     ) -> Option<ProcessReign> {
         loop {
@@ -410,7 +361,7 @@ impl RunLoop {
             let same = desired
                 .configure
                 .as_deref()
-                .and_then(|it| ConnectorSettings::<R>::parse(it).ok())
+                .and_then(|it| RoleSettings::<R>::read(it).ok())
                 .is_some_and(|it| it.same_session(settings));
             if desired.stop || !same || Instant::now() >= until {
                 return None;

@@ -8,16 +8,16 @@ use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quorate_clock::Instant;
-use quorate_ipc::{SendOutcome, lease::LeaseTenure};
-use quorate_proto::connector::{self as proto, Confirmed, from_process::Frame, sent::Outcome};
-use serde::Deserialize;
+use quorate_ipc::{ConnectorSettings, SendOutcome, lease::LeaseTenure};
+use quorate_proto::connector::{self as proto, from_process::Frame};
 use tokio::time::{sleep_until, timeout};
+use tracing::{Instrument, debug_span};
 
 use super::{
     broker_link::{ConnectorError, MessageProducer, OutboundLink, OutgoingMessage},
     process_context::{LEASE_POLL_INTERVAL, PendingSend, ProcessContext, ProcessReign},
     progress::ProgressTracker,
-    role::{ConnectorRole, ConnectorSettings, DRAIN_TIMEOUT_DEFAULT, ServeOutcome},
+    role::{ConnectorRole, DRAIN_TIMEOUT_DEFAULT, RoleSettings, ServeOutcome},
 };
 
 /// Time for closing while messages are under way.
@@ -26,44 +26,39 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// Time that a sender may take for its outcome beyond the message's deadline.
 const SLACK: Duration = Duration::from_millis(20);
 
-/// Outgoing fields that every kind of broker has.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct SendSettings {
-    /// Upper bound of messages whose outcome is awaited.
-    pub prefetch: u16,
-}
-
 /// Role of an outgoing: it sends.
 pub struct OutgoingRole<L>(PhantomData<L>);
 
 impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
     type Link = L;
-    type SpecificSettings = L::Target;
-    type SharedSettings = SendSettings;
+    type Resource = L::Target;
     type Session = L::Producer;
 
-    fn same_session(_: &ConnectorSettings<Self>, _: &ConnectorSettings<Self>) -> bool {
-        true
+    fn same_session(
+        before: &ConnectorSettings<L::Target>,
+        now: &ConnectorSettings<L::Target>,
+    ) -> bool {
+        L::session_key(&before.resource) == L::session_key(&now.resource)
     }
 
-    fn progress_of(_: &L, _: &ConnectorSettings<Self>) -> String {
+    fn progress_of(_: &L, _: &RoleSettings<Self>) -> String {
         String::new()
     }
 
     async fn open(
         link: &L,
-        settings: &ConnectorSettings<Self>,
+        settings: &RoleSettings<Self>,
         _: Option<u64>,
         _: &ProgressTracker,
     ) -> Result<L::Producer, ConnectorError> {
-        link.open(&settings.specific).await
+        link.open(&settings.connector.resource).await
     }
 
     async fn serve(
         context: &mut ProcessContext,
         link: &L,
         session: L::Producer,
-        settings: ConnectorSettings<Self>,
+        settings: RoleSettings<Self>,
         reign: ProcessReign,
     ) -> ServeOutcome<L::Producer> {
         let mut outgoing = OutgoingSession {
@@ -85,7 +80,7 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
         }
     }
 
-    async fn is_taken(_: &L, _: &ConnectorSettings<Self>) -> Option<bool> {
+    async fn is_taken(_: &L, _: &RoleSettings<Self>) -> Option<bool> {
         None
     }
 
@@ -99,7 +94,7 @@ struct OutgoingSession<'a, L: OutboundLink> {
     context: &'a mut ProcessContext,
     link: &'a L,
     sender: L::Producer,
-    settings: ConnectorSettings<OutgoingRole<L>>,
+    settings: RoleSettings<OutgoingRole<L>>,
     reign: ProcessReign,
     under_way: BTreeSet<u64>,
     actions: FuturesUnordered<BoxFuture<'static, (u64, SendOutcome)>>,
@@ -126,7 +121,7 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             {
                 return Ok(());
             }
-            let places = usize::from(self.settings.shared.prefetch);
+            let places = usize::from(self.settings.connector.shared.concurrency_max);
             let until = [self.drain, self.paused_until].into_iter().flatten().min();
             tokio::select! {
                 Ok(()) = self.context.desired.changed() => self.apply_desired(),
@@ -151,7 +146,7 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
     /// Compares the desired state with what the session does.
     fn apply_desired(&mut self) {
         let desired = self.context.desired.borrow_and_update().clone();
-        let settings = desired.configure.as_deref().map(ConnectorSettings::parse);
+        let settings = desired.configure.as_deref().map(RoleSettings::read);
         match settings {
             Some(Ok(settings))
                 if desired.act == Some(self.reign) && self.settings.same_session(&settings) =>
@@ -216,13 +211,19 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             within: left,
         };
         let sender = self.sender.clone();
+        let span = debug_span!(
+            "message",
+            cid = message.cid,
+            connector = self.context.label,
+            epoch = self.reign.epoch
+        );
         self.under_way.insert(id);
         let outgoing = async move {
             // The sender watches its deadline itself, and knows better how far the send came.
             let sent = timeout(message.within + SLACK, sender.send(&message)).await;
             (id, sent.unwrap_or_else(|_| unanswered()))
         };
-        self.actions.push(outgoing.boxed());
+        self.actions.push(outgoing.instrument(span).boxed());
     }
 
     /// Reports an outcome for each message that is left.
@@ -253,7 +254,11 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
 
     async fn report_outcome(&mut self, id: u64, sent: SendOutcome) {
         self.count(&sent);
-        self.context.frames.send(outcome(id, sent)).await;
+        let sent = proto::Sent {
+            send: id,
+            outcome: Some(sent.into()),
+        };
+        self.context.frames.send(Frame::Sent(sent)).await;
     }
 
     fn count(&self, sent: &SendOutcome) {
@@ -265,23 +270,6 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             SendOutcome::NotSent(_) => {}
         }
     }
-}
-
-/// Returns the frame with the outcome of a send.
-fn outcome(send: u64, sent: SendOutcome) -> Frame {
-    let outcome = match sent {
-        SendOutcome::Confirmed { message_id, reply } => {
-            Outcome::Confirmed(Confirmed { message_id, reply })
-        }
-        SendOutcome::Refused(why) => Outcome::Refused(why),
-        SendOutcome::Full(why) => Outcome::Full(why),
-        SendOutcome::NotSent(why) => Outcome::NotSent(why),
-        SendOutcome::Unknown(why) => Outcome::Unknown(why),
-    };
-    Frame::Sent(proto::Sent {
-        send,
-        outcome: Some(outcome),
-    })
 }
 
 fn late() -> SendOutcome {

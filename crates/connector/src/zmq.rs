@@ -32,18 +32,11 @@ mod tests;
 mod waker;
 mod worker;
 
-use serde::Deserialize;
+use quorate_resources::{ZmqChannel, ZmqOutgoing};
 use tokio::sync::watch;
 
-use self::{
-    consumer::ZmqConsumer, outgoing_message::ZmqOutgoingSettings, producer::ZmqProducer,
-    receive_loop::ZmqChannelSettings,
-};
+use self::{consumer::ZmqConsumer, producer::ZmqProducer};
 use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
-
-/// Connection settings of ZeroMQ: none, as a socket's address is in the channel or the outgoing.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct ZmqConnectionSettings {}
 
 /// Link before a socket: nothing is connected yet.
 pub struct ZmqLink {
@@ -53,9 +46,11 @@ pub struct ZmqLink {
 }
 
 impl BrokerLink for ZmqLink {
-    type Connection = ZmqConnectionSettings;
+    type Connection = ();
 
-    async fn connect(_to: &ZmqConnectionSettings, label: &str) -> Result<Self, ConnectorError> {
+    fn connection_key(_of: &()) -> impl PartialEq {}
+
+    async fn connect(_to: &(), label: &str) -> Result<Self, ConnectorError> {
         Ok(ZmqLink {
             label: label.to_owned(),
             broken: watch::Sender::new(None),
@@ -88,12 +83,16 @@ impl BrokerLink for ZmqLink {
 }
 
 impl InboundLink for ZmqLink {
-    type Source = ZmqChannelSettings;
+    type Source = ZmqChannel;
     type Session = ZmqConsumer;
+
+    fn session_key(of: &ZmqChannel) -> impl PartialEq {
+        (of.method, &of.address, of.socket_type, &of.sub_key)
+    }
 
     async fn open(
         &self,
-        source: &ZmqChannelSettings,
+        source: &ZmqChannel,
         prefetch: u16,
         _epoch: Option<u64>,
         _offset: Option<u64>,
@@ -101,24 +100,28 @@ impl InboundLink for ZmqLink {
         ZmqConsumer::open(source, prefetch).await
     }
 
-    fn source_name(&self, _source: &ZmqChannelSettings) -> String {
+    fn source_name(&self, _source: &ZmqChannel) -> String {
         String::new()
     }
 
-    async fn is_taken(&self, _source: &ZmqChannelSettings) -> Option<bool> {
+    async fn is_taken(&self, _source: &ZmqChannel) -> Option<bool> {
         None
     }
 
-    async fn waiting_count(&self, _source: &ZmqChannelSettings) -> Option<u64> {
+    async fn waiting_count(&self, _source: &ZmqChannel) -> Option<u64> {
         None
     }
 }
 
 impl OutboundLink for ZmqLink {
-    type Target = ZmqOutgoingSettings;
+    type Target = ZmqOutgoing;
     type Producer = ZmqProducer;
 
-    async fn open(&self, target: &ZmqOutgoingSettings) -> Result<ZmqProducer, ConnectorError> {
+    fn session_key(of: &ZmqOutgoing) -> impl PartialEq {
+        (of.method, &of.address, of.socket_type)
+    }
+
+    async fn open(&self, target: &ZmqOutgoing) -> Result<ZmqProducer, ConnectorError> {
         ZmqProducer::open(target, self.broken.clone()).await
     }
 }

@@ -1,15 +1,19 @@
 //! Protocol between a member and its connector processes: frames, lease page, local rules.
 //!
-//! The control socket carries frames, among them the outcome of a send; the local rules say what
+//! The control socket carries frames, among them the settings and the outcome of a send; the local rules say what
 //! the host allows. Both sides are the same program, started twice, so this is no public face; the
 //! frames are versioned with the program.
 #![deny(unsafe_code)]
 
+mod connector_settings;
 pub mod frames;
 pub mod lease;
 pub mod local_rules;
 mod send_outcome;
 
+pub use connector_settings::{
+    ConnectorResource, ConnectorSettings, DeliverySettings, SendSettings, SettingsPart,
+};
 pub use local_rules::{IPC_DIR_HOLDS, LocalRules};
 pub use send_outcome::SendOutcome;
 

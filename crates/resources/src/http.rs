@@ -138,7 +138,7 @@ choices! {
 
 impl Service {
     /// Returns the longest time for one call with its further tries, in milliseconds.
-    pub(super) fn longest_ms(&self) -> u64 {
+    pub fn longest_ms(&self) -> u64 {
         let tries = u64::from(self.retries) + 1;
         self.timeout_ms.saturating_mul(tries)
     }

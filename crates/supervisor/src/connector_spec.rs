@@ -36,12 +36,8 @@ pub struct ConnectorSpec {
     pub restarted: u64,
     /// True when members that don't run it keep a process that stands by.
     pub warm: bool,
-    /// Connection as JSON, with defaults and with its password.
-    pub connection: Bytes,
-    /// Channel or outgoing as JSON, with defaults.
-    pub own: Bytes,
-    /// Settings that mean the same for every kind, as JSON.
-    pub common: Bytes,
+    /// Its [`quorate_ipc::ConnectorSettings`], encoded, with the connection's password.
+    pub settings: Bytes,
     /// Service that handles a channel's messages; `None`: an outgoing.
     pub service: Option<String>,
     /// Longest time for what is in flight to finish: for a channel one call of its service, the
@@ -69,10 +65,7 @@ impl ConnectorSpec {
 
     /// Returns true when a process that was configured by `other` needs no new settings.
     pub fn has_same_settings(&self, other: &ConnectorSpec) -> bool {
-        self.connection == other.connection
-            && self.own == other.own
-            && self.common == other.common
-            && self.drain_timeout == other.drain_timeout
+        self.settings == other.settings && self.drain_timeout == other.drain_timeout
     }
 
     /// Returns the time for which messages may wait while none is settled: a service that is slow
@@ -95,9 +88,7 @@ impl ConnectorSpec {
             created: 1,
             restarted: 0,
             warm: true,
-            connection: Bytes::new(),
-            own: Bytes::new(),
-            common: Bytes::new(),
+            settings: Bytes::new(),
             service: Some("store".into()),
             drain_timeout: Duration::from_secs(10),
             concurrency_max: 10,

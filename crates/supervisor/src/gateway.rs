@@ -27,6 +27,7 @@ use quorate_service::{
     message_headers::{PROPERTY, put_headers, put_properties},
 };
 use tokio::sync::watch;
+use tracing::{Instrument, debug_span};
 
 use super::{
     connector_spec::ConnectorSpec, connectors_view::ConnectorsView, send_router::SendRouter,
@@ -60,6 +61,18 @@ impl DeliveryGateway {
 
     /// Runs the channel's service for a delivery of this epoch.
     pub async fn deliver(&self, spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Outcome {
+        let reign = self.view.borrow().reign;
+        let span = debug_span!(
+            "message",
+            cid = delivery.cid,
+            connector = %spec.key,
+            epoch,
+            term = (reign.epoch == epoch).then_some(reign.term)
+        );
+        self.call(spec, epoch, delivery).instrument(span).await
+    }
+
+    async fn call(&self, spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Outcome {
         let over = || match self.lease.tenure(epoch) {
             // The lease may be renewed: the message stays where it is, and its tries are not
             // counted as long as the connector's grace for that lasts.

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_ipc::SendOutcome;
-use quorate_proto::connector::{
-    Confirmed, Send, Sent as SentReport, sent::Outcome, to_process::Frame,
-};
+use quorate_proto::connector::{Send, Sent as SentReport, to_process::Frame};
 
 use super::{
     connector_spec::ConnectorSpec,
@@ -58,16 +56,8 @@ impl InFlightSends {
         let Some(request) = self.in_flight.remove(&report.send) else {
             return;
         };
-        request.answer(match report.outcome {
-            Some(Outcome::Confirmed(Confirmed { message_id, reply })) => {
-                SendOutcome::Confirmed { message_id, reply }
-            }
-            Some(Outcome::Refused(why)) => SendOutcome::Refused(why),
-            Some(Outcome::Full(why)) => SendOutcome::Full(why),
-            Some(Outcome::NotSent(why)) => SendOutcome::NotSent(why),
-            Some(Outcome::Unknown(why)) => SendOutcome::Unknown(why),
-            None => SendOutcome::Unknown("its process's answer can't be read".into()),
-        });
+        let unreadable = || SendOutcome::Unknown("its process's answer can't be read".into());
+        request.answer(report.outcome.map_or_else(unreadable, SendOutcome::from));
     }
 
     /// Answers all sends in flight as unknown: the process is gone.

@@ -1,17 +1,13 @@
 //! Builder of one [`ConnectorSpec`] for each channel and outgoing that is declared.
-//!
-//! The catalog refuses a resource that names a connection or service that is missing. Should one be
-//! missing all the same, the process reports it when it reads the empty connection.
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use quorate_ipc::{ConnectorResource, ConnectorSettings, DeliverySettings, SendSettings};
 use quorate_resources::{
-    AmqpChannel, AmqpConnection, BrokerFence, DeliveryPolicy, IbmMqChannel, Kind, Resource,
-    StandbyMode, ZmqChannel, ZmqChannelSocket,
+    AmqpChannel, AmqpConnection, BrokerFence, DeliveryPolicy, IbmMqChannel, IbmMqConnection, Kind,
+    Resource, StandbyMode, ZmqChannel, ZmqChannelSocket,
 };
 use quorate_state::{ConnectorOperation, State, StoredResource};
-use serde::Serialize;
 use url::Url;
 
 use super::connector_spec::{ConnectorKey, ConnectorSpec};
@@ -56,26 +52,26 @@ pub fn all(state: &State) -> impl Iterator<Item = (ConnectorKey, SpecVersion, &S
         })
 }
 
-/// Builds the spec of a channel or outgoing; `None` for other kinds.
+/// Builds the spec of a channel or outgoing; `None` for other kinds, and where the connection is
+/// missing that it names: the catalog refuses that.
 pub fn spec(state: &State, stored: &StoredResource) -> Option<ConnectorSpec> {
     let spec = match &*stored.resource {
-        Resource::AmqpChannel(it) => amqp_channel(state, it),
-        Resource::IbmMqChannel(it) => ibm_mq_channel(state, it),
+        Resource::AmqpChannel(it) => amqp_channel(state, it)?,
+        Resource::IbmMqChannel(it) => ibm_mq_channel(state, it)?,
         Resource::ZmqChannel(it) => zmq_channel(state, it),
         Resource::AmqpOutgoing(it) => ConnectorSpec {
-            connection: amqp_connection(state, &it.connection)
-                .map(json)
-                .unwrap_or_default(),
-            ..sending(json(it), it.active)
+            active: it.active,
+            ..sending(amqp_connection(state, &it.connection)?.clone(), &**it)
         },
         Resource::IbmMqOutgoing(it) => ConnectorSpec {
-            connection: ibm_mq_connection(state, &it.connection),
-            ..sending(json(it), it.active)
+            active: it.active,
+            ..sending(ibm_mq_connection(state, &it.connection)?.clone(), &**it)
         },
         Resource::ZmqOutgoing(it) => ConnectorSpec {
+            active: it.active,
             // The socket that it binds or connects to may let in only one.
             fenced_by_broker: false,
-            ..sending(json(it), it.active)
+            ..sending((), &**it)
         },
         _ => return None,
     };
@@ -94,45 +90,49 @@ pub fn spec(state: &State, stored: &StoredResource) -> Option<ConnectorSpec> {
     })
 }
 
-fn amqp_channel(state: &State, it: &AmqpChannel) -> ConnectorSpec {
-    let broker = amqp_connection(state, &it.connection);
-    let common = EncodedChannelSettings {
-        prefetch: it.prefetch,
-        pool_size: it.pool_size.unwrap_or(it.prefetch),
-        ordered: it.ordered,
-        on_failure: &it.on_failure,
+fn amqp_channel(state: &State, it: &AmqpChannel) -> Option<ConnectorSpec> {
+    let broker = amqp_connection(state, &it.connection)?;
+    let settings = ConnectorSettings {
+        connection: broker.clone(),
+        resource: it.clone(),
+        shared: DeliverySettings {
+            prefetch: it.prefetch,
+            concurrency_max: it.concurrency_max(),
+            ordered: it.ordered,
+            on_failure: it.on_failure.clone(),
+        },
     };
-    ConnectorSpec {
+    Some(ConnectorSpec {
         active: it.active,
         warm: it.standby == StandbyMode::Warm,
-        connection: broker.map(json).unwrap_or_default(),
         in_order: it.ordered,
-        fenced_by_broker: broker.is_none_or(|it| it.fence == BrokerFence::Exclusive),
-        management: broker.and_then(management),
-        ..consuming(state, json(it), &it.service, &common)
-    }
+        fenced_by_broker: broker.fence == BrokerFence::Exclusive,
+        management: management(broker),
+        ..consuming(state, &it.service, &settings)
+    })
 }
 
-fn ibm_mq_channel(state: &State, it: &IbmMqChannel) -> ConnectorSpec {
-    let on_failure = DeliveryPolicy {
-        retries: it.backout_threshold - 1,
-        dead_letter: it.backout_queue.clone(),
-        ..DeliveryPolicy::default()
+fn ibm_mq_channel(state: &State, it: &IbmMqChannel) -> Option<ConnectorSpec> {
+    let settings = ConnectorSettings {
+        connection: ibm_mq_connection(state, &it.connection)?.clone(),
+        resource: it.clone(),
+        shared: DeliverySettings {
+            // A unit of work has one message, and the queue is open for one only.
+            prefetch: 1,
+            concurrency_max: 1,
+            ordered: true,
+            on_failure: DeliveryPolicy {
+                retries: it.backout_threshold.saturating_sub(1),
+                dead_letter: it.backout_queue.clone(),
+                ..DeliveryPolicy::default()
+            },
+        },
     };
-    let common = EncodedChannelSettings {
-        // A unit of work has one message, and the queue is open for one only.
-        prefetch: 1,
-        pool_size: 1,
-        ordered: true,
-        on_failure: &on_failure,
-    };
-    ConnectorSpec {
+    Some(ConnectorSpec {
         active: it.active,
         warm: it.standby == StandbyMode::Warm,
-        connection: ibm_mq_connection(state, &it.connection),
-        fenced_by_broker: true,
-        ..consuming(state, json(it), &it.service, &common)
-    }
+        ..consuming(state, &it.service, &settings)
+    })
 }
 
 fn zmq_channel(state: &State, it: &ZmqChannel) -> ConnectorSpec {
@@ -141,73 +141,64 @@ fn zmq_channel(state: &State, it: &ZmqChannel) -> ConnectorSpec {
         // The client waits for the answer, and can ask again.
         on_failure.retries = 0;
     }
-    let common = EncodedChannelSettings {
-        prefetch: ZMQ_IN_FLIGHT_MAX,
-        pool_size: ZMQ_IN_FLIGHT_MAX,
-        ordered: false,
-        on_failure: &on_failure,
+    let settings = ConnectorSettings {
+        connection: (),
+        resource: it.clone(),
+        shared: DeliverySettings {
+            prefetch: ZMQ_IN_FLIGHT_MAX,
+            concurrency_max: ZMQ_IN_FLIGHT_MAX,
+            ordered: false,
+            on_failure,
+        },
     };
     ConnectorSpec {
         active: it.active,
-        ..consuming(state, json(it), &it.service, &common)
+        fenced_by_broker: false,
+        ..consuming(state, &it.service, &settings)
     }
 }
 
-/// Settings that mean the same for every kind of channel.
-#[derive(Serialize)]
-struct EncodedChannelSettings<'a> {
-    prefetch: u16,
-    pool_size: u16,
-    ordered: bool,
-    on_failure: &'a DeliveryPolicy,
-}
-
-/// Builds the spec of a channel, but for its name and its connection.
-fn consuming(
+/// Builds the spec of a channel, but for its name.
+fn consuming<R: ConnectorResource<Shared = DeliverySettings>>(
     state: &State,
-    own: Bytes,
     service: &str,
-    common: &EncodedChannelSettings<'_>,
+    settings: &ConnectorSettings<R>,
 ) -> ConnectorSpec {
     let finish = match state.catalog().get(Kind::Service, service) {
         Some(stored) => match &*stored.resource {
-            Resource::Service(it) => {
-                Duration::from_millis(it.timeout_ms) * it.retries.saturating_add(1)
-            }
+            Resource::Service(it) => Duration::from_millis(it.longest_ms()),
             _ => Duration::ZERO,
         },
         None => Duration::from_secs(10),
     };
     ConnectorSpec {
-        common: json(common),
         service: Some(service.to_owned()),
         drain_timeout: finish + ON_THE_WAY,
-        concurrency_max: if common.ordered { 1 } else { common.pool_size },
-        fenced_by_broker: false,
-        ..bare(own)
+        concurrency_max: settings.shared.concurrency_max,
+        ..bare(settings)
     }
 }
 
-/// Settings that mean the same for every kind of outgoing.
-#[derive(Serialize)]
-struct EncodedOutgoingSettings {
-    prefetch: u16,
-}
-
-/// Builds the spec of an outgoing, but for its name and its connection.
-fn sending(own: Bytes, active: bool) -> ConnectorSpec {
+/// Builds the spec of an outgoing, but for its name.
+fn sending<R: ConnectorResource<Shared = SendSettings>>(
+    connection: R::Connection,
+    resource: &R,
+) -> ConnectorSpec {
+    let settings = ConnectorSettings {
+        connection,
+        resource: resource.clone(),
+        shared: SendSettings {
+            concurrency_max: OUTGOING_IN_FLIGHT_MAX,
+        },
+    };
     ConnectorSpec {
-        active,
-        common: json(&EncodedOutgoingSettings {
-            prefetch: OUTGOING_IN_FLIGHT_MAX,
-        }),
         drain_timeout: CONFIRM_TIMEOUT,
         concurrency_max: OUTGOING_IN_FLIGHT_MAX,
-        ..bare(own)
+        ..bare(&settings)
     }
 }
 
-fn bare(own: Bytes) -> ConnectorSpec {
+fn bare<R: ConnectorResource>(settings: &ConnectorSettings<R>) -> ConnectorSpec {
     ConnectorSpec {
         key: ConnectorKey {
             kind: "",
@@ -217,9 +208,7 @@ fn bare(own: Bytes) -> ConnectorSpec {
         created: 0,
         restarted: 0,
         warm: true,
-        connection: Bytes::from_static(b"{}"),
-        own,
-        common: Bytes::new(),
+        settings: settings.encode().into(),
         service: None,
         drain_timeout: Duration::ZERO,
         concurrency_max: 1,
@@ -236,11 +225,10 @@ fn amqp_connection<'a>(state: &'a State, name: &str) -> Option<&'a AmqpConnectio
     }
 }
 
-fn ibm_mq_connection(state: &State, name: &str) -> Bytes {
-    let found = state.catalog().get(Kind::IbmMqConnection, name);
-    match found.map(|stored| &*stored.resource) {
-        Some(Resource::IbmMqConnection(it)) => json(it),
-        _ => Bytes::new(),
+fn ibm_mq_connection<'a>(state: &'a State, name: &str) -> Option<&'a IbmMqConnection> {
+    match &*state.catalog().get(Kind::IbmMqConnection, name)?.resource {
+        Resource::IbmMqConnection(it) => Some(it),
+        _ => None,
     }
 }
 
@@ -255,7 +243,68 @@ fn management(connection: &AmqpConnection) -> Option<String> {
     Some(url.into())
 }
 
-fn json(resource: &impl Serialize) -> Bytes {
-    // Resources are made of texts, numbers and flags: serializing them can't fail.
-    serde_json::to_vec(resource).unwrap_or_default().into()
+#[cfg(test)]
+mod tests {
+    use quorate_resources::AmqpOutgoing;
+    use quorate_state::{Command, Machine};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Returns the spec of the last of these resources, which are all named `a`.
+    fn spec_of_last(resources: &[(Kind, Value)]) -> ConnectorSpec {
+        let mut machine = Machine::default();
+        for (index, (kind, spec)) in (1..).zip(resources) {
+            let put = Command::PutResource {
+                kind: *kind,
+                name: "a".into(),
+                spec: spec.to_string().into(),
+                precondition: None,
+            };
+            let (answer, _) = machine.apply(index, 1, 1, &put);
+            assert!(answer.changed(), "{answer:?}");
+        }
+        let state = machine.state();
+        let (kind, _) = resources.last().unwrap();
+        spec(state, state.catalog().get(*kind, "a").unwrap()).unwrap()
+    }
+
+    fn amqp_connection(password: &str) -> (Kind, Value) {
+        let spec = json!({"name": "a", "host": "h", "username": "u", "password": password});
+        (Kind::AmqpConnection, spec)
+    }
+
+    #[test]
+    fn process_reads_the_settings_as_they_were_built() {
+        let outgoing = json!({"name": "a", "connection": "a", "exchange": "x"});
+        let spec = spec_of_last(&[amqp_connection("secret"), (Kind::AmqpOutgoing, outgoing)]);
+        let settings = ConnectorSettings::<AmqpOutgoing>::decode(&spec.settings).unwrap();
+        assert_eq!(settings.connection.password.as_deref(), Some("secret"));
+        assert_eq!(settings.resource.exchange, "x");
+        assert_eq!(settings.shared.concurrency_max, spec.concurrency_max);
+    }
+
+    /// The rules refuse a 0, but do not bind those that apply the log.
+    #[test]
+    fn zero_in_the_log_is_no_panic() {
+        let connection = json!({"name": "a", "host": "h", "queue_manager": "Q", "channel": "C"});
+        let channel = json!({"name": "a", "connection": "a", "queue": "q", "service": "a", "backout_threshold": 0});
+        let service = json!({"name": "a", "upstream": "http://127.0.0.1:1"});
+        let spec = spec_of_last(&[
+            (Kind::Service, service.clone()),
+            (Kind::IbmMqConnection, connection),
+            (Kind::IbmMqChannel, channel),
+        ]);
+        let settings = ConnectorSettings::<IbmMqChannel>::decode(&spec.settings).unwrap();
+        assert_eq!(settings.shared.on_failure.retries, 0);
+
+        let channel =
+            json!({"name": "a", "connection": "a", "queue": "q", "service": "a", "pool_size": 0});
+        let spec = spec_of_last(&[
+            (Kind::Service, service),
+            amqp_connection("secret"),
+            (Kind::AmqpChannel, channel),
+        ]);
+        assert_eq!(spec.concurrency_max, 1);
+    }
 }

@@ -5,15 +5,16 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::header::CONTENT_LENGTH;
+use quorate_ipc::SendOutcome;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use super::{BODY_MAX, outcome::CallerOutcome};
+use super::{BODY_MAX, outcome};
 
 /// The bytes for the bodies of all messages that are under way here.
 const ROOM: usize = 4 * BODY_MAX;
@@ -69,12 +70,11 @@ pub async fn admit_request(
     let units = u32::try_from(bytes / LEAST + 1).unwrap_or(u32::MAX);
     match room.take(units).await {
         Some(_held) => next.run(request).await,
-        None => CallerOutcome::NotSent(format!(
+        None => outcome::into_response(SendOutcome::NotSent(format!(
             "{} messages, or {} MiB of them, are under way by this member already",
             ROOM / LEAST,
             ROOM >> 20
-        ))
-        .into_response(),
+        ))),
     }
 }
 

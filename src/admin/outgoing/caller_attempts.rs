@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use quorate_clock::Instant;
+use quorate_ipc::SendOutcome;
 use quorate_state::{Reign, State};
 use quorate_types::{MemberId, backoff::Backoff};
 use tokio::{
@@ -15,12 +16,13 @@ use tokio::{
 use super::{
     WITHIN, idempotent_send,
     local_send::SendCall,
-    outcome::{self, CallerOutcome, NOT_SENT},
+    outcome::{self, NOT_SENT},
     send_attempts::{AttemptResult, SendAttempts},
 };
 use crate::admin::{
     AdminContext,
     peers::{PeerAnswer, PeerError},
+    problem::ApiProblem,
 };
 
 /// The time by which a connector server has less than the member that waits for it.
@@ -115,11 +117,11 @@ impl SendAttempts for CallerAttempts<'_> {
 }
 
 /// Returns the result of an attempt on this member.
-fn local_result(outcome: CallerOutcome) -> AttemptResult<Response> {
-    match outcome {
-        CallerOutcome::NotSent(why) => AttemptResult::NotSent(why),
-        CallerOutcome::Problem(problem) => AttemptResult::Rejected(problem.into_response()),
-        outcome => AttemptResult::Answered(outcome.into_response()),
+fn local_result(sent: Result<SendOutcome, ApiProblem>) -> AttemptResult<Response> {
+    match sent {
+        Ok(SendOutcome::NotSent(why)) => AttemptResult::NotSent(why),
+        Ok(outcome) => AttemptResult::Answered(outcome::into_response(outcome)),
+        Err(problem) => AttemptResult::Rejected(problem.into_response()),
     }
 }
 

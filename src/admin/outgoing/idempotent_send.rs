@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use quorate_clock::{Instant, boot_nanos};
+use quorate_ipc::SendOutcome;
 use quorate_log::RateLimit;
 use quorate_state::{
-    Answer, Command, KnownSend, RecordedOutcome as SendOutcome, SendAdmission, SendConclusion,
-    SendIntent, SendKey,
+    Answer, Command, KnownSend, RecordedOutcome, SendAdmission, SendConclusion, SendIntent, SendKey,
 };
 use quorate_types::ProposeError;
 use tokio::{
@@ -22,7 +22,6 @@ use tokio::{
 use super::{
     local_send::SendCall,
     open_intents::{IntentEnding, IntentTicket, OpenIntent},
-    outcome::{CallerOutcome, SentAnswer},
 };
 use crate::admin::{
     AdminContext,
@@ -36,9 +35,12 @@ const CONCLUDE_AGAIN: Duration = Duration::from_millis(200);
 /// Each send may cause these lines.
 static LOG_LIMIT: RateLimit = RateLimit::each_second();
 
+/// Outcome of a call; an error: the request is refused as it is, before any attempt.
+type CallResult = Result<SendOutcome, ApiProblem>;
+
 /// Sends a message if this member is the connector server; under a key, unless that was done
 /// before.
-pub async fn send(context: &AdminContext, call: &SendCall, deadline: Instant) -> CallerOutcome {
+pub async fn send(context: &AdminContext, call: &SendCall, deadline: Instant) -> CallResult {
     match call.send_key() {
         None => call.send_once(context, deadline).await,
         Some(key) => send_keyed(context, key, call, deadline).await,
@@ -51,13 +53,15 @@ async fn send_keyed(
     key: SendKey,
     call: &SendCall,
     deadline: Instant,
-) -> CallerOutcome {
+) -> CallResult {
     let (context, call) = (context.clone(), call.clone());
     // It goes on when the caller has gone, so that no intent is left without its end.
     let sending = tokio::spawn(async move { send_whole(&context, key, &call, deadline).await });
-    sending
-        .await
-        .unwrap_or_else(|error| CallerOutcome::Unknown(format!("the sending broke off: {error}")))
+    sending.await.unwrap_or_else(|error| {
+        Ok(SendOutcome::Unknown(format!(
+            "the sending broke off: {error}"
+        )))
+    })
 }
 
 async fn send_whole(
@@ -65,14 +69,14 @@ async fn send_whole(
     key: SendKey,
     call: &SendCall,
     deadline: Instant,
-) -> CallerOutcome {
+) -> CallResult {
     let Ok(fingerprint) = call.fingerprint().await else {
-        return CallerOutcome::NotSent("this member is ending".into());
+        return not_sent("this member is ending");
     };
     while Instant::now() < deadline {
         let standing = *context.connectors.reign().borrow();
         if !standing.acting {
-            return CallerOutcome::NotSent("this member does not run the connectors".into());
+            return not_sent("this member does not run the connectors");
         }
         let open = context.intents.begin(standing.epoch);
         let (epoch, ticket) = open.ticket();
@@ -90,21 +94,21 @@ async fn send_whole(
             .await;
         let admission = match asked {
             Ok((_, Answer::SendAdmitted(admission))) => admission,
-            Ok((_, Answer::Ignored(why))) => return CallerOutcome::NotSent(why),
+            Ok((_, Answer::Ignored(why))) => return not_sent(why),
             Ok((_, answer)) => {
                 let subject = format!("{}/{}", key.kind, key.name);
                 return match ApiProblem::from_answer(&subject, answer) {
-                    Some(problem) => CallerOutcome::Problem(problem),
-                    None => CallerOutcome::NotSent("the log's answer is not understood".into()),
+                    Some(problem) => Err(problem),
+                    None => not_sent("the log's answer is not understood"),
                 };
             }
             Err(error) => {
                 if matches!(error, ProposeError::Unknown(_)) {
                     // The intent may be in the log. Nothing is sent for it, now or later, and the
                     // next attempt of this request waits for its withdrawal.
-                    spawn_conclusion(open, context, key, SendOutcome::Withdrawn);
+                    spawn_conclusion(open, context, key, RecordedOutcome::Withdrawn);
                 }
-                return CallerOutcome::NotSent(format!("its key can't be recorded: {error}"));
+                return not_sent(format!("its key can't be recorded: {error}"));
             }
         };
         match admission {
@@ -112,8 +116,8 @@ async fn send_whole(
             full @ SendAdmission::Full => {
                 let subject = format!("{}/{}", key.kind, key.name);
                 return match ApiProblem::from_answer(&subject, Answer::SendAdmitted(full)) {
-                    Some(problem) => CallerOutcome::Problem(problem),
-                    None => CallerOutcome::NotSent("too many idempotency keys are in use".into()),
+                    Some(problem) => Err(problem),
+                    None => not_sent("too many idempotency keys are in use"),
                 };
             }
             SendAdmission::Known(known) => {
@@ -124,7 +128,7 @@ async fn send_whole(
             }
         }
     }
-    CallerOutcome::NotSent("its time was over before its key was free".into())
+    not_sent("its time was over before its key was free")
 }
 
 /// Sends the message of this request's own intent, and records the outcome.
@@ -134,18 +138,9 @@ async fn begin(
     open: OpenIntent,
     call: &SendCall,
     deadline: Instant,
-) -> CallerOutcome {
+) -> CallResult {
     let outcome = call.send_once(context, deadline).await;
-    let recorded = match &outcome {
-        CallerOutcome::Confirmed(answer) => Some(SendOutcome::Confirmed {
-            message_id: answer.message_id.clone(),
-        }),
-        CallerOutcome::Refused(why) => Some(SendOutcome::refused(why)),
-        CallerOutcome::NotSent(_) | CallerOutcome::Problem(_) => Some(SendOutcome::Withdrawn),
-        // The intent without an outcome means just that.
-        CallerOutcome::Unknown(_) => None,
-    };
-    if let Some(recorded) = recorded {
+    if let Some(recorded) = to_record(&outcome) {
         let concluding = spawn_conclusion(open, context, key, recorded);
         // A retry that comes after this answer finds the outcome, if there is time.
         let _ = timeout_at(deadline, concluding).await;
@@ -159,9 +154,9 @@ async fn earlier_outcome(
     key: &SendKey,
     known: KnownSend,
     deadline: Instant,
-) -> Option<CallerOutcome> {
+) -> Option<CallResult> {
     if !known.same {
-        return Some(CallerOutcome::Problem(ApiProblem::invalid(
+        return Some(Err(ApiProblem::invalid(
             "the message was not sent",
             [FieldProblem::new(
                 "Quorate-Idempotency-Key",
@@ -174,16 +169,8 @@ async fn earlier_outcome(
     let ticket = (known.epoch, known.ticket);
     let mut outcome = known.outcome;
     loop {
-        match outcome {
-            Some(SendOutcome::Confirmed { message_id }) => {
-                return Some(CallerOutcome::Confirmed(SentAnswer {
-                    message_id,
-                    reply: None,
-                }));
-            }
-            Some(SendOutcome::Refused { text }) => return Some(CallerOutcome::Refused(text)),
-            Some(SendOutcome::Withdrawn) => return None,
-            None => {}
+        if let Some(recorded) = outcome {
+            return from_record(recorded).map(Ok);
         }
         // Asked first: an intent that is closed by then has left its outcome, if known, in the
         // state.
@@ -201,22 +188,52 @@ async fn earlier_outcome(
         }
         if !open {
             // The intent is of an earlier reign, or it has ended here and its outcome is not known.
-            return Some(CallerOutcome::Unknown(
+            return Some(Ok(SendOutcome::Unknown(
                 "it was sent under this key, what became of it is not known, and it is not sent again".into(),
-            ));
+            )));
         }
         outcome = None;
         let changed = timeout_at(deadline, state.changed()).await;
         if !matches!(changed, Ok(Ok(()))) {
             return Some(match context.intents.end(ticket) {
-                Some(IntentEnding::Withdrawn) => CallerOutcome::NotSent(
-                    "a try under its key that sent nothing is not withdrawn yet".into(),
-                ),
-                _ => CallerOutcome::Unknown(
+                Some(IntentEnding::Withdrawn) => {
+                    not_sent("a try under its key that sent nothing is not withdrawn yet")
+                }
+                _ => Ok(SendOutcome::Unknown(
                     "it is being sent under this key, or its outcome was lost".into(),
-                ),
+                )),
             });
         }
+    }
+}
+
+fn not_sent(why: impl Into<String>) -> CallResult {
+    Ok(SendOutcome::NotSent(why.into()))
+}
+
+/// Returns the outcome to record; `None`: the intent without one means just that.
+fn to_record(result: &CallResult) -> Option<RecordedOutcome> {
+    match result {
+        Ok(SendOutcome::Confirmed { message_id, .. }) => Some(RecordedOutcome::Confirmed {
+            message_id: message_id.clone(),
+        }),
+        Ok(SendOutcome::Refused(why) | SendOutcome::Full(why)) => {
+            Some(RecordedOutcome::refused(why))
+        }
+        Ok(SendOutcome::NotSent(_)) | Err(_) => Some(RecordedOutcome::Withdrawn),
+        Ok(SendOutcome::Unknown(_)) => None,
+    }
+}
+
+/// Returns the outcome that was recorded; `None` if nothing was sent.
+fn from_record(recorded: RecordedOutcome) -> Option<SendOutcome> {
+    match recorded {
+        RecordedOutcome::Confirmed { message_id } => Some(SendOutcome::Confirmed {
+            message_id,
+            reply: None,
+        }),
+        RecordedOutcome::Refused { text } => Some(SendOutcome::Refused(text)),
+        RecordedOutcome::Withdrawn => None,
     }
 }
 
@@ -225,9 +242,9 @@ fn spawn_conclusion(
     open: OpenIntent,
     context: &AdminContext,
     key: SendKey,
-    outcome: SendOutcome,
+    outcome: RecordedOutcome,
 ) -> JoinHandle<()> {
-    if outcome == SendOutcome::Withdrawn {
+    if outcome == RecordedOutcome::Withdrawn {
         open.withdraw();
     }
     let context = context.clone();
@@ -239,7 +256,7 @@ async fn conclude(
     context: &AdminContext,
     key: SendKey,
     ticket: IntentTicket,
-    outcome: SendOutcome,
+    outcome: RecordedOutcome,
 ) {
     let until = Instant::now() + CONCLUDE;
     while Instant::now() < until {
@@ -259,7 +276,7 @@ async fn conclude(
             Ok((_, Answer::Done { .. })) => return,
             // The outcome is in the log already, or is too old to matter. A withdrawal may have
             // come before the intent that it withdraws.
-            Ok((_, Answer::Ignored(_))) if outcome != SendOutcome::Withdrawn => return,
+            Ok((_, Answer::Ignored(_))) if outcome != RecordedOutcome::Withdrawn => return,
             Ok((_, Answer::Ignored(_))) | Err(_) => {}
             Ok((_, answer)) => {
                 if let Some(left_out) = LOG_LIMIT.due("refused") {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use quorate_clock::Instant;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
 use quorate_service::{http::cid, message_parsing};
@@ -10,7 +11,7 @@ use quorate_state::SendKey;
 use quorate_supervisor::SendUnavailable;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::{fingerprint::fingerprint, outcome::CallerOutcome};
+use super::fingerprint::fingerprint;
 use crate::admin::{AdminContext, problem::ApiProblem};
 
 /// The body size from which a message is hashed on a thread where it holds up nothing else.
@@ -91,32 +92,33 @@ impl SendCall {
         })
     }
 
-    /// Sends the message if this member is the connector server, whatever was sent before.
-    pub async fn send_once(&self, context: &AdminContext, deadline: Instant) -> CallerOutcome {
+    /// Sends the message if this member is the connector server, whatever was sent before. An
+    /// error: the request is refused as it is, before any attempt.
+    pub async fn send_once(
+        &self,
+        context: &AdminContext,
+        deadline: Instant,
+    ) -> Result<SendOutcome, ApiProblem> {
         let sending = context.connectors.send(
             self.kind.as_str(),
             &self.name,
             self.message.clone(),
             deadline,
         );
-        match sending.await {
-            Ok(sent) => sent.into(),
-            Err(SendUnavailable::Elsewhere) => {
-                CallerOutcome::NotSent(SendUnavailable::Elsewhere.to_string())
-            }
-            Err(SendUnavailable::Missing) => CallerOutcome::Problem(ApiProblem::not_found(
-                format!("there is no {} {:?}", self.kind, self.name),
-            )),
-            Err(SendUnavailable::Paused) => CallerOutcome::Problem(ApiProblem::new(
+        sending.await.or_else(|unavailable| match unavailable {
+            SendUnavailable::Elsewhere => Ok(SendOutcome::NotSent(unavailable.to_string())),
+            SendUnavailable::Missing => Err(ApiProblem::not_found(format!(
+                "there is no {} {:?}",
+                self.kind, self.name
+            ))),
+            SendUnavailable::Paused => Err(ApiProblem::new(
                 StatusCode::CONFLICT,
                 "paused",
                 format!(
-                    "the message was not sent: {}/{} is not at work; {}",
-                    self.kind,
-                    self.name,
-                    SendUnavailable::Paused
+                    "the message was not sent: {}/{} is not at work; {unavailable}",
+                    self.kind, self.name
                 ),
             )),
-        }
+        })
     }
 }

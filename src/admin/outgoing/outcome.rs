@@ -34,63 +34,35 @@ pub struct ReplyAnswer {
     pub body_base64: String,
 }
 
-/// The outcome of a message.
-#[derive(Debug)]
-pub enum CallerOutcome {
-    /// The broker has the message.
-    Confirmed(SentAnswer),
-    /// Surely not sent, and trying again would not help.
-    Refused(String),
-    /// Surely not sent.
-    NotSent(String),
-    /// The message may or may not have been sent.
-    Unknown(String),
-    /// The request was refused before any attempt.
-    Problem(ApiProblem),
-}
-
-impl From<SendOutcome> for CallerOutcome {
-    fn from(sent: SendOutcome) -> Self {
-        match sent {
-            SendOutcome::Confirmed { message_id, reply } => CallerOutcome::Confirmed(SentAnswer {
-                message_id,
-                reply: reply.map(|Reply { content_type, body }| ReplyAnswer {
-                    content_type,
-                    body_base64: STANDARD.encode(body),
-                }),
+/// Returns the answer to the caller.
+pub fn into_response(outcome: SendOutcome) -> Response {
+    let problem = |status, code, why: String| ApiProblem::new(status, code, why).into_response();
+    match outcome {
+        SendOutcome::Confirmed { message_id, reply } => Json(SentAnswer {
+            message_id,
+            reply: reply.map(|Reply { content_type, body }| ReplyAnswer {
+                content_type,
+                body_base64: STANDARD.encode(body),
             }),
-            SendOutcome::Refused(why) | SendOutcome::Full(why) => CallerOutcome::Refused(why),
-            SendOutcome::NotSent(why) => CallerOutcome::NotSent(why),
-            SendOutcome::Unknown(why) => CallerOutcome::Unknown(why),
+        })
+        .into_response(),
+        SendOutcome::Refused(why) | SendOutcome::Full(why) => problem(
+            StatusCode::BAD_GATEWAY,
+            "refused",
+            format!("the message was not sent: {why}"),
+        ),
+        SendOutcome::NotSent(why) => {
+            let detail = format!("the message was not sent: {why}");
+            let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+            let yes = HeaderValue::from_static("1");
+            response.headers_mut().insert(NOT_SENT, yes);
+            response
         }
-    }
-}
-
-impl IntoResponse for CallerOutcome {
-    fn into_response(self) -> Response {
-        let problem =
-            |status, code, why: String| ApiProblem::new(status, code, why).into_response();
-        match self {
-            CallerOutcome::Confirmed(answer) => Json(answer).into_response(),
-            CallerOutcome::Refused(why) => problem(
-                StatusCode::BAD_GATEWAY,
-                "refused",
-                format!("the message was not sent: {why}"),
-            ),
-            CallerOutcome::NotSent(why) => {
-                let detail = format!("the message was not sent: {why}");
-                let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
-                let yes = HeaderValue::from_static("1");
-                response.headers_mut().insert(NOT_SENT, yes);
-                response
-            }
-            CallerOutcome::Unknown(why) => problem(
-                StatusCode::GATEWAY_TIMEOUT,
-                "unknown_outcome",
-                format!("the message may or may not have been sent: {why}"),
-            ),
-            CallerOutcome::Problem(problem) => problem.into_response(),
-        }
+        SendOutcome::Unknown(why) => problem(
+            StatusCode::GATEWAY_TIMEOUT,
+            "unknown_outcome",
+            format!("the message may or may not have been sent: {why}"),
+        ),
     }
 }
 

@@ -18,9 +18,8 @@
 
 use std::future::Future;
 
+use quorate_ipc::SendOutcome;
 use quorate_planted::{Mutant, planted};
-
-use super::outcome::CallerOutcome;
 
 /// The outcome so far: not sent, or unknown; it only gets worse.
 #[derive(Debug)]
@@ -59,10 +58,10 @@ impl PendingOutcome {
     }
 
     /// Returns the outcome that the caller is answered.
-    pub fn into_outcome(self) -> CallerOutcome {
+    pub fn into_outcome(self) -> SendOutcome {
         match self.doubt {
-            Some(why) => CallerOutcome::Unknown(why),
-            None => CallerOutcome::NotSent(self.latest),
+            Some(why) => SendOutcome::Unknown(why),
+            None => SendOutcome::NotSent(self.latest),
         }
     }
 }
@@ -95,10 +94,7 @@ pub trait SendAttempts {
 }
 
 /// Tries until there is an answer, or until no further attempt may be made.
-pub async fn settle<T: SendAttempts>(
-    keyed: bool,
-    tries: &mut T,
-) -> Result<T::Answer, CallerOutcome> {
+pub async fn settle<T: SendAttempts>(keyed: bool, tries: &mut T) -> Result<T::Answer, SendOutcome> {
     let mut fate = PendingOutcome::new("there is no connector server at the moment");
     loop {
         match tries.attempt().await {
@@ -149,7 +145,7 @@ mod tests {
     fn play(
         keyed: bool,
         script: &[AttemptResult<&'static str>],
-    ) -> (Result<&'static str, CallerOutcome>, usize) {
+    ) -> (Result<&'static str, SendOutcome>, usize) {
         let mut script = Script {
             attempts: script.iter().cloned().collect(),
             made: 0,
@@ -191,8 +187,8 @@ mod tests {
                 prop_assert_eq!(fate.is_in_doubt(), steps[..=n].contains(&true));
             }
             let told = fate.into_outcome();
-            prop_assert_eq!(matches!(told, CallerOutcome::Unknown(_)), steps.contains(&true));
-            prop_assert_eq!(matches!(told, CallerOutcome::NotSent(_)), !steps.contains(&true));
+            prop_assert_eq!(matches!(told, SendOutcome::Unknown(_)), steps.contains(&true));
+            prop_assert_eq!(matches!(told, SendOutcome::NotSent(_)), !steps.contains(&true));
         }
 
         // guarantee: SEND-1
@@ -207,8 +203,8 @@ mod tests {
                     prop_assert!(matches!(script[made - 1], AttemptResult::Answered(_)));
                 }
                 // Both of these say that nothing was sent.
-                Ok(_) | Err(CallerOutcome::NotSent(_)) => prop_assert!(!doubted),
-                Err(CallerOutcome::Unknown(_)) => prop_assert!(doubted),
+                Ok(_) | Err(SendOutcome::NotSent(_)) => prop_assert!(!doubted),
+                Err(SendOutcome::Unknown(_)) => prop_assert!(doubted),
                 Err(other) => prop_assert!(false, "{:?}", other),
             }
         }
@@ -220,7 +216,7 @@ mod tests {
             let (told, made) = play(false, &script);
             prop_assert!(!script[..made - 1].iter().any(may_have_sent));
             let doubted = may_have_sent(&script[made - 1]);
-            prop_assert_eq!(matches!(told, Err(CallerOutcome::Unknown(_))), doubted);
+            prop_assert_eq!(matches!(told, Err(SendOutcome::Unknown(_))), doubted);
         }
     }
 
@@ -234,7 +230,7 @@ mod tests {
             AttemptResult::NotSent("this member does not run the connectors".into()),
         ];
         let (told, made) = play(true, &script);
-        assert!(matches!(told, Err(CallerOutcome::Unknown(_))), "{told:?}");
+        assert!(matches!(told, Err(SendOutcome::Unknown(_))), "{told:?}");
         assert_eq!(made, 3);
     }
 }

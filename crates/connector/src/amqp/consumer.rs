@@ -18,6 +18,7 @@ use lapin::{
 };
 use quorate_clock::Instant;
 use quorate_proto::connector::Reply;
+use quorate_resources::AmqpConnection;
 use tokio::{
     sync::Mutex,
     time::{timeout, timeout_at},
@@ -27,7 +28,7 @@ use super::{
     super::broker_link::{
         ConnectorError, ConsumerSession, DeadLetterInfo, IncomingMessage, MessageAcknowledger,
     },
-    connection_settings::AmqpConnectionSettings,
+    connect::connect,
     message,
     publisher::{ConfirmPublisher, PublishOutcome, PublishRequest},
     refusal::is_refused,
@@ -178,7 +179,7 @@ fn ended(queue: &str, error: &Error) -> ConnectorError {
 /// Handle that settles deliveries.
 #[derive(Clone)]
 pub struct AmqpAcknowledger {
-    broker: AmqpConnectionSettings,
+    broker: AmqpConnection,
     label: String,
     /// Publisher on a connection of its own, made at the first dead letter: a broker that is short
     /// of memory or disk reads nothing more from a connection that publishes, acks included.
@@ -187,7 +188,7 @@ pub struct AmqpAcknowledger {
 
 impl AmqpAcknowledger {
     /// Returns the handle of a session on the connection to this broker with this label.
-    pub(super) fn new(broker: &AmqpConnectionSettings, label: &str) -> Self {
+    pub(super) fn new(broker: &AmqpConnection, label: &str) -> Self {
         AmqpAcknowledger {
             broker: broker.clone(),
             label: format!("{label} dead letters"),
@@ -200,7 +201,7 @@ impl AmqpAcknowledger {
         if let Some(publisher) = publisher.as_ref().filter(|it| !it.is_lost()) {
             return Ok(publisher.clone());
         }
-        let (connection, _) = self.broker.connect(&self.label).await?;
+        let (connection, _) = connect(&self.broker, &self.label).await?;
         Ok(publisher
             .insert(ConfirmPublisher::new(Arc::new(connection)))
             .clone())

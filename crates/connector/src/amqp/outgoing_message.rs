@@ -8,13 +8,13 @@ use lapin::{
 };
 use quorate_clock::wall_time;
 use quorate_proto::connector::{Header, HeaderType};
+use quorate_resources::AmqpOutgoing;
 
 use super::{
     super::broker_link::OutgoingMessage,
     header_value::{self, InvalidValue},
     publisher::PublishRequest,
     returned_message::DELAY,
-    settings::AmqpOutgoingSettings,
     stream,
 };
 
@@ -59,7 +59,7 @@ pub enum InvalidAmqpMessage {
 /// Builds the publish request of `message`, with this id; or returns which of its properties is
 /// wrong and what would be right. `user` is the connection's: the broker takes no other `user-id`.
 pub fn publish_request(
-    of: &AmqpOutgoingSettings,
+    of: &AmqpOutgoing,
     message: &OutgoingMessage,
     id: &str,
     user: &str,
@@ -79,7 +79,7 @@ pub fn publish_request(
 
 fn basic_properties(
     given: &mut GivenProperties<'_>,
-    of: &AmqpOutgoingSettings,
+    of: &AmqpOutgoing,
     message: &OutgoingMessage,
     id: &str,
     user: &str,
@@ -201,7 +201,7 @@ impl<'a> GivenProperties<'a> {
     /// Returns the exchange and the routing key.
     fn address(
         &mut self,
-        of: &AmqpOutgoingSettings,
+        of: &AmqpOutgoing,
     ) -> Result<(ShortString, ShortString), InvalidAmqpMessage> {
         match self.text("queue")? {
             Some(queue) => {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use quorate_clock::id128;
 use quorate_ipc::SendOutcome;
+use quorate_resources::AmqpOutgoing;
 
 use super::{
     super::broker_link::{MessageProducer, OutgoingMessage},
     outgoing_message,
     publisher::{ConfirmPublisher, PublishOutcome, PublishRequest},
-    settings::AmqpOutgoingSettings,
 };
 
 /// Time before the caller's deadline at which the producer gives up, so that the caller receives
@@ -21,7 +21,7 @@ const AHEAD: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub struct AmqpProducer {
     pub(super) publisher: ConfirmPublisher,
-    pub(super) target: AmqpOutgoingSettings,
+    pub(super) target: AmqpOutgoing,
     /// User and vhost of the connection.
     pub(super) user: String,
     pub(super) vhost: String,

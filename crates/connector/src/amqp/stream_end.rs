@@ -20,12 +20,13 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use parking_lot::Mutex;
+use quorate_resources::AmqpChannel;
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    super::broker_link::ConnectorError, message, settings::AmqpChannelSettings,
-    short_string::short, stream, unreadable_message::unreadable,
+    super::broker_link::ConnectorError, message, short_string::short, stream,
+    unreadable_message::unreadable,
 };
 
 /// Time without a message of a chunk after which the chunk has ended.
@@ -48,7 +49,7 @@ impl StreamEnd {
     pub async fn falls_short(
         self: Arc<Self>,
         connection: Arc<Connection>,
-        queue: AmqpChannelSettings,
+        queue: AmqpChannel,
         offset: u64,
     ) -> ConnectorError {
         match end_before(&connection, &queue.queue, offset).await {
@@ -70,7 +71,7 @@ impl StreamEnd {
     pub async fn check_reaches(
         &self,
         connection: &Connection,
-        queue: &AmqpChannelSettings,
+        queue: &AmqpChannel,
         offset: Option<u64>,
     ) -> Result<(), ConnectorError> {
         let known = self.short.lock().clone();
@@ -138,8 +139,8 @@ async fn end_before(
     Ok(last.filter(|_| !reaches))
 }
 
-fn begins_anew(queue: &AmqpChannelSettings, last: u64, offset: u64) -> ConnectorError {
-    let AmqpChannelSettings { name, queue, .. } = queue;
+fn begins_anew(queue: &AmqpChannel, last: u64, offset: u64) -> ConnectorError {
+    let AmqpChannel { name, queue, .. } = queue;
     ConnectorError::new(format!(
         "the stream {queue:?} ends with offset {last}, and this channel is to go on at {offset}: was it deleted and declared anew? Nothing of it is handled, so that nothing is passed over. To handle all that it has, run `quorate delete amqp_channel {name}` and apply the channel again"
     ))

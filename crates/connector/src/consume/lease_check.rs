@@ -9,7 +9,7 @@ use super::{
     super::{
         broker_link::{ConnectorError, ConsumerSession, InboundLink},
         process_context::LEASE_POLL_INTERVAL,
-        role::{ConnectorSettings, DRAIN_TIMEOUT_DEFAULT},
+        role::{DRAIN_TIMEOUT_DEFAULT, RoleSettings},
     },
     ChannelRole, ChannelSession,
 };
@@ -21,7 +21,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         let settings = desired
             .configure
             .as_deref()
-            .map(ConnectorSettings::<ChannelRole<L>>::parse);
+            .map(RoleSettings::<ChannelRole<L>>::read);
         match settings {
             Some(Ok(settings))
                 if desired.act == Some(self.reign) && self.settings.same_session(&settings) =>
@@ -81,6 +81,6 @@ impl<L: InboundLink> ChannelSession<'_, L> {
     /// Returns true if this session keeps the order. Where the broker counts tries, the broker
     /// does.
     pub(super) fn in_order(&self) -> bool {
-        self.settings.shared.ordered && !L::Session::RETRIED_BY_BROKER
+        self.settings.connector.shared.ordered && !L::Session::RETRIED_BY_BROKER
     }
 }

@@ -1,6 +1,7 @@
 //! Incoming messages: tries so far, and giving up without a hand-off.
 
 use quorate_clock::{Instant, id128};
+use tracing::debug_span;
 
 use super::{
     super::{
@@ -22,14 +23,20 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         let id = self.context.next_delivery;
         self.context.next_delivery += 1;
         self.context.frames.tally.lock().received += 1;
-        let mut entry = InFlightMessage::new(token, message, cid);
+        let span = debug_span!(
+            "message",
+            cid,
+            connector = self.context.label,
+            epoch = self.reign.epoch
+        );
+        let mut entry = InFlightMessage::new(token, message, cid, span);
         if let Some(offset) = entry.message.offset {
             self.context.progress.received(offset);
         }
         if let Some(why) = entry.message.unreadable.clone() {
             return self.give_up_undelivered(id, entry, 0, why);
         }
-        let retries = self.settings.shared.on_failure.retries;
+        let retries = self.settings.connector.shared.on_failure.retries;
         if !L::Session::RETRIED_BY_BROKER {
             let progress = &self.context.progress;
             let before = L::Session::COMES_AGAIN

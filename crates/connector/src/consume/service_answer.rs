@@ -7,7 +7,7 @@ use tracing::debug;
 use super::{
     super::{
         broker_link::{ConnectorError, ConsumerSession, InboundLink},
-        in_flight::{InFlightState, RetryDecision},
+        in_flight::{InFlightState, RetryDecision, retry_wait},
         progress::fingerprint,
     },
     ChannelSession,
@@ -31,7 +31,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
             );
             return Ok(());
         };
-        let (policy, now) = (&self.settings.shared.on_failure, Instant::now());
+        let (policy, now) = (&self.settings.connector.shared.on_failure, Instant::now());
         let before = entry.attempt;
         let (decision, counts) = match result {
             Some(outcome::Result::Handled(reply)) => {
@@ -40,7 +40,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
                 return Ok(());
             }
             Some(outcome::Result::Fenced(why)) => {
-                debug!(delivery = id, why, "fenced");
+                debug!(why, "fenced");
                 self.context.frames.tally.lock().fenced += 1;
                 // A stream takes nothing back: the next session begins with this message.
                 let from_a_stream = entry.message.offset.is_some();
@@ -48,8 +48,11 @@ impl<L: InboundLink> ChannelSession<'_, L> {
                     return Err(ConnectorError::new(format!("a message was fenced: {why}")));
                 }
                 // Later, so that a service that keeps refusing isn't asked in a tight loop.
-                self.in_flight
-                    .wait(id, InFlightState::RequeueDelayed, now + policy.wait(0));
+                self.in_flight.wait(
+                    id,
+                    InFlightState::RequeueDelayed,
+                    now + retry_wait(policy, 0),
+                );
                 return Ok(());
             }
             Some(outcome::Result::NotRun(why)) => (entry.not_run(policy, why, now), false),

@@ -7,7 +7,7 @@ use quorate_clock::Instant;
 use quorate_log::RateLimit;
 use quorate_proto::connector::Phase;
 use quorate_types::backoff;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, warn};
 
 use super::{
     super::{
@@ -29,7 +29,14 @@ static GIVEN_UP: RateLimit = RateLimit::each_second();
 impl<L: InboundLink> ChannelSession<'_, L> {
     /// Dead-letters or rejects a message that has had its tries.
     pub(super) fn give_up(&mut self, id: u64) {
-        if self.settings.shared.on_failure.dead_letter.is_some() {
+        if self
+            .settings
+            .connector
+            .shared
+            .on_failure
+            .dead_letter
+            .is_some()
+        {
             self.dead_letter(id);
         } else {
             self.reject(id);
@@ -101,7 +108,14 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         let Some(entry) = self.in_flight.get(id) else {
             return;
         };
-        let Some(queue) = self.settings.shared.on_failure.dead_letter.clone() else {
+        let Some(queue) = self
+            .settings
+            .connector
+            .shared
+            .on_failure
+            .dead_letter
+            .clone()
+        else {
             // The dead-letter queue was removed from the channel in the meantime.
             return self.reject(id);
         };
@@ -123,7 +137,8 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         action: impl Future<Output = SettleResult> + Send + 'static,
     ) {
         self.in_flight.set_state(id, state);
-        self.actions.push(action.boxed());
+        let span = self.in_flight.span(id);
+        self.actions.push(action.instrument(span).boxed());
     }
 
     fn dead_letter_info(
@@ -163,7 +178,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
             self.context.progress.settled(entry.fingerprint, offset);
         }
         if let Err(error) = result {
-            return self.on_not_settled(id, action, error).await;
+            return self.on_not_settled(action, error).await;
         }
         if action == SettleAction::Ack && (L::Session::RETRIED_BY_BROKER || self.until_handled) {
             self.until_handled = false;
@@ -221,11 +236,10 @@ impl<L: InboundLink> ChannelSession<'_, L> {
     /// again. An ordered session ends with it.
     async fn on_not_settled(
         &mut self,
-        id: u64,
         action: SettleAction,
         error: ConnectorError,
     ) -> Result<(), ConnectorError> {
-        debug!(delivery = id, act = ?action, error = error.text, "not settled");
+        debug!(act = ?action, error = error.text, "not settled");
         if action == SettleAction::Reject {
             // Or the message had nowhere to go. Its failures may have been reported since the
             // last time.

@@ -7,14 +7,14 @@ use std::{ffi::c_void, ptr, sync::Arc};
 
 use libmqm_default as default;
 use libmqm_sys as mq;
+use quorate_resources::IbmMqConnection;
 
 use super::{
     call_watchdog::CallWatchdog,
     fixed_fields::{padded, text},
     library::MqLibrary,
     outgoing_message::MqAddress,
-    reason_codes::MqFailure,
-    settings::MqConnectionSettings,
+    reason_codes::{MqFailure, address},
 };
 
 /// Longest message of MQ: 100 MiB.
@@ -54,7 +54,7 @@ impl MqiConnection {
     /// Connects. The queue manager shows `name`.
     pub fn connect(
         library: MqLibrary,
-        to: &MqConnectionSettings,
+        to: &IbmMqConnection,
         name: &str,
         watchdog: Arc<CallWatchdog>,
     ) -> Result<Self, MqFailure> {
@@ -62,7 +62,7 @@ impl MqiConnection {
             Version: mq::MQCD_VERSION_11,
             TransportType: mq::MQXPT_TCP,
             ChannelName: padded(&to.channel),
-            ConnectionName: padded(&to.address()),
+            ConnectionName: padded(&address(to)),
             MaxMsgLength: LONGEST,
             HeartbeatInterval: HEARTBEAT_S,
             ..default::MQCD_CLIENT_CONN_DEFAULT

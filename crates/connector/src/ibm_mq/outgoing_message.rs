@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 use libmqm_default::MQMD2_DEFAULT;
 use libmqm_sys as mq;
 use quorate_clock::wall_time;
+use quorate_resources::IbmMqOutgoing;
 use quorate_rfh2::{
     ByteOrder, ContentDescriptor, ENCODING_NATIVE, FolderCharset, JmsFolders, JmsMessageClass,
     PropertyValue, Rfh2Error, Rfh2Header,
@@ -14,7 +15,6 @@ use super::{
     super::broker_link::OutgoingMessage,
     charset::{EncodeError, decode, encode},
     fixed_fields::{id_bytes, padded},
-    settings::MqOutgoingSettings,
 };
 
 const UTF_8: i32 = 1208;
@@ -103,7 +103,7 @@ struct SenderOverrides {
 /// Builds the message, or returns what is wrong with the request.
 pub fn prepare_put(
     message: &OutgoingMessage,
-    target: &MqOutgoingSettings,
+    target: &IbmMqOutgoing,
 ) -> Result<PreparedPut, InvalidMqMessage> {
     let overrides = SenderOverrides::new(message, target)?;
     let (class, charset) = body_of(message, overrides.class.as_deref())?;
@@ -192,10 +192,7 @@ fn jms_header(
 }
 
 impl SenderOverrides {
-    fn new(
-        message: &OutgoingMessage,
-        target: &MqOutgoingSettings,
-    ) -> Result<Self, InvalidMqMessage> {
+    fn new(message: &OutgoingMessage, target: &IbmMqOutgoing) -> Result<Self, InvalidMqMessage> {
         let mut overrides = SenderOverrides {
             priority: target.priority,
             delivery_mode: target.delivery_mode,
@@ -318,7 +315,7 @@ fn address(property: &str, value: &str) -> Result<MqAddress, InvalidMqMessage> {
 fn written(
     message: &OutgoingMessage,
     charset: Option<i32>,
-    target: &MqOutgoingSettings,
+    target: &IbmMqOutgoing,
 ) -> Result<(i32, Vec<u8>), InvalidMqMessage> {
     let (Some(charset), Some(wanted)) = (charset, target.ccsid) else {
         return Ok((charset.unwrap_or(0), message.body.to_vec()));

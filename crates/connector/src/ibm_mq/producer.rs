@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use libmqm_sys as mq;
 use quorate_ipc::SendOutcome;
+use quorate_resources::{IbmMqConnection, IbmMqOutgoing};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
     fixed_fields::id,
     outgoing_message,
     reason_codes::{MqFailure, MqFailureKind},
-    settings::{MqConnectionSettings, MqOutgoingSettings},
 };
 
 /// Upper bound of messages that wait for the connection's thread. More of them wait outside.
@@ -27,8 +27,8 @@ const WAITING: usize = 64;
 #[derive(Clone)]
 pub struct MqProducer {
     commands: MqCommandSender,
-    manager: MqConnectionSettings,
-    target: MqOutgoingSettings,
+    manager: IbmMqConnection,
+    target: IbmMqOutgoing,
     room: Arc<Semaphore>,
 }
 
@@ -36,8 +36,8 @@ impl MqProducer {
     /// Returns a producer for this queue, which the connection's thread has open.
     pub(super) fn new(
         commands: MqCommandSender,
-        manager: MqConnectionSettings,
-        target: MqOutgoingSettings,
+        manager: IbmMqConnection,
+        target: IbmMqOutgoing,
     ) -> Self {
         MqProducer {
             commands,

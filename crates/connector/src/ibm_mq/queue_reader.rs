@@ -22,6 +22,7 @@ use bytes::Bytes;
 use libmqm_sys as mq;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
+use quorate_resources::IbmMqConnection;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -32,7 +33,6 @@ use super::{
     dead_letter, message,
     mqi_connection::{MqObject, MqiConnection, get::ROOM},
     reason_codes::{MqFailure, MqFailureKind},
-    settings::MqConnectionSettings,
 };
 
 /// Time that one get waits for a message. No command waits longer than that.
@@ -75,7 +75,7 @@ struct UnitOfWork {
     raw: Bytes,
 }
 
-fn refused(failure: MqFailure, manager: &MqConnectionSettings, queue: &str) -> MqRefusal {
+fn refused(failure: MqFailure, manager: &IbmMqConnection, queue: &str) -> MqRefusal {
     (failure.into_error(manager, queue), failure.kind())
 }
 
@@ -83,7 +83,7 @@ impl MqQueueReader {
     /// Opens the queue for exclusive input.
     pub fn open(
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
         queue: String,
         jms: bool,
         messages: mpsc::Sender<MqArrival>,
@@ -137,7 +137,7 @@ impl MqQueueReader {
     pub fn get(
         &mut self,
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
     ) -> Result<(), ConnectorError> {
         let arrival = match self.take(connection) {
             Ok(None) => return Ok(()),
@@ -223,7 +223,7 @@ impl MqQueueReader {
     pub fn settle(
         &mut self,
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
         token: u64,
         how: MqSettlement,
     ) -> Result<(), MqRefusal> {
@@ -244,7 +244,7 @@ impl MqQueueReader {
     fn commit(
         &mut self,
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
     ) -> Result<(), MqRefusal> {
         self.unit = None;
         connection.commit().map_err(|failure| {
@@ -265,7 +265,7 @@ impl MqQueueReader {
     fn back_out(
         &mut self,
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
         wait: Duration,
     ) -> Result<(), MqRefusal> {
         self.unit = None;
@@ -278,7 +278,7 @@ impl MqQueueReader {
     fn dead_letter(
         &self,
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
         queue: &str,
         info: &DeadLetterInfo,
     ) -> Result<(), MqRefusal> {
@@ -302,7 +302,7 @@ impl MqQueueReader {
     fn reject(
         &mut self,
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
         info: &DeadLetterInfo,
     ) -> Result<(), MqRefusal> {
         let named = connection
@@ -333,7 +333,7 @@ impl MqQueueReader {
     fn hold_unplaceable(
         &mut self,
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
         why: &str,
     ) -> Result<(), MqRefusal> {
         let unit = self.unit.as_ref();
@@ -352,7 +352,7 @@ impl MqQueueReader {
     pub fn close(
         self,
         connection: &MqiConnection,
-        manager: &MqConnectionSettings,
+        manager: &IbmMqConnection,
     ) -> Result<(), ConnectorError> {
         let given_back = match self.unit {
             Some(_) => connection.back_out(),

@@ -1,8 +1,14 @@
 //! MQ's reason codes: what each means here, and what would be right.
 
 use libmqm_sys as mq;
+use quorate_resources::IbmMqConnection;
 
-use super::{super::broker_link::ConnectorError, settings::MqConnectionSettings};
+use super::super::broker_link::ConnectorError;
+
+/// Returns the address of a queue manager as MQ writes it.
+pub fn address(manager: &IbmMqConnection) -> String {
+    format!("{}({})", manager.host, manager.port)
+}
 
 /// Failure of a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +67,13 @@ impl MqFailure {
     }
 
     /// Returns the failure in words.
-    pub fn text(self, manager: &MqConnectionSettings, queue: &str) -> String {
-        let MqConnectionSettings {
+    pub fn text(self, manager: &IbmMqConnection, queue: &str) -> String {
+        let IbmMqConnection {
             queue_manager: name,
             channel,
             ..
         } = manager;
-        let address = manager.address();
+        let address = address(manager);
         let user = manager.username.as_deref().unwrap_or_default();
         let MqFailure { verb, reason } = self;
         let answer = format!("{verb} answered {reason}");
@@ -174,7 +180,7 @@ impl MqFailure {
     }
 
     /// Converts the failure for the run loop.
-    pub fn into_error(self, manager: &MqConnectionSettings, queue: &str) -> ConnectorError {
+    pub fn into_error(self, manager: &IbmMqConnection, queue: &str) -> ConnectorError {
         ConnectorError {
             text: self.text(manager, queue),
             transient: self.reason == mq::MQRC_OBJECT_IN_USE,
@@ -215,8 +221,8 @@ mod tests {
 
     #[test]
     fn failure_text_has_reason_and_no_secret() {
-        let manager: MqConnectionSettings = serde_json::from_value(serde_json::json!({
-            "host": "mq.example", "port": 1414, "queue_manager": "QM1", "channel": "C",
+        let manager: IbmMqConnection = serde_json::from_value(serde_json::json!({
+            "name": "m", "host": "mq.example", "port": 1414, "queue_manager": "QM1", "channel": "C",
             "username": "app", "password": "secret", "ssl": true, "library": "l"
         }))
         .unwrap();

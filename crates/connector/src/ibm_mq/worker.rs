@@ -16,6 +16,7 @@ use std::{
 use libmqm_sys as mq;
 use quorate_clock::Instant;
 use quorate_ipc::local_rules::LocalRules;
+use quorate_resources::IbmMqConnection;
 use tokio::sync::oneshot;
 
 use super::{
@@ -26,7 +27,6 @@ use super::{
     mqi_connection::{MqObject, MqiConnection},
     queue_reader::MqQueueReader,
     reason_codes::{MqFailure, MqFailureKind},
-    settings::MqConnectionSettings,
 };
 
 /// Interval of the queries whether the queue manager is there, while there is nothing else to ask
@@ -38,7 +38,7 @@ pub type MqConnectResult = Result<[u8; 24], ConnectorError>;
 
 /// Starts the thread, which ends when the connection is lost or when no sender of commands is left.
 pub fn start(
-    to: MqConnectionSettings,
+    to: IbmMqConnection,
     name: String,
     commands: Receiver<MqCommand>,
     watchdog: Arc<CallWatchdog>,
@@ -87,10 +87,7 @@ pub fn start(
 
 /// Returns the library to load, if this host allows it and everything else that the connection
 /// names here.
-fn allowed_library(
-    to: &MqConnectionSettings,
-    rules: &LocalRules,
-) -> Result<PathBuf, ConnectorError> {
+fn allowed_library(to: &IbmMqConnection, rules: &LocalRules) -> Result<PathBuf, ConnectorError> {
     if let Some(path) = &to.ssl_key_repository {
         rules.key_repository(path)?;
     }
@@ -100,7 +97,7 @@ fn allowed_library(
 /// Open connection on its thread.
 pub struct MqWorker {
     pub(super) connection: MqiConnection,
-    pub(super) manager: MqConnectionSettings,
+    pub(super) manager: IbmMqConnection,
     reading: Option<MqQueueReader>,
     /// Queue that is open for output.
     writing: Option<MqObject>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_log::RateLimit;
 use quorate_proto::connector::Reply;
+use quorate_resources::{ZmqChannel, ZmqChannelSocket};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -12,10 +13,7 @@ use super::{
     super::broker_link::{
         ConnectorError, ConsumerSession, DeadLetterInfo, IncomingMessage, MessageAcknowledger,
     },
-    receive_loop::{
-        self, InboundSocketType, ZmqArrival, ZmqChannelSettings, ZmqCommand, ZmqDeliveryToken,
-        ZmqReceiveLoop,
-    },
+    receive_loop::{self, ZmqArrival, ZmqCommand, ZmqDeliveryToken, ZmqReceiveLoop},
     reply_frames,
     worker::{self, ZmqCommandSender, ZmqWorker},
 };
@@ -29,10 +27,7 @@ pub struct ZmqConsumer {
 
 impl ZmqConsumer {
     /// Opens the socket on a thread of its own.
-    pub async fn open(
-        source: &ZmqChannelSettings,
-        prefetch: u16,
-    ) -> Result<ZmqConsumer, ConnectorError> {
+    pub async fn open(source: &ZmqChannel, prefetch: u16) -> Result<ZmqConsumer, ConnectorError> {
         let kind = source.socket_type;
         let (out, incoming) = mpsc::channel(usize::from(prefetch.max(1)) + 1);
         let source = source.clone();
@@ -83,7 +78,7 @@ static LOST: RateLimit = RateLimit::each_second();
 /// Handle that settles messages.
 #[derive(Clone)]
 pub struct ZmqAcknowledger {
-    kind: InboundSocketType,
+    kind: ZmqChannelSocket,
     commands: ZmqCommandSender<ZmqCommand>,
 }
 
@@ -92,9 +87,9 @@ impl MessageAcknowledger for ZmqAcknowledger {
 
     async fn ack(&self, token: &ZmqDeliveryToken, reply: &Reply) -> Result<(), ConnectorError> {
         match self.kind {
-            InboundSocketType::Pull | InboundSocketType::Sub => Ok(()),
-            InboundSocketType::Rep => self.answer(token, vec![reply.body.clone()]).await,
-            InboundSocketType::Router => self.answer(token, reply_frames::acked(&token.id)).await,
+            ZmqChannelSocket::Pull | ZmqChannelSocket::Sub => Ok(()),
+            ZmqChannelSocket::Rep => self.answer(token, vec![reply.body.clone()]).await,
+            ZmqChannelSocket::Router => self.answer(token, reply_frames::acked(&token.id)).await,
         }
     }
 
@@ -104,7 +99,7 @@ impl MessageAcknowledger for ZmqAcknowledger {
         _wait: Duration,
     ) -> Result<(), ConnectorError> {
         match self.kind {
-            InboundSocketType::Pull | InboundSocketType::Sub => {
+            ZmqChannelSocket::Pull | ZmqChannelSocket::Sub => {
                 if let Some(left_out) = LOST.due("refused") {
                     warn!(
                         left_out,
@@ -113,13 +108,13 @@ impl MessageAcknowledger for ZmqAcknowledger {
                 }
                 Ok(())
             }
-            InboundSocketType::Rep => {
+            ZmqChannelSocket::Rep => {
                 let details = "the request came under an epoch that is over: send it again";
                 self.answer(token, vec![reply_frames::error("", details)])
                     .await
             }
             // Without an ack the peer sends it again.
-            InboundSocketType::Router => Ok(()),
+            ZmqChannelSocket::Router => Ok(()),
         }
     }
 
@@ -135,7 +130,7 @@ impl MessageAcknowledger for ZmqAcknowledger {
             ..
         } = info;
         match self.kind {
-            InboundSocketType::Pull | InboundSocketType::Sub => {
+            ZmqChannelSocket::Pull | ZmqChannelSocket::Sub => {
                 if let Some(left_out) = LOST.due("given up") {
                     warn!(
                         cid,
@@ -147,11 +142,11 @@ impl MessageAcknowledger for ZmqAcknowledger {
                 }
                 Ok(())
             }
-            InboundSocketType::Rep => {
+            ZmqChannelSocket::Rep => {
                 self.answer(token, vec![reply_frames::error(cid, reason)])
                     .await
             }
-            InboundSocketType::Router => {
+            ZmqChannelSocket::Router => {
                 self.answer(token, reply_frames::refused(&token.id, reason))
                     .await
             }

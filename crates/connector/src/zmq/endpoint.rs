@@ -3,35 +3,35 @@
 use std::path::Path;
 
 use quorate_ipc::local_rules::LocalRules;
-use serde::Deserialize;
+use quorate_resources::ZmqMethod;
 use zmq::Error;
 
 use super::{super::broker_link::ConnectorError, host_locator::HostLocator};
 
-/// Side that connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ConnectMethod {
-    /// This side connects.
-    Connect,
-    /// The peers connect.
-    Bind,
-}
-
 /// Address of the peers. The same fields in channels and outgoings.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone)]
 pub struct ZmqEndpoint {
     /// Address in libzmq's form: `tcp://host:port`, `ipc://path`.
     pub address: String,
     /// Side that connects.
-    pub method: ConnectMethod,
+    pub method: ZmqMethod,
 }
 
 impl ZmqEndpoint {
+    /// Returns an endpoint that was declared, if this host allows it.
+    pub fn allowed(address: &str, method: ZmqMethod) -> Result<ZmqEndpoint, ConnectorError> {
+        let endpoint = ZmqEndpoint {
+            address: address.to_owned(),
+            method,
+        };
+        endpoint.check(LocalRules::current())?;
+        Ok(endpoint)
+    }
+
     /// Returns the locator of the host that is connected to by its name; see [`HostLocator`].
     pub(super) fn locator(&self) -> Result<Option<HostLocator>, ConnectorError> {
         let address = self.address.strip_prefix("tcp://");
-        let named = address.filter(|_| self.method == ConnectMethod::Connect);
+        let named = address.filter(|_| self.method == ZmqMethod::Connect);
         let Some((host, port)) = named.and_then(|it| it.rsplit_once(':')) else {
             return Ok(None);
         };
@@ -44,8 +44,8 @@ impl ZmqEndpoint {
     }
 
     /// Checks that this host allows the endpoint.
-    pub fn check(&self, rules: &LocalRules) -> Result<(), ConnectorError> {
-        let bind = self.method == ConnectMethod::Bind;
+    fn check(&self, rules: &LocalRules) -> Result<(), ConnectorError> {
+        let bind = self.method == ZmqMethod::Bind;
         let checked = if let Some(path) = self.address.strip_prefix("ipc://") {
             rules.ipc(path, bind)
         } else if let Some(rest) = self.address.strip_prefix("tcp://").filter(|_| bind) {
@@ -68,7 +68,7 @@ impl ZmqEndpoint {
         } else {
             folder
         };
-        if self.method == ConnectMethod::Connect || path.starts_with('@') || folder.is_dir() {
+        if self.method == ZmqMethod::Connect || path.starts_with('@') || folder.is_dir() {
             return Ok(());
         }
         Err(ConnectorError::new(format!(
@@ -82,8 +82,8 @@ impl ZmqEndpoint {
     pub(super) fn explain(&self, error: Error) -> ConnectorError {
         let ZmqEndpoint { address, method } = self;
         let verb = match method {
-            ConnectMethod::Bind => "bind",
-            ConnectMethod::Connect => "connect to",
+            ZmqMethod::Bind => "bind",
+            ZmqMethod::Connect => "connect to",
         };
         let right = match error {
             Error::EADDRINUSE => {

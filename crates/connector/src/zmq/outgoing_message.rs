@@ -6,56 +6,33 @@ use bytes::Bytes;
 use quorate_clock::id128;
 use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Reply};
-use serde::Deserialize;
+use quorate_resources::ZmqOutgoingSocket;
 use zmq::SocketType;
 
 use super::{
     super::broker_link::OutgoingMessage,
-    endpoint::ZmqEndpoint,
     envelope::ID_MAX,
     frames::{self, BYTES_MAX, FRAMES, InvalidLengths, TOPIC},
     reply_frames::{ACK, NACK},
 };
 
-/// `zmq_outgoing`, as far as sending goes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ZmqOutgoingSettings {
-    #[serde(flatten)]
-    pub endpoint: ZmqEndpoint,
-    pub socket_type: OutboundSocketType,
+/// Returns libzmq's type of an outgoing's socket.
+///
+/// Inside REQ it is a DEALER that sends what a REQ socket with ZMQ_REQ_CORRELATE sends: a request
+/// id, an empty frame, the body. A REP peer, or a ROUTER that gives back what stands before the
+/// body, gives both back, so many requests are under way at a time, a late answer is never taken
+/// for that of another request, and a peer that doesn't answer holds up nothing.
+pub fn socket_type(kind: ZmqOutgoingSocket) -> SocketType {
+    match kind {
+        ZmqOutgoingSocket::Push => SocketType::PUSH,
+        ZmqOutgoingSocket::Pub => SocketType::PUB,
+        ZmqOutgoingSocket::Req | ZmqOutgoingSocket::Dealer => SocketType::DEALER,
+    }
 }
 
-/// Types of sockets that messages go out by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum OutboundSocketType {
-    /// To PULL.
-    Push,
-    /// To SUB.
-    Pub,
-    /// To REP, or ROUTER that gives back what stands before the body. Inside it is a DEALER that
-    /// sends what a REQ socket with ZMQ_REQ_CORRELATE sends: a request id, an empty frame, the
-    /// body. A REP peer gives both back, so many requests are under way at a time, a late answer is
-    /// never taken for that of another request, and a peer that doesn't answer holds up nothing.
-    Req,
-    /// To ROUTER: acked by the peer.
-    Dealer,
-}
-
-impl OutboundSocketType {
-    /// Returns libzmq's type.
-    pub fn socket_type(self) -> SocketType {
-        match self {
-            OutboundSocketType::Push => SocketType::PUSH,
-            OutboundSocketType::Pub => SocketType::PUB,
-            OutboundSocketType::Req | OutboundSocketType::Dealer => SocketType::DEALER,
-        }
-    }
-
-    /// Returns true if the peer answers.
-    pub fn is_answered(self) -> bool {
-        matches!(self, OutboundSocketType::Req | OutboundSocketType::Dealer)
-    }
+/// Returns true if the peer answers.
+pub fn is_answered(kind: ZmqOutgoingSocket) -> bool {
+    matches!(kind, ZmqOutgoingSocket::Req | ZmqOutgoingSocket::Dealer)
 }
 
 /// Message that can't be sent over ZeroMQ.
@@ -73,7 +50,7 @@ pub enum InvalidZmqMessage {
     NotUtf8(String),
     #[error("a {kind:?} socket can't send the property {name:?}; it knows {known}")]
     UnknownProperty {
-        kind: OutboundSocketType,
+        kind: ZmqOutgoingSocket,
         name: String,
         known: &'static str,
     },
@@ -93,7 +70,7 @@ pub struct OutgoingFrames {
 
 /// Returns the frames of a message; an error says why it can't be sent.
 pub fn pack(
-    kind: OutboundSocketType,
+    kind: ZmqOutgoingSocket,
     message: &OutgoingMessage,
     requests: &AtomicU32,
 ) -> Result<OutgoingFrames, InvalidZmqMessage> {
@@ -114,14 +91,14 @@ pub fn pack(
         None => vec![message.body.clone()],
     };
     let (key, head) = match kind {
-        OutboundSocketType::Push => (Bytes::new(), vec![]),
-        OutboundSocketType::Pub => (Bytes::new(), topic.into_iter().collect()),
-        OutboundSocketType::Req => {
+        ZmqOutgoingSocket::Push => (Bytes::new(), vec![]),
+        ZmqOutgoingSocket::Pub => (Bytes::new(), topic.into_iter().collect()),
+        ZmqOutgoingSocket::Req => {
             let id = requests.fetch_add(1, Ordering::Relaxed).to_be_bytes();
             let id = Bytes::copy_from_slice(&id);
             (id.clone(), vec![id, Bytes::new()])
         }
-        OutboundSocketType::Dealer => {
+        ZmqOutgoingSocket::Dealer => {
             let id = Bytes::from(message_id.clone());
             if id.len() > ID_MAX {
                 return Err(InvalidZmqMessage::IdTooLong(id.len()));
@@ -138,23 +115,22 @@ pub fn pack(
 
 /// Returns the topic and the frames' lengths; an error names what this kind can't send.
 fn properties(
-    kind: OutboundSocketType,
+    kind: ZmqOutgoingSocket,
     properties: &[Header],
 ) -> Result<(Option<Bytes>, Option<&str>), InvalidZmqMessage> {
     let (mut topic, mut lengths) = (None, None);
     for Header { name, value } in properties {
         let text = std::str::from_utf8(value).map_err(|_| InvalidZmqMessage::NotUtf8(name.clone()));
         match (name.as_str(), kind) {
-            (TOPIC, OutboundSocketType::Pub) => topic = Some(frames::percent_decoded(text?)),
-            (
-                FRAMES,
-                OutboundSocketType::Push | OutboundSocketType::Pub | OutboundSocketType::Req,
-            ) => lengths = Some(text?),
+            (TOPIC, ZmqOutgoingSocket::Pub) => topic = Some(frames::percent_decoded(text?)),
+            (FRAMES, ZmqOutgoingSocket::Push | ZmqOutgoingSocket::Pub | ZmqOutgoingSocket::Req) => {
+                lengths = Some(text?)
+            }
             _ => {
                 let known = match kind {
-                    OutboundSocketType::Push | OutboundSocketType::Req => FRAMES,
-                    OutboundSocketType::Pub => "frames and topic",
-                    OutboundSocketType::Dealer => "no property",
+                    ZmqOutgoingSocket::Push | ZmqOutgoingSocket::Req => FRAMES,
+                    ZmqOutgoingSocket::Pub => "frames and topic",
+                    ZmqOutgoingSocket::Dealer => "no property",
                 };
                 return Err(InvalidZmqMessage::UnknownProperty {
                     kind,
@@ -167,18 +143,20 @@ fn properties(
     Ok((topic, lengths))
 }
 
-/// Returns the key of the request that a peer has answered, and the outcome.
-pub fn answered(
-    kind: OutboundSocketType,
-    mut frames: Vec<Bytes>,
-) -> Option<(Bytes, FramesOutcome)> {
-    if kind == OutboundSocketType::Req {
+/// A peer's answer: its reply where it has the message, or why it has not.
+pub type PeerAnswer = Result<Option<Reply>, SendOutcome>;
+
+/// Returns the key of the request that a peer has answered, and the answer.
+pub fn answered(kind: ZmqOutgoingSocket, mut frames: Vec<Bytes>) -> Option<(Bytes, PeerAnswer)> {
+    if kind == ZmqOutgoingSocket::Req {
         let body = frames.split_off(2.min(frames.len()));
         let [key, delimiter] = <[Bytes; 2]>::try_from(frames).ok()?;
         let (body, _) = frames::join(&body);
-        return delimiter
-            .is_empty()
-            .then_some((key, FramesOutcome::Answered(body)));
+        let reply = Reply {
+            content_type: String::new(),
+            body,
+        };
+        return delimiter.is_empty().then_some((key, Ok(Some(reply))));
     }
     // A delimiter, from peers that send one.
     if frames.len() > 2 && frames[0].is_empty() {
@@ -186,49 +164,18 @@ pub fn answered(
     }
     let mut frames = frames.into_iter();
     let (key, word) = (frames.next()?, frames.next()?);
-    let decision = match &word[..] {
-        ACK => FramesOutcome::Acked,
+    let answer = match &word[..] {
+        ACK => Ok(None),
         NACK => {
             let reason = frames.next().unwrap_or_default();
-            FramesOutcome::Refused(String::from_utf8_lossy(&reason).into_owned())
+            let reason = String::from_utf8_lossy(&reason);
+            Err(SendOutcome::Refused(if reason.is_empty() {
+                "the peer refused it and gave no reason".to_owned()
+            } else {
+                format!("the peer refused it: {reason}")
+            }))
         }
         _ => return None,
     };
-    Some((key, decision))
-}
-
-/// Outcome of frames that were sent.
-#[derive(Debug, PartialEq, Eq)]
-pub enum FramesOutcome {
-    /// libzmq has it, and no peer answers.
-    Taken,
-    /// The peer has it.
-    Acked,
-    /// The peer doesn't want it.
-    Refused(String),
-    /// The peer's answer.
-    Answered(Bytes),
-    /// Not sent, for this reason.
-    NotSent(String),
-}
-
-impl FramesOutcome {
-    /// Converts the outcome for the caller.
-    pub fn into_send_outcome(self, message_id: String) -> SendOutcome {
-        let confirmed = |reply| SendOutcome::Confirmed { message_id, reply };
-        match self {
-            FramesOutcome::Taken | FramesOutcome::Acked => confirmed(None),
-            FramesOutcome::Answered(body) => confirmed(Some(Reply {
-                content_type: String::new(),
-                body,
-            })),
-            FramesOutcome::Refused(why) if why.is_empty() => {
-                SendOutcome::Refused("the peer refused it and gave no reason".to_owned())
-            }
-            FramesOutcome::Refused(why) => {
-                SendOutcome::Refused(format!("the peer refused it: {why}"))
-            }
-            FramesOutcome::NotSent(why) => SendOutcome::NotSent(why),
-        }
-    }
+    Some((key, answer))
 }

@@ -10,6 +10,7 @@ use std::{
 
 use quorate_clock::{Instant, rng};
 use quorate_ipc::SendOutcome;
+use quorate_resources::ZmqOutgoing;
 use rand::Rng;
 use tokio::{
     sync::{Mutex, Semaphore, oneshot, watch},
@@ -19,7 +20,7 @@ use tokio::{
 use super::{
     super::broker_link::{ConnectorError, MessageProducer, OutgoingMessage},
     frames::BYTES_MAX,
-    outgoing_message::{self, OutgoingFrames, ZmqOutgoingSettings},
+    outgoing_message::{self, OutgoingFrames, PeerAnswer},
     send_loop::{self, PendingFrames, ZmqSendLoop},
     worker::{self, ZmqCommandSender, ZmqWorker},
 };
@@ -37,7 +38,7 @@ const CLAIMED: Duration = Duration::from_secs(2);
 /// Socket that messages go out by.
 #[derive(Clone)]
 pub struct ZmqProducer {
-    target: ZmqOutgoingSettings,
+    target: ZmqOutgoing,
     commands: ZmqCommandSender<PendingFrames>,
     room: Arc<Semaphore>,
     requests: Arc<AtomicU32>,
@@ -47,7 +48,7 @@ pub struct ZmqProducer {
 impl ZmqProducer {
     /// Opens the socket. Once it is useless, `broken` has the error.
     pub async fn open(
-        target: &ZmqOutgoingSettings,
+        target: &ZmqOutgoing,
         broken: watch::Sender<Option<ConnectorError>>,
     ) -> Result<ZmqProducer, ConnectorError> {
         let (kind, opened) = (target.socket_type, target.clone());
@@ -74,7 +75,7 @@ impl ZmqProducer {
     fn no_peer(&self) -> String {
         format!(
             "no peer took it at {} in its time: none is connected, or those that are take no more",
-            self.target.endpoint.address
+            self.target.address
         )
     }
 }
@@ -113,30 +114,35 @@ impl MessageProducer for ZmqProducer {
             }
             Err(_) => return SendOutcome::NotSent(self.no_peer()),
         }
-        let answered = timeout_at(deadline, &mut answer).await;
-        if let Ok(Ok(decision)) = answered {
-            return decision.into_send_outcome(message_id);
-        }
+        let outcome = |answer: PeerAnswer| match answer {
+            Ok(reply) => SendOutcome::Confirmed { message_id, reply },
+            Err(outcome) => outcome,
+        };
+        let is_late = match timeout_at(deadline, &mut answer).await {
+            Ok(Ok(answer)) => return outcome(answer),
+            Ok(Err(_)) => false,
+            Err(_) => true,
+        };
         if !claim.swap(true, Ordering::AcqRel) {
             // From here on the thread doesn't send the message.
-            return SendOutcome::NotSent(match answered {
-                Err(_) => self.no_peer(),
-                Ok(_) => "the socket was closed before it was sent".to_owned(),
+            return SendOutcome::NotSent(if is_late {
+                self.no_peer()
+            } else {
+                "the socket was closed before it was sent".to_owned()
             });
         }
-        if !kind.is_answered()
-            && answered.is_err()
-            && let Ok(Ok(decision)) = timeout(CLAIMED, answer).await
+        if is_late
+            && !outgoing_message::is_answered(kind)
+            && let Ok(Ok(answer)) = timeout(CLAIMED, answer).await
         {
             // The message was being handed to libzmq at that very moment.
-            return decision.into_send_outcome(message_id);
+            return outcome(answer);
         }
-        SendOutcome::Unknown(match answered {
-            Err(_) => format!(
-                "it was sent to {}, and the peer did not answer in time",
-                self.target.endpoint.address
-            ),
-            Ok(_) => "it was sent, and the socket was closed before the peer answered".to_owned(),
+        SendOutcome::Unknown(if is_late {
+            let address = &self.target.address;
+            format!("it was sent to {address}, and the peer did not answer in time")
+        } else {
+            "it was sent, and the socket was closed before the peer answered".to_owned()
         })
     }
 

@@ -9,10 +9,9 @@ use std::{collections::HashSet, sync::Arc, thread, time::Duration};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_ipc::local_rules::LocalRules;
 use quorate_log::RateLimit;
 use quorate_proto::connector::Header;
-use serde::Deserialize;
+use quorate_resources::{ZmqChannel, ZmqChannelSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::{debug, warn};
 use zmq::{Error, PollEvents, SocketType};
@@ -37,34 +36,6 @@ const ANSWERS_MAX: i32 = 1000;
 /// Time for which connections stay after the last answer. A peer that has `ZMQ_IMMEDIATE` set
 /// forgets what it has received and not read yet when its connection goes.
 const LINGER_AFTER_ANSWER: Duration = Duration::from_millis(100);
-
-/// `zmq_channel`, as far as consuming goes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ZmqChannelSettings {
-    #[serde(flatten)]
-    pub endpoint: ZmqEndpoint,
-    pub socket_type: InboundSocketType,
-    /// Prefixes of the topics to subscribe to.
-    #[serde(default)]
-    pub sub_key: Option<String>,
-}
-
-/// Types of sockets that messages come in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum InboundSocketType {
-    /// From PUSH.
-    Pull,
-    /// From PUB.
-    Sub,
-    /// From REQ, or DEALER that behaves as one. Inside it is a ROUTER: a REP socket lets the next
-    /// request in only after the answer to the last one, so that one that is tried again, or a
-    /// service that hangs, would hold up all peers. The bytes on the network are the same but for
-    /// the socket type in the greeting, and REQ and DEALER take ROUTER there.
-    Rep,
-    /// From DEALER: acked after the service has succeeded.
-    Router,
-}
 
 /// Place for a message in flight. Dropping it lets the next message in.
 struct InFlightSlot {
@@ -114,29 +85,30 @@ pub enum ZmqCommand {
 /// Message that the thread hands out, or the error that ended it.
 pub type ZmqArrival = Result<(ZmqDeliveryToken, IncomingMessage), ConnectorError>;
 
-/// Opens the socket.
-pub fn open(source: &ZmqChannelSettings, prefetch: u16) -> Result<ZmqSocket, ConnectorError> {
+/// Opens the socket. Inside REP it is a ROUTER: a REP socket lets the next request in only after
+/// the answer to the last one, so that one that is tried again, or a service that hangs, would hold
+/// up all peers. The bytes on the network are the same but for the socket type in the greeting, and
+/// REQ and DEALER take ROUTER there.
+pub fn open(source: &ZmqChannel, prefetch: u16) -> Result<ZmqSocket, ConnectorError> {
     let kind = match source.socket_type {
-        InboundSocketType::Pull => SocketType::PULL,
-        InboundSocketType::Sub => SocketType::SUB,
-        InboundSocketType::Rep | InboundSocketType::Router => SocketType::ROUTER,
+        ZmqChannelSocket::Pull => SocketType::PULL,
+        ZmqChannelSocket::Sub => SocketType::SUB,
+        ZmqChannelSocket::Rep | ZmqChannelSocket::Router => SocketType::ROUTER,
     };
-    source.endpoint.check(LocalRules::current())?;
-    ZmqSocket::open(kind, &source.endpoint, |socket| {
-        options(socket, source, prefetch)
-    })
+    let endpoint = ZmqEndpoint::allowed(&source.address, source.method)?;
+    ZmqSocket::open(kind, endpoint, |socket| options(socket, source, prefetch))
 }
 
-fn options(socket: &zmq::Socket, source: &ZmqChannelSettings, prefetch: u16) -> Result<(), Error> {
+fn options(socket: &zmq::Socket, source: &ZmqChannel, prefetch: u16) -> Result<(), Error> {
     // 0 would be no bound.
     socket.set_rcvhwm(i32::from(prefetch.max(1)))?;
     match source.socket_type {
-        InboundSocketType::Pull => socket.set_rcvbuf(RECEIVE_BUFFER),
-        InboundSocketType::Sub => {
+        ZmqChannelSocket::Pull => socket.set_rcvbuf(RECEIVE_BUFFER),
+        ZmqChannelSocket::Sub => {
             socket.set_rcvbuf(RECEIVE_BUFFER)?;
             socket.set_subscribe(source.sub_key.as_deref().unwrap_or_default().as_bytes())
         }
-        InboundSocketType::Rep | InboundSocketType::Router => {
+        ZmqChannelSocket::Rep | ZmqChannelSocket::Router => {
             socket.set_sndhwm(ANSWERS_MAX)?;
             // An answer to a peer that is gone is an error, and a peer that comes back under
             // its own routing id is let in before its old connection is known to be dead.
@@ -148,7 +120,7 @@ fn options(socket: &zmq::Socket, source: &ZmqChannelSettings, prefetch: u16) -> 
 
 /// State of the thread.
 pub struct ZmqReceiveLoop {
-    kind: InboundSocketType,
+    kind: ZmqChannelSocket,
     socket: ZmqSocket,
     context: WorkerContext<ZmqCommand>,
     out: mpsc::Sender<ZmqArrival>,
@@ -162,7 +134,7 @@ pub struct ZmqReceiveLoop {
 impl ZmqReceiveLoop {
     /// Returns a loop with room for `prefetch` messages in flight; `out` must have as much.
     pub fn new(
-        kind: InboundSocketType,
+        kind: ZmqChannelSocket,
         prefetch: u16,
         socket: ZmqSocket,
         context: WorkerContext<ZmqCommand>,
@@ -199,10 +171,7 @@ impl ZmqReceiveLoop {
                     }
                     // Nobody waits for an answer: the peers had better keep the rest.
                     ZmqCommand::Cancel
-                        if matches!(
-                            self.kind,
-                            InboundSocketType::Pull | InboundSocketType::Sub
-                        ) =>
+                        if matches!(self.kind, ZmqChannelSocket::Pull | ZmqChannelSocket::Sub) =>
                     {
                         return Ok(());
                     }
@@ -248,13 +217,13 @@ impl ZmqReceiveLoop {
     fn received(&mut self, received: ReceivedFrames, slot: &mut Option<OwnedSemaphorePermit>) {
         let ReceivedFrames { frames, whole } = received;
         let parsed = match self.kind {
-            InboundSocketType::Pull | InboundSocketType::Sub => {
+            ZmqChannelSocket::Pull | ZmqChannelSocket::Sub => {
                 Ok((ReplyRoute::new(), Bytes::new(), frames))
             }
-            InboundSocketType::Rep => {
+            ZmqChannelSocket::Rep => {
                 envelope::request(frames).map(|(route, body)| (route, Bytes::new(), body))
             }
-            InboundSocketType::Router => {
+            ZmqChannelSocket::Router => {
                 envelope::identified(frames).map(|(route, id, body)| (route, id, vec![body]))
             }
         };
@@ -274,7 +243,7 @@ impl ZmqReceiveLoop {
             Err(malformed) => return self.refuse(malformed),
         };
         let mut running = None;
-        if self.kind == InboundSocketType::Router {
+        if self.kind == ZmqChannelSocket::Router {
             let key = (route.clone(), id.clone());
             if !self.running.lock().insert(key.clone()) {
                 // The peer's patience is shorter than the service's time: the ack is yet to come.
@@ -287,7 +256,7 @@ impl ZmqReceiveLoop {
             running = Some((self.running.clone(), key));
         }
         let mut properties = Vec::new();
-        if self.kind == InboundSocketType::Sub && body.len() > 1 {
+        if self.kind == ZmqChannelSocket::Sub && body.len() > 1 {
             properties.push(Header {
                 name: frames::TOPIC.to_owned(),
                 value: frames::percent_encoded(&body.remove(0)).into(),
@@ -322,9 +291,9 @@ impl ZmqReceiveLoop {
         }
         let Some(route) = route else { return };
         let payload = match self.kind {
-            InboundSocketType::Router => reply_frames::refused(&id, &why),
-            InboundSocketType::Rep => vec![reply_frames::error("", &why)],
-            InboundSocketType::Pull | InboundSocketType::Sub => return,
+            ZmqChannelSocket::Router => reply_frames::refused(&id, &why),
+            ZmqChannelSocket::Rep => vec![reply_frames::error("", &why)],
+            ZmqChannelSocket::Pull | ZmqChannelSocket::Sub => return,
         };
         // A peer that is gone needs no answer.
         let _ = self.answer(&reply_frames::to(&route, payload));

@@ -14,14 +14,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_ipc::local_rules::LocalRules;
+use quorate_ipc::SendOutcome;
+use quorate_resources::{ZmqOutgoing, ZmqOutgoingSocket};
 use tokio::sync::oneshot;
 use tracing::debug;
 use zmq::PollEvents;
 
 use super::{
     super::broker_link::ConnectorError,
-    outgoing_message::{self, FramesOutcome, OutboundSocketType, ZmqOutgoingSettings},
+    endpoint::ZmqEndpoint,
+    outgoing_message::{self, PeerAnswer, is_answered, socket_type},
     socket::{SocketSendResult, ZmqSocket},
     worker::WorkerContext,
 };
@@ -41,17 +43,17 @@ pub struct PendingFrames {
     /// Claim on the outcome; whoever sets it decides whether the message is sent.
     pub claim: Arc<AtomicBool>,
     /// Channel for the outcome.
-    pub done: oneshot::Sender<FramesOutcome>,
+    pub done: oneshot::Sender<PeerAnswer>,
 }
 
 /// Opens the socket.
-pub fn open(target: &ZmqOutgoingSettings) -> Result<ZmqSocket, ConnectorError> {
+pub fn open(target: &ZmqOutgoing) -> Result<ZmqSocket, ConnectorError> {
     let kind = target.socket_type;
-    target.endpoint.check(LocalRules::current())?;
-    ZmqSocket::open(kind.socket_type(), &target.endpoint, |socket| {
+    let endpoint = ZmqEndpoint::allowed(&target.address, target.method)?;
+    ZmqSocket::open(socket_type(kind), endpoint, |socket| {
         // Only to peers that are there: no message that waits for one counts as sent.
         socket.set_immediate(true)?;
-        socket.set_sndhwm(if kind == OutboundSocketType::Pub {
+        socket.set_sndhwm(if kind == ZmqOutgoingSocket::Pub {
             PUBLISHED_MAX
         } else {
             QUEUED_MAX
@@ -62,17 +64,17 @@ pub fn open(target: &ZmqOutgoingSettings) -> Result<ZmqSocket, ConnectorError> {
 
 /// State of the thread.
 pub struct ZmqSendLoop {
-    kind: OutboundSocketType,
+    kind: ZmqOutgoingSocket,
     socket: ZmqSocket,
     context: WorkerContext<PendingFrames>,
     waiting: VecDeque<PendingFrames>,
-    unanswered: HashMap<Bytes, oneshot::Sender<FramesOutcome>>,
+    unanswered: HashMap<Bytes, oneshot::Sender<PeerAnswer>>,
 }
 
 impl ZmqSendLoop {
     /// Returns a loop over this socket.
     pub fn new(
-        kind: OutboundSocketType,
+        kind: ZmqOutgoingSocket,
         socket: ZmqSocket,
         context: WorkerContext<PendingFrames>,
     ) -> Self {
@@ -97,7 +99,7 @@ impl ZmqSendLoop {
             if !self.waiting.is_empty() {
                 wanted |= PollEvents::POLLOUT;
             }
-            if self.kind.is_answered() {
+            if is_answered(self.kind) {
                 wanted |= PollEvents::POLLIN;
                 self.receive()?;
             }
@@ -120,21 +122,21 @@ impl ZmqSendLoop {
             let twin = self.unanswered.get(&item.key);
             if twin.is_some_and(|done| !done.is_closed()) {
                 let why = "a message with the same id is on its way and not answered yet";
-                let _ = item.done.send(FramesOutcome::NotSent(why.to_owned()));
+                let _ = item.done.send(Err(SendOutcome::NotSent(why.to_owned())));
                 continue;
             }
             if item.claim.swap(true, Ordering::AcqRel) {
                 continue;
             }
             match self.socket.send(&item.frames)? {
-                SocketSendResult::Taken if self.kind.is_answered() => {
+                SocketSendResult::Taken if is_answered(self.kind) => {
                     if self.unanswered.len() >= FORGET {
                         self.unanswered.retain(|_, done| !done.is_closed());
                     }
                     self.unanswered.insert(item.key, item.done);
                 }
                 SocketSendResult::Taken => {
-                    let _ = item.done.send(FramesOutcome::Taken);
+                    let _ = item.done.send(Ok(None));
                 }
                 SocketSendResult::Full | SocketSendResult::NoPeer => {
                     // The last peer left in between.
@@ -151,13 +153,13 @@ impl ZmqSendLoop {
         while let Some(received) = self.socket.receive()? {
             let answer =
                 outgoing_message::answered(self.kind, received.frames).filter(|_| received.whole);
-            let Some((key, decision)) = answer else {
+            let Some((key, answer)) = answer else {
                 debug!("a peer sent what is no answer");
                 continue;
             };
             match self.unanswered.remove(&key) {
                 Some(done) => {
-                    let _ = done.send(decision);
+                    let _ = done.send(answer);
                 }
                 None => debug!("an answer came to what nobody waits for"),
             }

@@ -7,11 +7,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_clock::Instant;
+use quorate_resources::ZmqMethod;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, SNDMORE, SocketType};
 
 use super::{
     super::broker_link::ConnectorError,
-    endpoint::{ConnectMethod, ZmqEndpoint},
+    endpoint::ZmqEndpoint,
     frames::{BYTES_MAX, FRAMES_MAX},
     host_locator::HostLocator,
     socket_monitor::SocketMonitor,
@@ -61,7 +62,7 @@ impl ZmqSocket {
     /// Opens a socket; `set` sets the options that not all sockets have.
     pub fn open(
         kind: SocketType,
-        endpoint: &ZmqEndpoint,
+        endpoint: ZmqEndpoint,
         set: impl FnOnce(&zmq::Socket) -> Result<(), Error>,
     ) -> Result<ZmqSocket, ConnectorError> {
         let context = Context::new();
@@ -77,19 +78,19 @@ impl ZmqSocket {
         let monitor = SocketMonitor::new(&context, &socket, endpoint.clone()).map_err(failed)?;
         endpoint.folder()?;
         let locator = endpoint.locator()?;
-        let ZmqEndpoint { address, method } = endpoint;
+        let ZmqEndpoint { address, method } = &endpoint;
         let result = match (method, locator.as_ref().map(HostLocator::at)) {
-            (ConnectMethod::Bind, _) => as_given(&socket, address, zmq::Socket::bind),
-            (ConnectMethod::Connect, None) => as_given(&socket, address, zmq::Socket::connect),
-            (ConnectMethod::Connect, Some(Some(only))) => connect(&socket, only),
+            (ZmqMethod::Bind, _) => as_given(&socket, address, zmq::Socket::bind),
+            (ZmqMethod::Connect, None) => as_given(&socket, address, zmq::Socket::connect),
+            (ZmqMethod::Connect, Some(Some(only))) => connect(&socket, only),
             // Once one of the addresses has answered.
-            (ConnectMethod::Connect, Some(None)) => Ok(()),
+            (ZmqMethod::Connect, Some(None)) => Ok(()),
         };
         result.map_err(|error| endpoint.explain(error))?;
         Ok(ZmqSocket {
             socket,
             monitor,
-            endpoint: endpoint.clone(),
+            endpoint,
             locator,
         })
     }
@@ -259,9 +260,9 @@ mod tests {
     fn bind(address: &str) -> Result<ZmqSocket, ConnectorError> {
         let endpoint = ZmqEndpoint {
             address: address.to_owned(),
-            method: ConnectMethod::Bind,
+            method: ZmqMethod::Bind,
         };
-        ZmqSocket::open(SocketType::PULL, &endpoint, |_| Ok(()))
+        ZmqSocket::open(SocketType::PULL, endpoint, |_| Ok(()))
     }
 
     #[test]
@@ -281,9 +282,9 @@ mod tests {
     fn connect(address: &str) -> Result<ZmqSocket, ConnectorError> {
         let endpoint = ZmqEndpoint {
             address: address.to_owned(),
-            method: ConnectMethod::Connect,
+            method: ZmqMethod::Connect,
         };
-        ZmqSocket::open(SocketType::PULL, &endpoint, |_| Ok(()))
+        ZmqSocket::open(SocketType::PULL, endpoint, |_| Ok(()))
     }
 
     #[test]

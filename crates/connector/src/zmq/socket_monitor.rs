@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
+use quorate_resources::ZmqMethod;
 use tracing::warn;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, Socket, SocketEvent, SocketType};
 
 use super::{
-    super::broker_link::ConnectorError,
-    endpoint::{ConnectMethod, ZmqEndpoint},
-    frames::BYTES_MAX,
+    super::broker_link::ConnectorError, endpoint::ZmqEndpoint, frames::BYTES_MAX,
     peer_warnings::PEER_WARNING_INTERVAL,
 };
 
@@ -82,7 +81,7 @@ impl SocketMonitor {
     pub fn read(&mut self, now: Instant) -> Result<(), ConnectorError> {
         while let Some(event) = self.next() {
             match event {
-                SocketEvent::DISCONNECTED if self.endpoint.method == ConnectMethod::Connect => {
+                SocketEvent::DISCONNECTED if self.endpoint.method == ZmqMethod::Connect => {
                     self.gone = Some(now);
                     self.away.get_or_insert(now);
                 }

@@ -20,7 +20,7 @@ use super::{
         BrokerLink, ConnectorError, ConsumerSession, DeadLetterInfo, InboundLink, IncomingMessage,
         MessageAcknowledger, MessageProducer, OutboundLink, OutgoingMessage,
     },
-    ZmqConnectionSettings, ZmqLink,
+    ZmqLink,
     consumer::ZmqConsumer,
     frames::BYTES_MAX,
     producer::ZmqProducer,
@@ -54,16 +54,15 @@ fn free_address() -> String {
 }
 
 async fn link() -> ZmqLink {
-    ZmqLink::connect(&ZmqConnectionSettings {}, "test")
-        .await
-        .unwrap()
+    ZmqLink::connect(&(), "test").await.unwrap()
 }
 
 fn resource(kind: &str, address: &str, method: &str) -> Value {
-    json!({"name": "x", "service": "y", "address": address, "socket_type": kind, "method": method})
+    json!({"name": "x", "address": address, "socket_type": kind, "method": method})
 }
 
-async fn try_inlet(resource: Value, prefetch: u16) -> Result<ZmqConsumer, ConnectorError> {
+async fn try_inlet(mut resource: Value, prefetch: u16) -> Result<ZmqConsumer, ConnectorError> {
+    resource["service"] = json!("y");
     let source = serde_json::from_value(resource).unwrap();
     InboundLink::open(&link().await, &source, prefetch, Some(1), None).await
 }

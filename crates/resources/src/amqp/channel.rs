@@ -87,7 +87,7 @@ impl AmqpChannel {
             let calls = calls.saturating_mul(each);
             (waits, calls, ", for each of `prefetch` messages in turn")
         } else {
-            let turns = u64::from(self.prefetch.div_ceil(self.at_a_time()));
+            let turns = u64::from(self.prefetch.div_ceil(self.concurrency_max()));
             let calls = calls.saturating_mul(turns);
             (self.on_failure.waits_ms(), calls, "")
         };
@@ -113,11 +113,12 @@ impl AmqpChannel {
         ))
     }
 
-    /// Returns the number of messages that are handled at a time.
-    pub fn at_a_time(&self) -> u16 {
+    /// Returns the number of messages that are handled at a time, at least one.
+    pub fn concurrency_max(&self) -> u16 {
         if self.ordered {
             return 1;
         }
-        self.pool_size.unwrap_or(self.prefetch)
+        // Members of other rules may have let a 0 into the log.
+        self.pool_size.unwrap_or(self.prefetch).max(1)
     }
 }

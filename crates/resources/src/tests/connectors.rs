@@ -115,7 +115,7 @@ fn defaults() {
 #[test]
 fn how_many_are_handled_at_a_time() {
     let at_a_time = |spec| match Resource::parse(Kind::AmqpChannel, &spec) {
-        Ok(Resource::AmqpChannel(it)) => it.at_a_time(),
+        Ok(Resource::AmqpChannel(it)) => it.concurrency_max(),
         other => panic!("{other:?}"),
     };
     assert_eq!(at_a_time(channel()), 10);
@@ -135,6 +135,9 @@ fn how_many_are_handled_at_a_time() {
     refused(q, both, "pool_size", "one message at a time");
     let one = with(with(channel(), "ordered", true), "pool_size", 1);
     assert_eq!(at_a_time(one), 1);
+    // The rules do not bind what another version let into the log.
+    let read = Resource::read(q, &with(channel(), "pool_size", 0)).unwrap();
+    assert_eq!(read.warning(None), None);
 }
 
 #[test]

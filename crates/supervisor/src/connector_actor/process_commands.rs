@@ -19,11 +19,9 @@ impl ConnectorActor {
         process.order(to_process::Frame::Configure(Configure {
             kind: spec.key.kind.to_owned(),
             name: spec.key.name.clone(),
-            connection: spec.connection.clone(),
-            own: spec.own.clone(),
-            common: spec.common.clone(),
             generation: self.settings_generation,
             drain_ms: millis(spec.drain_timeout),
+            settings: spec.settings.clone(),
         }));
         self.calls.bound(spec.concurrency_max);
         self.shared

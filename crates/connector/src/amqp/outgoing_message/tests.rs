@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::types::AMQPValue;
+use quorate_resources::AmqpOutgoing;
 
 use super::*;
 
-fn target() -> AmqpOutgoingSettings {
+fn target() -> AmqpOutgoing {
     serde_json::from_value(serde_json::json!({
         "name": "orders", "connection": "broker", "exchange": "shop", "routing_key": "orders",
         "delivery_mode": 2, "priority": 5, "content_type": "application/json",
