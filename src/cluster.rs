@@ -7,6 +7,7 @@ use quorate_raft::{AppliedProposal, Node};
 use quorate_state::{Answer, Command, State};
 use quorate_types::{EffectiveTiming, ProposeError, ReadError, Timing};
 use tokio::sync::watch;
+use tracing::{Instrument, Span, debug_span};
 
 /// The handle of this member's part in the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -79,7 +80,8 @@ impl ClusterHandle {
         if let Some(answered) = self.before_commit(&command, deadline).await {
             return Ok(answered);
         }
-        read_answer(self.node.propose(command.encode(), deadline).await?)
+        let proposed = self.node.propose(command.encode(), deadline);
+        read_answer(proposed.instrument(proposal_span(&command, None)).await?)
     }
 
     /// Planted: what a leader answers to an unconditional put once it is in its own log.
@@ -120,7 +122,8 @@ impl ClusterHandle {
             return Ok((0, Answer::Invalid(errors)));
         }
         let proposed = self.node.propose_in_term(term, command.encode(), deadline);
-        read_answer(proposed.await?)
+        let span = proposal_span(&command, Some(term));
+        read_answer(proposed.instrument(span).await?)
     }
 
     /// Returns the state with at least every write that was acknowledged anywhere before the call.
@@ -142,6 +145,17 @@ impl ClusterHandle {
 /// Leaves ten percent of the time for what happens before and after.
 fn answer_within(failover: Duration) -> Duration {
     failover * 2 * 9 / 10
+}
+
+/// Returns the span of a proposal: of level debug, since every write has one. A proposal on behalf
+/// of a message stands in that one's span, which has its correlation id.
+fn proposal_span(command: &Command, term: Option<u64>) -> Span {
+    debug_span!(
+        "proposal",
+        kind = command.name(),
+        epoch = command.epoch(),
+        term
+    )
 }
 
 fn read_answer(

@@ -183,7 +183,9 @@ impl Node {
 
     /// Follows the signs that this machine is too slow for its failover promise.
     pub fn timing_pressure(&self) -> watch::Receiver<TimingPressure> {
-        self.inner.pressure.clone()
+        let mut pressure = self.inner.pressure.clone();
+        pressure.mark_unchanged();
+        pressure
     }
 
     /// Follows which members are dead for sure or have not been heard for longer than they

@@ -10,6 +10,7 @@ use std::{io, net::TcpListener, time::Duration};
 
 use nix::{sys::signal::Signal, unistd::Pid};
 use quorate_clock::Instant;
+use quorate_types::backoff::Backoff;
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -52,7 +53,7 @@ pub(super) struct HaproxySupervisor {
     /// Processes that have been replaced and finish their requests.
     replaced: Vec<HaproxyProcess>,
     started: Instant,
-    pause: Duration,
+    pauses: Backoff,
     next: Instant,
 }
 
@@ -79,7 +80,7 @@ impl HaproxySupervisor {
             process: None,
             replaced: Vec::new(),
             started: now,
-            pause: PAUSE,
+            pauses: Backoff::new(PAUSE, PAUSE_LONGEST),
             next: now,
         };
         let text = engine.render(&engine.wanted);
@@ -104,7 +105,7 @@ impl HaproxySupervisor {
             return;
         }
         self.refused = None;
-        self.pause = PAUSE;
+        self.pauses.reset();
         let servers = view.servers.iter();
         let names: Vec<&str> = servers.map(|server| server.name.as_str()).collect();
         tracing::info!(
@@ -128,13 +129,12 @@ impl HaproxySupervisor {
     pub(super) fn restart_later(&mut self, how: &str) {
         let output = self.process.take().map(|k| k.explain()).unwrap_or_default();
         if self.started.elapsed() >= STEADY {
-            self.pause = PAUSE;
+            self.pauses.reset();
         }
-        let pause_ms = self.pause.as_millis();
+        let pause_ms = self.put_off().as_millis();
         tracing::error!(
             "HAProxy is gone: {how}; it is started again in {pause_ms} ms. It said last: {output}"
         );
-        self.put_off();
     }
 
     /// Does what is due: starts HAProxy again, retries changes that failed, deletes servers that
@@ -147,8 +147,8 @@ impl HaproxySupervisor {
             match self.launch(None).await {
                 Ok(()) => tracing::info!("HAProxy runs again"),
                 Err(e) => {
-                    tracing::error!("{e}; tried again in {} ms", self.pause.as_millis());
-                    self.put_off();
+                    let pause_ms = self.put_off().as_millis();
+                    tracing::error!("{e}; tried again in {pause_ms} ms");
                 }
             }
         } else {
@@ -185,9 +185,11 @@ impl HaproxySupervisor {
         }
     }
 
-    fn put_off(&mut self) {
-        self.next = Instant::now() + self.pause;
-        self.pause = (self.pause * 2).min(PAUSE_LONGEST);
+    /// Puts the next try off. Returns for how long.
+    fn put_off(&mut self) -> Duration {
+        let pause = self.pauses.step();
+        self.next = Instant::now() + pause;
+        pause
     }
 
     /// Has HAProxy check the text, then makes it the file in force.

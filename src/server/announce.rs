@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate_state::{Answer, Command};
+use quorate_types::backoff::Backoff;
 use tokio::time::sleep;
 
 use crate::cluster::ClusterHandle;
@@ -19,7 +20,7 @@ pub(super) async fn announce(
 ) {
     let member = cluster.node().id();
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let mut pause = PAUSE;
+    let mut pauses = Backoff::new(PAUSE, PAUSE_MAX);
     loop {
         let state = cluster.state();
         let announced = state.announced_programs().get(&member);
@@ -48,7 +49,6 @@ pub(super) async fn announce(
             }
             Err(error) => tracing::debug!(%error, "the services are not announced yet"),
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        sleep(pauses.step()).await;
     }
 }

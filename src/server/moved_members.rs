@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use quorate_types::backoff::Backoff;
 use tokio::time::sleep;
 use url::Url;
 
@@ -23,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Asks the members at these admin URLs for their addresses, until this member hears a leader.
 pub(super) async fn find_moved_members(cluster: ClusterHandle, peers: AdminPeers, urls: Vec<Url>) {
     let node = cluster.node();
-    let mut pause = PAUSE;
+    let mut pauses = Backoff::new(PAUSE, PAUSE_MAX);
     loop {
         let leadership = *node.leadership().borrow();
         if urls.is_empty() || cluster.is_fresh(leadership.heard_at) {
@@ -40,7 +41,6 @@ pub(super) async fn find_moved_members(cluster: ClusterHandle, peers: AdminPeers
                 Err(error) => tracing::debug!(%url, %error, "nobody tells where it is"),
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        sleep(pauses.step()).await;
     }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use quorate_state::Reign;
+use quorate_types::backoff::Backoff;
 use tokio::time::sleep;
 
 use crate::cluster::ClusterHandle;
@@ -21,10 +22,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Waits until everything is applied that was committed before, and sets `caught_up`.
 pub(super) async fn start_when_caught_up(cluster: ClusterHandle, caught_up: Arc<AtomicBool>) {
-    let mut pause = PAUSE;
+    let mut pauses = Backoff::new(PAUSE, PAUSE_MAX);
     while cluster.fresh_state(cluster.write_deadline()).await.is_err() {
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        sleep(pauses.step()).await;
     }
     // Set first, so that nothing is missed in between.
     caught_up.store(true, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 use http::{Method, StatusCode};
 use quorate_clock::Instant;
 use quorate_raft::{MemberIdentity, Node};
+use quorate_types::backoff::Backoff;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Duration, sleep};
@@ -153,7 +154,7 @@ async fn join(
         "peer": settings.peer.advertise,
     });
     let deadline = Instant::now() + PATIENCE;
-    let mut pause = PAUSE;
+    let mut pauses = Backoff::new(PAUSE, PAUSE_MAX);
     loop {
         let mut misses = Vec::new();
         for url in urls {
@@ -195,8 +196,7 @@ async fn join(
             )));
         }
         tracing::info!(asked = misses.join("; "), "waiting to be admitted");
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        sleep(pauses.step()).await;
     }
 }
 

@@ -43,6 +43,7 @@ use self::{services_handler::ServicesHandler, shutdown_signals::ShutdownSignals}
 use crate::Services;
 pub use client_limits::ClientLimits;
 use quorate_state::State;
+use quorate_types::backoff::Backoff;
 
 /// Connections that are being refused at the same time for want of room.
 const TURNED_AWAY_MAX: usize = 256;
@@ -133,15 +134,14 @@ pub async fn serve(
 type AcceptedConnection = (TcpStream, SocketAddr);
 
 async fn accept(listener: &TcpListener) -> AcceptedConnection {
-    let mut pause = ACCEPT_PAUSE;
+    let mut pauses = Backoff::new(ACCEPT_PAUSE, ACCEPT_PAUSE_MAX);
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             // Out of file descriptors, most of the time; connections that end give some back.
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted");
-                sleep(pause).await;
-                pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+                sleep(pauses.step()).await;
             }
         }
     }

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
 use quorate_planted::{Mutant, planted};
+use quorate_types::backoff::Backoff;
 use tokio::time::{sleep, timeout_at};
 
 use super::{
@@ -23,7 +24,7 @@ use super::{
     upstream::{self, HttpUpstream},
 };
 
-const BACKOFF: Duration = Duration::from_millis(50);
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// Longest answer that is taken whole from an upstream, in bytes.
@@ -58,13 +59,10 @@ pub(super) struct CallRules {
 impl CallRules {
     /// Returns the longest time for all tries and the pauses between them.
     pub(super) fn patience(&self) -> Duration {
-        let mut pause = BACKOFF;
-        let mut patience = self.timeout;
-        for _ in 0..self.retries {
-            patience += pause + self.timeout;
-            pause = (pause * 2).min(BACKOFF_MAX);
-        }
-        patience
+        let mut pauses = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
+        (0..self.retries).fold(self.timeout, |patience, _| {
+            patience + pauses.step() + self.timeout
+        })
     }
 }
 
@@ -87,12 +85,13 @@ pub(super) async fn call(
         _ if flow.upload.is_some() => 0,
         _ => rules.retries,
     };
-    let mut pause = BACKOFF;
+    let mut pauses = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
     let mut may_have_run = false;
     for tries_left in (0..=retries).rev() {
         check_epoch(&request.origin, applied_epoch())?;
         let outcome =
             attempt_call(target, rules.timeout, request.clone(), flow, &applied_epoch).await;
+        let pause = pauses.step();
         let in_time = Instant::now() + pause < request.deadline;
         if tries_left == 0 || !in_time || !worth_another_try(&outcome) {
             return match outcome {
@@ -104,7 +103,6 @@ pub(super) async fn call(
         }
         may_have_run |= !matches!(outcome, Err(ServiceError::NotRun(_)));
         sleep(pause).await;
-        pause = (pause * 2).min(BACKOFF_MAX);
     }
     Err(ServiceError::NotRun("no try was made".into()))
 }

@@ -167,3 +167,39 @@ pub enum Command {
     /// The connector server knows the outcome of such a send.
     FinishSend(Box<SendConclusion>),
 }
+
+impl Command {
+    /// Returns its name, as logs show it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::PutResource { .. } => "put_resource",
+            Command::PutResources(_) => "put_resources",
+            Command::DeleteResource { .. } => "delete_resource",
+            Command::PutKey { .. } => "put_key",
+            Command::DeleteKey { .. } => "delete_key",
+            Command::TakeOver { .. } => "take_over",
+            Command::Release { .. } => "release",
+            Command::AnnounceProgram { .. } => "announce_program",
+            Command::SetFailover { .. } => "set_failover",
+            Command::FailoverApplied { .. } => "failover_applied",
+            Command::FailoverSettled { .. } => "failover_settled",
+            Command::RecordTakeover(_) => "record_takeover",
+            Command::RecordBrokerConnections { .. } => "record_broker_connections",
+            Command::OperateConnector { .. } => "operate_connector",
+            Command::AdvanceProgress { .. } => "advance_progress",
+            Command::BeginSend(_) => "begin_send",
+            Command::FinishSend(_) => "finish_send",
+        }
+    }
+
+    /// Returns the epoch of the reign that it belongs to, if it names one.
+    pub fn epoch(&self) -> Option<u64> {
+        match self {
+            Command::Release { epoch } | Command::AdvanceProgress { epoch, .. } => Some(*epoch),
+            Command::RecordTakeover(takeover) => Some(takeover.epoch),
+            Command::BeginSend(intent) => Some(intent.epoch),
+            Command::FinishSend(conclusion) => Some(conclusion.epoch),
+            _ => None,
+        }
+    }
+}

@@ -1,21 +1,26 @@
 //! Actor that drives one connector process to its target state.
 //!
-//! There is at most one process of a connector at a time on a member: the next is started after the
-//! last has been reaped.
+//! The decisions are in [`process_state`], with the laws that they keep. The actor waits for
+//! events, has them decided about, and performs the effects in their order. Between two events
+//! nothing is awaited but the start of a process and, once the reconciler is gone, its end. A new
+//! target is taken in before any other event, so a decision is never made by an older one than was
+//! set.
 
 mod process_commands;
 mod process_reports;
+mod process_state;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc};
 
 use quorate_clock::Instant;
 use quorate_ipc::lease::LeaseWriter;
 use quorate_log::RateLimit;
 use quorate_proto::connector::{Tally, to_process};
-use quorate_types::backoff::Backoff;
-use tokio::{sync::watch, time::sleep};
+use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
+pub use self::process_state::DesiredConnector;
+use self::process_state::{ActorEffect, ActorEvent, ProcessState};
 use super::{
     broker_connections::LocalBrokerConnections,
     connector_process::{ConnectorProcess, ProcessEvent},
@@ -29,17 +34,9 @@ use super::{
     progress_writer::ProgressWriter,
     send_router::SendRouter,
     service_calls::ServiceCalls,
-    stale_connections::{ConnectionCloser, StaleConnections},
+    stale_connections::ConnectionCloser,
     status_registry::{self, StatusRegistry},
-    target_state::TargetState,
 };
-
-/// Time after which a consuming process counts as stable: the next restart waits little.
-const STABLE_AFTER: Duration = Duration::from_secs(5);
-/// Time beyond its drain that a process has to stop before it is killed.
-const STOP_GRACE: Duration = Duration::from_secs(1);
-/// The same for a process that parks: shorter, since the release waits for it.
-const PARK_GRACE: Duration = Duration::from_millis(200);
 
 /// Context that all actors share.
 pub struct ActorContext {
@@ -60,33 +57,31 @@ pub struct ActorContext {
     pub settled: tokio::sync::Notify,
 }
 
-/// Target that the reconciler sets for one actor.
-#[derive(Clone)]
-pub struct DesiredConnector {
-    pub spec: Arc<ConnectorSpec>,
-    /// Target state of its process.
-    pub target: TargetState,
-    /// Connections that another member has left at the broker, to be closed.
-    pub stale_connections: Option<StaleConnections>,
-    /// Number of this target, counted per actor from 1.
-    pub generation: u64,
-}
-
 /// Actor of one connector.
 pub struct ConnectorActor {
     shared: Arc<ActorContext>,
     desired: watch::Receiver<DesiredConnector>,
     observed_generation: watch::Sender<u64>,
+    state: ProcessState,
+    /// Process that is there.
+    session: Option<ProcessSession>,
     /// Calls of the service, of a channel.
     calls: ServiceCalls,
     /// Sends, of an outgoing.
     in_flight_sends: InFlightSends,
     settings_generation: u64,
-    /// Number of commands to stand by that were sent.
-    standby_orders: u64,
-    restarts: Backoff,
     connection_closer: ConnectionCloser,
     log_limit: RateLimit,
+}
+
+/// Process with what it has reported.
+struct ProcessSession {
+    process: ConnectorProcess,
+    /// Creation revision of the connector for which it was started.
+    created: u64,
+    /// Last error that it reported.
+    error: Option<String>,
+    tally: Tally,
 }
 
 struct NotifyOnDrop(Arc<ActorContext>);
@@ -97,41 +92,28 @@ impl Drop for NotifyOnDrop {
     }
 }
 
-/// Target and reports of one process, as the actor has observed them.
-struct ObservedProcess {
-    /// Last error that the process reported.
-    error: Option<String>,
-    spec: Arc<ConnectorSpec>,
-    /// Creation revision of the connector for which the process was started.
-    created: u64,
-    target: TargetState,
-    /// True while the process stands by for sure: nothing was begun, or it reported that all is
-    /// closed.
-    parked: bool,
-    tally: Tally,
-    active_since: Option<Instant>,
-}
-
 impl ConnectorActor {
     /// Starts the actor. The returned watch holds the last generation that asked for no process, or
     /// for a parked one, and was reached. It ends when `desired` is closed.
     pub fn start(
         shared: Arc<ActorContext>,
-        desired: watch::Receiver<DesiredConnector>,
+        mut desired: watch::Receiver<DesiredConnector>,
     ) -> watch::Receiver<u64> {
         let (generations, receiver) = watch::channel(0);
-        let spec = desired.borrow().spec.clone();
+        let first = desired.borrow().clone();
+        // The first target is taken in as every later one is.
+        desired.mark_changed();
         let actor = ConnectorActor {
-            calls: ServiceCalls::new(spec.concurrency_max),
-            in_flight_sends: InFlightSends::new(&spec, &shared.send_router),
+            calls: ServiceCalls::new(first.spec.concurrency_max),
+            in_flight_sends: InFlightSends::new(&first.spec, &shared.send_router),
             shared,
             desired,
             observed_generation: generations,
+            state: ProcessState::new(first),
+            session: None,
             settings_generation: 0,
-            standby_orders: 0,
             connection_closer: ConnectionCloser::default(),
             log_limit: RateLimit::each_second(),
-            restarts: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         };
         // However the actor ends, the reconciler is notified.
         let notify = NotifyOnDrop(actor.shared.clone());
@@ -143,185 +125,162 @@ impl ConnectorActor {
     }
 
     async fn run(mut self) {
-        while self.wait_until_wished().await {
-            let Some(start_permit) = self.acquire_start_permit().await else {
-                continue;
-            };
-            let spec = self.desired.borrow().spec.clone();
-            match ConnectorProcess::start(
-                &self.shared.spawner,
-                &self.shared.page,
-                &spec,
-                self.shared.heartbeat_interval.every(),
-                start_permit,
-            )
-            .await
-            {
-                Ok(process) => {
-                    info!(connector = %spec.key, pid = process.pid, "connector process started");
-                    self.supervise_process(process).await;
-                }
-                Err(error) => {
-                    self.failed(&spec, format!("its process can't be started: {error}"))
-                        .await
-                }
+        // The last target outlives its sender, and is not to be acted on then.
+        while let Ok(changed) = self.desired.has_changed() {
+            if changed {
+                self.take_in_target();
+            } else if let Some(event) = self.next_event().await {
+                self.advance(event);
             }
+        }
+        if let Some(session) = &mut self.session {
+            session.process.reap().await;
         }
     }
 
-    /// Waits until a process is desired. Returns false when the reconciler is gone.
-    async fn wait_until_wished(&mut self) -> bool {
-        loop {
-            // The last target outlives its sender, and is not to be acted on then.
-            if self.desired.has_changed().is_err() {
-                return false;
-            }
-            let number = {
-                let desired = self.desired.borrow_and_update();
-                if desired.target.needs_process() {
-                    return true;
-                }
-                desired.generation
-            };
-            self.confirm_generation(number);
-            tokio::select! {
-                changed = self.desired.changed() => if changed.is_err() { return false },
-                // Their process is gone: nobody waits for these answers.
-                _ = self.calls.next() => {}
-            }
-        }
+    fn take_in_target(&mut self) {
+        let desired = self.desired.borrow_and_update().clone();
+        self.advance(ActorEvent::Targeted(desired));
     }
 
-    /// Waits for a permit to start a process; `None`: the target has changed meanwhile.
-    async fn acquire_start_permit(&mut self) -> Option<StartPermit> {
+    /// Waits for the next event, and handles what no decision depends on. Returns an event that is
+    /// to be decided about.
+    async fn next_event(&mut self) -> Option<ActorEvent> {
+        let (wants_permit, retry_at) = (self.state.wants_permit(), self.state.retry_at());
         tokio::select! {
-            start_permit = self.shared.spawner.acquire_start_permit() => Some(start_permit),
             _ = self.desired.changed() => {
                 self.desired.mark_changed();
+                None
+            }
+            permit = self.shared.spawner.acquire_start_permit(), if wants_permit => {
+                Some(self.start_process(permit).await)
+            }
+            () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
+                Some(ActorEvent::RetryDue)
+            }
+            event = next_of(&mut self.session) => match event {
+                ProcessEvent::Frame(epoch, frame) => {
+                    self.handle_frame(epoch, frame);
+                    None
+                }
+                ProcessEvent::Ended(why) => {
+                    let page = self.shared.page.reader();
+                    let lease_over = self.state.epoch().is_some_and(|epoch| !page.holds(epoch));
+                    Some(ActorEvent::Ended { why, lease_over })
+                }
+            },
+            // A request for a permit that is given up loses its place.
+            (incarnation, outcome) = self.calls.next(), if !wants_permit => {
+                self.answer(incarnation, outcome);
+                None
+            }
+            send = self.in_flight_sends.next(), if self.state.may_send() => {
+                self.order(send);
                 None
             }
         }
     }
 
-    /// Publishes that this generation was reached.
-    fn confirm_generation(&self, number: u64) {
-        if self.observed_generation.send_replace(number) != number {
-            self.shared.settled.notify_one();
-        }
-    }
-
-    /// Shows the error and waits for the backoff, or until the target changes.
-    async fn failed(&mut self, spec: &ConnectorSpec, error: String) {
-        let wait = self.restarts.step();
-        warn!(connector = %spec.key, error, wait_ms = wait.as_millis() as u64, "connector process not running");
-        self.shared.status_registry.update(&spec.key, |status| {
-            status.state = ConnectorState::Failed;
-            status.last_error = Some(error);
-        });
-        tokio::select! {
-            () = sleep(wait) => {}
-            _ = self.desired.changed() => self.desired.mark_changed(),
-        }
-    }
-
-    /// Supervises a process until it is gone.
-    async fn supervise_process(&mut self, mut process: ConnectorProcess) {
-        let DesiredConnector {
-            spec,
-            target,
-            stale_connections,
-            ..
-        } = self.desired.borrow_and_update().clone();
-        self.connection_closer
-            .follow(&self.shared.http, &spec, stale_connections);
-        self.calls.session_over();
-        self.shared.status_registry.update(&spec.key, |status| {
-            status.state = ConnectorState::Starting;
-            status.pid = Some(process.pid);
-            (status.epoch, status.activated_at) = (None, None);
-            status.counts = MessageCounts::default();
-        });
-        let mut observed = ObservedProcess {
-            spec: spec.clone(),
-            created: spec.created,
-            target: TargetState::Standby(Duration::ZERO),
-            parked: true,
-            error: None,
-            tally: Tally::default(),
-            active_since: None,
-        };
-        self.configure(&mut process, &spec);
-        self.apply_target(&mut process, &mut observed, &spec, target);
-        loop {
-            if observed.parked && matches!(observed.target, TargetState::Parked(_)) {
-                let number = self.desired.borrow().generation;
-                self.confirm_generation(number);
+    async fn start_process(&mut self, start_permit: StartPermit) -> ActorEvent {
+        self.advance(ActorEvent::Permitted);
+        let spec = self.desired.borrow().spec.clone();
+        let started = ConnectorProcess::start(
+            &self.shared.spawner,
+            &self.shared.page,
+            &spec,
+            self.shared.heartbeat_interval.every(),
+            start_permit,
+        );
+        match started.await {
+            Ok(process) => {
+                info!(connector = %spec.key, pid = process.pid, "connector process started");
+                // Its first command follows the newest target.
+                self.take_in_target();
+                self.session = Some(ProcessSession {
+                    process,
+                    created: self.spec().created,
+                    error: None,
+                    tally: Tally::default(),
+                });
+                ActorEvent::Started
             }
-            tokio::select! {
-                changed = self.desired.changed() => {
-                    if changed.is_err() {
-                        return process.reap().await;
-                    }
-                    let DesiredConnector { spec, target, stale_connections, .. } = self.desired.borrow_and_update().clone();
-                    if observed.active_since.is_none() || !spec.fenced_by_broker {
-                        self.connection_closer.follow(&self.shared.http, &spec, stale_connections);
-                    }
-                    if !spec.has_same_settings(&observed.spec) {
-                        self.configure(&mut process, &spec);
-                    }
-                    let target = match target {
-                        target if !spec.requires_new_process(&observed.spec) => target,
-                        // A release waits no longer for a process that must be replaced than for
-                        // one that parks.
-                        TargetState::Parked(drain) => TargetState::Stopped(drain.min(spec.drain_timeout)),
-                        _ => TargetState::Stopped(spec.drain_timeout),
-                    };
-                    self.apply_target(&mut process, &mut observed, &spec, target);
-                    observed.spec = spec;
+            Err(error) => ActorEvent::StartFailed(error.to_string()),
+        }
+    }
+
+    /// Has an event decided about, and performs the effects.
+    fn advance(&mut self, event: ActorEvent) {
+        for effect in self.state.transition(event, Instant::now()) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: ActorEffect) {
+        let spec = self.spec().clone();
+        let (key, statuses) = (&spec.key, &self.shared.status_registry);
+        match effect {
+            ActorEffect::CloseStaleConnections => {
+                let stale_connections = self.state.desired().stale_connections.clone();
+                self.connection_closer
+                    .follow(&self.shared.http, &spec, stale_connections);
+            }
+            ActorEffect::StopClosingConnections => self.connection_closer.stop(),
+            ActorEffect::EndSession => self.calls.session_over(),
+            ActorEffect::ShowStarting => statuses.update(key, |status| {
+                status.state = ConnectorState::Starting;
+                status.pid = self.session.as_ref().map(|session| session.process.pid);
+                (status.epoch, status.activated_at) = (None, None);
+                status.counts = MessageCounts::default();
+            }),
+            ActorEffect::Configure => self.configure(&spec),
+            ActorEffect::Command(command) => self.command(&spec, command),
+            ActorEffect::KillAt(at) => {
+                if let Some(session) = &mut self.session {
+                    session.process.kill_at(at);
                 }
-                event = process.next() => match event {
-                    ProcessEvent::Frame(epoch, frame) => self.handle_frame(&mut process, &mut observed, epoch, frame),
-                    ProcessEvent::Ended(why) => return self.ended(&observed, why).await,
-                },
-                (incarnation, outcome) = self.calls.next() => if incarnation == process.incarnation {
-                    self.show_outcome(&observed, &outcome);
-                    process.order(to_process::Frame::Outcome(outcome));
-                },
-                // No message behind a command to stop: it would be lost with the process.
-                send = self.in_flight_sends.next(), if observed.active_since.is_some() && matches!(observed.target, TargetState::Active(_)) => {
-                    process.order(send);
-                }
+            }
+            ActorEffect::ShowEpoch(epoch) => statuses.update(key, |status| {
+                (status.epoch, status.activated_at) = (epoch, None);
+            }),
+            ActorEffect::ForgetProcess => {
+                self.session = None;
+                self.in_flight_sends.fail_all();
+                statuses.gone(key);
+                self.shared.broker_connections.set(key, None);
+            }
+            ActorEffect::LogEnd(why) => info!(connector = %key, why, "connector process gone"),
+            ActorEffect::CountRestart => status_registry::restarted(key),
+            ActorEffect::ShowFailure { error, wait } => {
+                warn!(connector = %key, error, wait_ms = wait.as_millis() as u64, "connector process not running");
+                statuses.update(key, |status| {
+                    status.state = ConnectorState::Failed;
+                    status.last_error = Some(error);
+                });
+            }
+            ActorEffect::ConfirmGeneration(generation) => {
+                self.observed_generation.send_replace(generation);
+                self.shared.settled.notify_one();
             }
         }
     }
 
-    async fn ended(&mut self, observed: &ObservedProcess, why: String) {
-        let spec = observed.spec.clone();
-        self.calls.session_over();
-        self.in_flight_sends.fail_all();
-        self.shared.status_registry.gone(&spec.key);
-        self.shared.broker_connections.set(&spec.key, None);
-        if !observed.target.needs_process() {
-            info!(connector = %spec.key, why, "connector process gone");
-            self.restarts.reset();
-            return;
+    /// Sends a frame to the process, if one is there.
+    fn order(&mut self, frame: to_process::Frame) {
+        if let Some(session) = &mut self.session {
+            session.process.order(frame);
         }
-        if observed
-            .active_since
-            .is_some_and(|since| since.elapsed() >= STABLE_AFTER)
-        {
-            self.restarts.reset();
-        }
-        let lease_over = matches!(observed.target, TargetState::Active(epoch) if !self.shared.page.reader().holds(epoch));
-        let why = if lease_over {
-            // Nothing is wrong with the process: it ended because it had to.
-            self.restarts.reset();
-            format!("{why} (the lease was over)")
-        } else {
-            why
-        };
-        status_registry::restarted(&spec.key);
-        self.failed(&spec, format!("its process is gone: {why}"))
-            .await;
+    }
+
+    /// Returns the spec of the target last taken in.
+    fn spec(&self) -> &Arc<ConnectorSpec> {
+        &self.state.desired().spec
+    }
+}
+
+/// Returns the next event of the process, or waits when none is there. Cancel safe.
+async fn next_of(session: &mut Option<ProcessSession>) -> ProcessEvent {
+    match session {
+        Some(session) => session.process.next().await,
+        None => pending().await,
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
-use tracing::{info, warn};
+use tracing::{Instrument, Span, info, warn};
 
 use super::{
     connectors_view::ConnectorsView,
@@ -21,6 +21,7 @@ use super::{
     reign_status::ReignStatus,
     release_sequence::{REAP_TIMEOUT, ReleaseRequest},
     takeover_policy::{ProposalOutcome, ReleaseProposal, TakeoverDecision, TakeoverPolicy},
+    takeover_recorder::{takeover_reason, takeover_span},
 };
 
 /// Proposer of the reign's commands, as leader of exactly one term: never forwarded, never retried.
@@ -108,7 +109,7 @@ impl ReignDriver {
             // The page first: a release claims that no lease lets anything act.
             let lease_end = self.update_lease(&decision, lease, &offsets, now);
             if let Some(term) = decision.propose {
-                self.propose(term, ended.clone());
+                self.propose(term, &leadership, ended.clone());
             }
             if let Some(release) = decision.release {
                 self.release(release, ended.clone());
@@ -225,10 +226,11 @@ impl ReignDriver {
         granted.map(|left| now + left)
     }
 
-    fn propose(&self, term: u64, ended: mpsc::Sender<FinishedProposal>) {
+    fn propose(&self, term: u64, leadership: &Leadership, ended: mpsc::Sender<FinishedProposal>) {
         let (proposer, me) = (self.proposer.clone(), self.me);
         let deadline = Instant::now() + self.failover() * 2;
-        tokio::spawn(async move {
+        let span = self.takeover_span(term, leadership);
+        let proposing = async move {
             let outcome = match proposer.take_over(me, term, deadline).await {
                 Ok(()) => ProposalOutcome::Applied,
                 Err(error) => {
@@ -243,7 +245,16 @@ impl ReignDriver {
             };
             // Nothing listens any more once the member stops.
             let _ = ended.send(FinishedProposal::TakeOver(term, outcome)).await;
-        });
+        };
+        tokio::spawn(proposing.instrument(span));
+    }
+
+    fn takeover_span(&self, term: u64, leadership: &Leadership) -> Span {
+        let view = self.view.borrow();
+        let again = view.reign.holder == Some(self.me) && view.reign.term == term;
+        let active = view.connectors.values().filter(|spec| spec.active).count();
+        let connectors = u32::try_from(active).unwrap_or(u32::MAX);
+        takeover_span(term, None, takeover_reason(leadership, again), connectors)
     }
 
     /// Commits the release. The processes are gone or parked by now, and the page is revoked. The

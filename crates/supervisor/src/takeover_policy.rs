@@ -26,7 +26,7 @@ mod release_progress;
 use std::time::Duration;
 
 use quorate_clock::Instant;
-use quorate_types::{Leadership, MemberId};
+use quorate_types::{Leadership, MemberId, backoff::Backoff};
 
 pub use self::release_progress::{DrainOrder, ReleaseProposal};
 use self::release_progress::{ReleaseProgress, ReleaseStep};
@@ -81,7 +81,8 @@ struct PendingProposal {
     term: u64,
     /// Time to ask again; `None` while the proposal is out.
     again_at: Option<Instant>,
-    refused: u32,
+    /// Waits after refusals.
+    refusals: Backoff,
 }
 
 /// Decider that follows leadership and reign.
@@ -217,7 +218,7 @@ impl TakeoverPolicy {
                 self.pending = Some(PendingProposal {
                     term,
                     again_at: None,
-                    refused: 0,
+                    refusals: Backoff::new(RETRY_FIRST, RETRY_LAST),
                 });
                 TakeoverDecision {
                     propose: Some(term),
@@ -270,10 +271,7 @@ impl TakeoverPolicy {
         };
         pending.again_at = Some(
             now + match outcome {
-                ProposalOutcome::Refused => {
-                    pending.refused += 1;
-                    (RETRY_FIRST * (1 << (pending.refused - 1).min(10))).min(RETRY_LAST)
-                }
+                ProposalOutcome::Refused => pending.refusals.step(),
                 // Applied but not ours: ignored, or superseded before it was seen.
                 ProposalOutcome::Applied | ProposalOutcome::Unknown => self.patience,
             },

@@ -16,8 +16,9 @@ use quorate_clock::{Instant, wall_time};
 use quorate_state::{Reason, Takeover};
 use quorate_types::{EffectiveTiming, Leadership, MemberId, MemberList};
 use tokio::{sync::watch, time::sleep_until};
-use tracing::{debug, info};
+use tracing::{Instrument, Span, debug, info, info_span};
 
+pub(super) use self::takeover_trace::takeover_reason;
 use self::takeover_trace::{TakeoverObservation, TakeoverTrace, TakeoverTraceBuilder};
 use super::{
     connector_status::ConnectorStatus, connectors_view::ConnectorsView,
@@ -77,13 +78,20 @@ impl TakeoverRecorder {
         if trace.still_reigns {
             let proposer = self.proposer.clone();
             let deadline = Instant::now() + self.timing.borrow().patience.failover * 2;
-            tokio::spawn(async move {
+            let span = takeover_span(
+                takeover.term,
+                Some(takeover.epoch),
+                takeover.reason(),
+                takeover.connectors,
+            );
+            let recording = async move {
                 let epoch = takeover.epoch;
                 // Not worth a second try: the line in the log has the same content.
                 if let Err(error) = proposer.record_takeover(takeover, deadline).await {
                     debug!(epoch, %error, "the takeover was not recorded");
                 }
-            });
+            };
+            tokio::spawn(recording.instrument(span));
         }
     }
 
@@ -125,6 +133,16 @@ fn log(takeover: &Takeover, still_reigns: bool) {
         over_already = !still_reigns,
         "takeover"
     );
+}
+
+/// Returns the span of a takeover. The epoch is known once the takeover is committed.
+pub(super) fn takeover_span(
+    term: u64,
+    epoch: Option<u64>,
+    reason: Reason,
+    connectors: u32,
+) -> Span {
+    info_span!("takeover", epoch, term, reason = word(reason), connectors)
 }
 
 /// Returns the reason in one word, as it stands in logs and JSON.

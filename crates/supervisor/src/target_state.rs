@@ -37,6 +37,11 @@ impl TargetState {
         matches!(self, TargetState::Stopped(_))
     }
 
+    /// Returns true when a process is to be there and to consume nothing.
+    pub fn stands_by(self) -> bool {
+        matches!(self, TargetState::Standby(_) | TargetState::Parked(_))
+    }
+
     /// Returns true when a process that is not there is to be started.
     pub fn needs_process(self) -> bool {
         !matches!(self, TargetState::Stopped(_) | TargetState::Parked(_))

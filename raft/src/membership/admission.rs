@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_proto::peer::{self, admit_response::Outcome};
-use quorate_types::{Member, MemberId, MemberStatus, ProposeError, Role};
+use quorate_types::{Member, MemberId, MemberStatus, ProposeError, Role, backoff::Backoff};
 use tokio::time::{sleep, timeout_at};
 
 use super::MemberRegistry;
@@ -117,7 +117,7 @@ pub(crate) async fn seek_voter_role(registry: Arc<MemberRegistry>) {
         ..
     } = &*registry;
     let me = consensus.id;
-    let mut pause = SEEK_FIRST;
+    let mut pauses = Backoff::new(SEEK_FIRST, SEEK_LONGEST);
     let known = members.borrow().iter().find(|m| m.id == me).cloned();
     if let Some(known) = known.filter(|known| known.member.peer != own.peer) {
         tracing::warn!(
@@ -138,7 +138,6 @@ pub(crate) async fn seek_voter_role(registry: Arc<MemberRegistry>) {
             Ok((_, false)) => tracing::debug!(member = me, "has not caught up yet"),
             Err(e) => tracing::warn!(member = me, "can't take up its place yet: {e}"),
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(SEEK_LONGEST);
+        sleep(pauses.step()).await;
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use quorate_clock::{Instant, rng};
 use quorate_proto::peer::NotLeader;
-use quorate_types::MemberId;
+use quorate_types::{MemberId, backoff::Backoff};
 use rand::Rng;
 
 use crate::{
@@ -34,7 +34,7 @@ pub(crate) struct LeaderRetry<'a> {
     peers: &'a PeerDirectory,
     pub(super) started: Instant,
     pub(super) deadline: Instant,
-    pause: Duration,
+    pauses: Backoff,
     /// The member to ask next: named by the last one asked, or the next one around.
     hint: Option<MemberId>,
     /// The address of the named member, as the last one asked has it.
@@ -55,7 +55,7 @@ impl<'a> LeaderRetry<'a> {
             peers,
             started: Instant::now(),
             deadline,
-            pause: FIRST,
+            pauses: Backoff::new(FIRST, LONGEST),
             hint: None,
             redirect: None,
             last: None,
@@ -110,8 +110,7 @@ impl<'a> LeaderRetry<'a> {
         if now >= self.deadline || self.consensus.is_closing() {
             return false;
         }
-        let pause = self.pause.mul_f64(rng().random_range(0.5..1.0));
-        self.pause = (self.pause * 2).min(LONGEST);
+        let pause = self.pauses.step().mul_f64(rng().random_range(0.5..1.0));
         self.hint = match named {
             Some(id) => Some(id).filter(|id| Some(*id) != self.last),
             None => self.next_stand_in(),

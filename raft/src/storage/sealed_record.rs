@@ -3,7 +3,7 @@
 //! A sealed record is `version (1 byte) | crc32c (4 bytes, little endian) | payload`. The
 //! checksum covers the key under which the record stands, the version and the payload:
 //! a record that was moved is as wrong as one that was changed. These five bytes keep
-//! their meaning in every version, so that a record from the future is known from a damaged
+//! their meaning in every version, so that a record from the future is told apart from a damaged
 //! one.
 
 use bytes::{Buf, Bytes};

@@ -18,6 +18,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout_at},
 };
+use tracing::{Instrument, debug_span};
 
 use super::{
     local_send::SendCall,
@@ -55,8 +56,15 @@ async fn send_keyed(
     deadline: Instant,
 ) -> CallResult {
     let (context, call) = (context.clone(), call.clone());
+    let span = debug_span!(
+        "message",
+        cid = call.cid(),
+        kind = key.kind.as_str(),
+        name = key.name
+    );
+    let sending = async move { send_whole(&context, key, &call, deadline).await };
     // It goes on when the caller has gone, so that no intent is left without its end.
-    let sending = tokio::spawn(async move { send_whole(&context, key, &call, deadline).await });
+    let sending = tokio::spawn(sending.instrument(span));
     sending.await.unwrap_or_else(|error| {
         Ok(SendOutcome::Unknown(format!(
             "the sending broke off: {error}"
@@ -248,7 +256,8 @@ fn spawn_conclusion(
         open.withdraw();
     }
     let context = context.clone();
-    tokio::spawn(async move { conclude(&context, key, open.ticket(), outcome).await })
+    let concluding = async move { conclude(&context, key, open.ticket(), outcome).await };
+    tokio::spawn(concluding.in_current_span())
 }
 
 /// Records an outcome in the log, and retries for a while.

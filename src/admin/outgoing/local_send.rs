@@ -65,6 +65,11 @@ impl SendCall {
         self.key.is_some()
     }
 
+    /// Returns the correlation id of the message.
+    pub fn cid(&self) -> &str {
+        &self.message.cid
+    }
+
     /// Returns the message's body.
     pub fn body(&self) -> Bytes {
         self.message.body.clone()

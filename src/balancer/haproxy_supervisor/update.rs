@@ -4,7 +4,7 @@ use std::io;
 
 use quorate_clock::Instant;
 
-use super::HaproxySupervisor;
+use super::{HaproxySupervisor, PAUSE};
 use crate::balancer::{backend_servers::BackendServer, render};
 
 impl HaproxySupervisor {
@@ -82,7 +82,7 @@ impl HaproxySupervisor {
             tracing::error!("{e}; the HAProxy before it goes on, and it is tried again");
             // Its servers are not known any more, except that they aren't the wanted ones.
             self.running.clear();
-            self.next = Instant::now() + self.pause;
+            self.next = Instant::now() + PAUSE;
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
 use quorate_clock::Instant;
+use quorate_types::backoff;
 
 use super::{
     shown,
@@ -227,9 +228,7 @@ impl KeyWatch {
 }
 
 fn pause(rounds: u32) -> Duration {
-    PAUSE
-        .saturating_mul(1 << rounds.saturating_sub(1).min(10))
-        .min(PAUSE_MAX)
+    backoff::nth(PAUSE, PAUSE_MAX, rounds.saturating_sub(1))
 }
 
 fn read<T: serde::de::DeserializeOwned>(event: &SseEvent) -> Result<T, CliError> {

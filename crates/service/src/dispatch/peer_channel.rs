@@ -10,7 +10,7 @@ use std::{
 
 use quorate_clock::Instant;
 use quorate_proto::peer::{Invocation, services_client::ServicesClient};
-use quorate_types::MemberId;
+use quorate_types::{MemberId, backoff::Backoff};
 use tokio::time::{sleep, timeout_at};
 use tonic::{
     Code, ConnectError, Status,
@@ -156,9 +156,9 @@ impl PeerChannel {
         );
         let peer: Weak<PeerChannel> = Arc::downgrade(self);
         tokio::spawn(async move {
-            let mut pause = PROBE_FIRST;
+            let mut pauses = Backoff::new(PROBE_FIRST, PROBE_PAUSE_MAX);
             loop {
-                sleep(pause).await;
+                sleep(pauses.step()).await;
                 let Some(peer) = peer.upgrade() else { return };
                 // No service has an empty name: the answer is that nothing was run.
                 let asked = peer
@@ -172,7 +172,6 @@ impl PeerChannel {
                     tracing::debug!(address = peer.address, "member can be reached again");
                     return;
                 }
-                pause = (pause * 2).min(PROBE_PAUSE_MAX);
             }
         });
     }

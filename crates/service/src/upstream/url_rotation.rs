@@ -7,6 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::{Instant, rng};
+use quorate_types::backoff;
 use rand::Rng;
 
 const OUT_FIRST: Duration = Duration::from_secs(1);
@@ -21,7 +22,8 @@ pub(super) struct UrlRotation {
 #[derive(Clone, Copy, Default)]
 struct UrlHealth {
     out_until: Option<Instant>,
-    out_for: Duration,
+    /// Failures since it worked last.
+    failures: u32,
 }
 
 impl UrlRotation {
@@ -55,8 +57,8 @@ impl UrlRotation {
     /// Leaves a URL out for a while, for longer each time.
     pub(super) fn failed(&self, index: usize, now: Instant) {
         let mut health = self.urls[index].lock();
-        health.out_for = (health.out_for * 2).clamp(OUT_FIRST, OUT_MAX);
-        health.out_until = Some(now + health.out_for);
+        health.out_until = Some(now + backoff::nth(OUT_FIRST, OUT_MAX, health.failures));
+        health.failures = health.failures.saturating_add(1);
     }
 
     /// Takes a URL in again.

@@ -3,20 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_clock::Instant;
-use quorate_proto::connector::{Activate, Configure, Deactivate, Prepare, Stop, to_process};
+use quorate_proto::connector::{Activate, Configure, Deactivate, Prepare, Stop, to_process::Frame};
 use quorate_resources::Kind;
 
-use super::{ConnectorActor, ObservedProcess, PARK_GRACE, STOP_GRACE};
-use crate::{
-    connector_process::ConnectorProcess, connector_spec::ConnectorSpec, target_state::TargetState,
-};
+use super::{ConnectorActor, process_state::ProcessCommand};
+use crate::connector_spec::ConnectorSpec;
 
 impl ConnectorActor {
     /// Sends the settings.
-    pub(super) fn configure(&mut self, process: &mut ConnectorProcess, spec: &ConnectorSpec) {
+    pub(super) fn configure(&mut self, spec: &ConnectorSpec) {
         self.settings_generation += 1;
-        process.order(to_process::Frame::Configure(Configure {
+        self.order(Frame::Configure(Configure {
             kind: spec.key.kind.to_owned(),
             name: spec.key.name.clone(),
             generation: self.settings_generation,
@@ -29,61 +26,29 @@ impl ConnectorActor {
             .update(&spec.key, |status| status.patience = Some(spec.patience()));
     }
 
-    /// Sends the target state, if it is another one.
-    pub(super) fn apply_target(
-        &mut self,
-        process: &mut ConnectorProcess,
-        observed: &mut ObservedProcess,
-        spec: &ConnectorSpec,
-        target: TargetState,
-    ) {
-        if observed.target == target || observed.target.is_stopped() && !target.is_stopped() {
-            // A process that got the command to stop stops; the next one gets the new target.
+    /// Sends a command to change what the process does.
+    pub(super) fn command(&mut self, spec: &ConnectorSpec, command: ProcessCommand) {
+        let Some(session) = &self.session else {
             return;
-        }
-        process.kill_at(None);
-        match target {
-            // It stands by already.
-            TargetState::Standby(_) | TargetState::Parked(_) if observed.parked => {}
-            TargetState::Active(epoch) => {
-                process.order(to_process::Frame::Activate(Activate {
-                    epoch,
-                    incarnation: process.incarnation,
-                    progress: self.progress(spec, epoch),
-                }));
-            }
-            TargetState::Prepared(within) => {
-                process.order(to_process::Frame::Prepare(Prepare {
-                    within_ms: millis(within),
-                }));
-            }
-            TargetState::Standby(drain) | TargetState::Parked(drain) => {
-                self.standby_orders += 1;
-                process.order(to_process::Frame::Deactivate(Deactivate {
-                    drain_ms: millis(drain),
-                    order: self.standby_orders,
-                }));
-                if matches!(target, TargetState::Parked(_)) {
-                    process.kill_at(Some(Instant::now() + drain + PARK_GRACE));
-                }
-            }
-            TargetState::Stopped(drain) => {
-                process.order(to_process::Frame::Stop(Stop {
-                    drain_ms: millis(drain),
-                }));
-                process.kill_at(Some(Instant::now() + drain + STOP_GRACE));
-            }
-        }
-        observed.parked &= matches!(target, TargetState::Standby(_) | TargetState::Parked(_));
-        observed.target = target;
-        let epoch = if let TargetState::Active(epoch) = target {
-            Some(epoch)
-        } else {
-            None
         };
-        self.shared.status_registry.update(&spec.key, |status| {
-            (status.epoch, status.activated_at) = (epoch, None);
-        });
+        let frame = match command {
+            ProcessCommand::Activate(epoch) => Frame::Activate(Activate {
+                epoch,
+                incarnation: session.process.incarnation,
+                progress: self.progress(spec, epoch),
+            }),
+            ProcessCommand::Prepare(within) => Frame::Prepare(Prepare {
+                within_ms: millis(within),
+            }),
+            ProcessCommand::Deactivate { drain, number } => Frame::Deactivate(Deactivate {
+                drain_ms: millis(drain),
+                order: number,
+            }),
+            ProcessCommand::Stop(drain) => Frame::Stop(Stop {
+                drain_ms: millis(drain),
+            }),
+        };
+        self.order(frame);
     }
 
     /// Returns the last known progress of the connector.

@@ -1,83 +1,61 @@
 //! Reports of a connector process and outcomes of its service calls, and the status that they show.
 
 use quorate_clock::Instant;
-use quorate_proto::connector::{Outcome, Phase, Report, from_process, outcome};
+use quorate_proto::connector::{Outcome, Phase, Report, from_process, outcome, to_process};
 use quorate_state::BrokerConnection;
 use tracing::{info, warn};
 
-use super::{ConnectorActor, ObservedProcess};
-use crate::{
-    connector_process::ConnectorProcess, connector_status::ConnectorState,
-    target_state::TargetState,
-};
+use super::{ActorEvent, ConnectorActor};
+use crate::connector_status::ConnectorState;
 
 impl ConnectorActor {
     /// Handles a frame of the process.
-    pub(super) fn handle_frame(
-        &mut self,
-        process: &mut ConnectorProcess,
-        observed: &mut ObservedProcess,
-        epoch: u64,
-        frame: from_process::Frame,
-    ) {
+    pub(super) fn handle_frame(&mut self, epoch: u64, frame: from_process::Frame) {
+        let spec = &self.state.desired().spec;
+        let Some(session) = &mut self.session else {
+            return;
+        };
         match frame {
             from_process::Frame::Alive(_) => {}
             from_process::Frame::Tally(tally) => {
                 self.shared
                     .status_registry
-                    .count(&observed.spec.key, &observed.tally, &tally);
-                observed.tally = tally;
+                    .count(&spec.key, &session.tally, &tally);
+                session.tally = tally;
             }
-            from_process::Frame::Report(report) => self.reported(observed, epoch, report),
-            from_process::Frame::Parked(parked) if parked.order == self.standby_orders => {
-                observed.parked = matches!(
-                    observed.target,
-                    TargetState::Standby(_) | TargetState::Parked(_)
-                );
-                if observed.parked {
-                    process.kill_at(None);
-                }
-            }
-            from_process::Frame::Parked(_) => {}
+            from_process::Frame::Report(report) => self.reported(epoch, report),
+            from_process::Frame::Parked(parked) => self.advance(ActorEvent::StandsBy(parked.order)),
             from_process::Frame::Progress(progress) => {
-                let key = &observed.spec.key;
-                let of = (observed.created, epoch);
-                self.shared.progress.set(key, of, progress.progress);
+                let of = (session.created, epoch);
+                self.shared.progress.set(&spec.key, of, progress.progress);
             }
             from_process::Frame::Sent(sent) => self.in_flight_sends.resolve(sent),
             from_process::Frame::Delivery(delivery) => {
                 // The target may be newer than the settings that were sent: the new service is
                 // called at once.
                 let spec = self.desired.borrow().spec.clone();
-                let gateway = &self.shared.gateway;
+                let incarnation = session.process.incarnation;
                 self.calls
-                    .start(gateway, spec, process.incarnation, epoch, delivery);
+                    .start(&self.shared.gateway, spec, incarnation, epoch, delivery);
             }
         }
     }
 
-    fn reported(&mut self, observed: &mut ObservedProcess, epoch: u64, report: Report) {
+    fn reported(&mut self, epoch: u64, report: Report) {
         let phase = report.phase();
-        if phase == Phase::Active {
-            observed.active_since.get_or_insert_with(Instant::now);
-            if observed.spec.fenced_by_broker {
-                // The broker has let this process in: nothing that was left there holds anything
-                // any more.
-                self.connection_closer.stop();
-            }
-        } else {
-            observed.active_since = None;
-            self.calls.session_over();
-        }
+        self.advance(ActorEvent::Reported {
+            active: phase == Phase::Active,
+        });
+        let spec = &self.state.desired().spec;
         let error = Some(report.error).filter(|error| !error.is_empty());
         match &error {
             Some(error) if phase == Phase::Starting => {
-                info!(connector = %observed.spec.key, error, "connector trouble");
+                info!(connector = %spec.key, error, "connector trouble");
             }
             Some(error) => {
                 // Each message may bring such an error about, each with a text of its own.
                 if let Some(left_out) = self.log_limit.due("") {
-                    warn!(connector = %observed.spec.key, error, left_out, "connector");
+                    warn!(connector = %spec.key, error, left_out, "connector");
                 }
             }
             None => {}
@@ -87,37 +65,42 @@ impl ConnectorActor {
                 name: report.broker_connection,
                 label: report.label,
             };
-            let recorded = observed.spec.management.is_some().then_some(connection);
-            self.shared
-                .broker_connections
-                .set(&observed.spec.key, recorded);
+            let recorded = spec.management.is_some().then_some(connection);
+            self.shared.broker_connections.set(&spec.key, recorded);
         }
-        let current = observed.target == TargetState::Active(epoch);
-        self.shared
-            .status_registry
-            .update(&observed.spec.key, |status| {
-                status.state = match phase {
-                    Phase::Starting => ConnectorState::Starting,
-                    Phase::Connected | Phase::Draining => ConnectorState::Standby,
-                    Phase::Active => ConnectorState::Active,
-                    Phase::Broken => ConnectorState::Failed,
-                };
-                status.activated_at = match phase {
-                    Phase::Active if current => {
-                        status.activated_at.or_else(|| Some(Instant::now()))
-                    }
-                    _ => None,
-                };
-                let works = matches!(phase, Phase::Active | Phase::Connected);
-                if error.is_some() || works {
-                    status.last_error.clone_from(&error);
-                }
-            });
-        observed.error = error;
+        let current = self.state.epoch() == Some(epoch);
+        self.shared.status_registry.update(&spec.key, |status| {
+            status.state = match phase {
+                Phase::Starting => ConnectorState::Starting,
+                Phase::Connected | Phase::Draining => ConnectorState::Standby,
+                Phase::Active => ConnectorState::Active,
+                Phase::Broken => ConnectorState::Failed,
+            };
+            status.activated_at = match phase {
+                Phase::Active if current => status.activated_at.or_else(|| Some(Instant::now())),
+                _ => None,
+            };
+            let works = matches!(phase, Phase::Active | Phase::Connected);
+            if error.is_some() || works {
+                status.last_error.clone_from(&error);
+            }
+        });
+        if let Some(session) = &mut self.session {
+            session.error = error;
+        }
+    }
+
+    /// Sends the outcome of a delivery to the process that it is for, if that one is still there.
+    pub(super) fn answer(&mut self, incarnation: u64, outcome: Outcome) {
+        let process = self.session.as_ref().map(|session| &session.process);
+        if process.is_some_and(|process| process.incarnation == incarnation) {
+            self.show_outcome(&outcome);
+            self.order(to_process::Frame::Outcome(outcome));
+        }
     }
 
     /// Shows in the status why a message was not handled, or clears that once one is.
-    pub(super) fn show_outcome(&self, observed: &ObservedProcess, outcome: &Outcome) {
+    fn show_outcome(&self, outcome: &Outcome) {
         let error = match &outcome.result {
             Some(
                 outcome::Result::Failed(why)
@@ -128,9 +111,10 @@ impl ConnectorActor {
             Some(outcome::Result::Fenced(_)) | None => return,
         };
         // An error of the broker or of the process comes first.
-        let error = observed.error.clone().or(error);
+        let reported = self.session.as_ref();
+        let error = reported.and_then(|it| it.error.clone()).or(error);
         self.shared
             .status_registry
-            .update(&observed.spec.key, |status| status.last_error = error);
+            .update(&self.spec().key, |status| status.last_error = error);
     }
 }

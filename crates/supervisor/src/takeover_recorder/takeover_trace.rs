@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_state::{Reason, Takeover};
-use quorate_types::{ElectionRecord, Leadership, MemberId};
+use quorate_types::{ElectionReason, Leadership, MemberId};
 
 use super::super::{
     connector_spec::{ConnectorKey, ConnectorSpec},
@@ -114,15 +114,11 @@ impl TakeoverTraceBuilder {
         } = seen.reign;
         let again = from == Some(self.me) && before.term == term;
         let election = seen.leadership.election.filter(|_| !again);
-        let (why, lost_at) = match election {
-            _ if again => (Reason::Again, self.released_at),
-            Some(election) => (reason(&election), election.lost_at),
-            None => (Reason::Timeout, None),
-        };
+        let lost_at = election.map_or(self.released_at.filter(|_| again), |it| it.lost_at);
         TakeoverTrace {
             epoch,
             term,
-            why,
+            why: takeover_reason(seen.leadership, again),
             from,
             lost_at,
             detected_at: election.map(|it| it.detected_at),
@@ -135,12 +131,19 @@ impl TakeoverTraceBuilder {
     }
 }
 
-fn reason(election: &ElectionRecord) -> Reason {
+/// Returns the reason of a takeover by the leader. `again`: this member held the last reign, in the
+/// same term.
+pub fn takeover_reason(leadership: &Leadership, again: bool) -> Reason {
+    let election = match leadership.election {
+        _ if again => return Reason::Again,
+        None => return Reason::Timeout,
+        Some(election) => election,
+    };
     match election.reason {
-        quorate_types::ElectionReason::Timeout if election.former.is_none() => Reason::Start,
-        quorate_types::ElectionReason::Timeout => Reason::Timeout,
-        quorate_types::ElectionReason::Transfer => Reason::Transfer,
-        quorate_types::ElectionReason::Death => Reason::Death,
+        ElectionReason::Timeout if election.former.is_none() => Reason::Start,
+        ElectionReason::Timeout => Reason::Timeout,
+        ElectionReason::Transfer => Reason::Transfer,
+        ElectionReason::Death => Reason::Death,
     }
 }
 

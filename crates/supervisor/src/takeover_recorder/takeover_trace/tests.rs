@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use quorate_types::ElectionRecord;
+
 use super::*;
 use crate::connector_status::ConnectorState;
 
@@ -69,12 +71,7 @@ impl Scene {
         self.zero + ms(after)
     }
 
-    fn elected(
-        &mut self,
-        term: u64,
-        reason: quorate_types::ElectionReason,
-        former: Option<MemberId>,
-    ) {
+    fn elected(&mut self, term: u64, reason: ElectionReason, former: Option<MemberId>) {
         self.leadership = Leadership {
             me: ME,
             term,
@@ -129,7 +126,7 @@ impl Scene {
 fn death_is_traced_once_all_connectors_work() {
     let mut scene = Scene::new(&[spec("x", true), spec("y", false)]);
     assert_eq!(scene.look(0), []);
-    scene.elected(2, quorate_types::ElectionReason::Death, Some(1));
+    scene.elected(2, ElectionReason::Death, Some(1));
     scene.reign(8, 2, false);
     scene.clear_at = Some(scene.at(172));
     assert_eq!(scene.look(12), []);
@@ -164,7 +161,7 @@ fn death_is_traced_once_all_connectors_work() {
 #[test]
 fn broker_fenced_waits_for_no_lease() {
     let mut scene = Scene::new(&[]);
-    scene.elected(2, quorate_types::ElectionReason::Timeout, Some(1));
+    scene.elected(2, ElectionReason::Timeout, Some(1));
     scene.reign(8, 2, false);
     scene.clear_at = Some(scene.at(172));
     let told = scene.look(12);
@@ -181,7 +178,7 @@ fn paused_or_foreign_epoch_connector_is_not_counted() {
         ..spec("y", true)
     };
     let mut scene = Scene::new(&[spec("x", true), paused]);
-    scene.elected(2, quorate_types::ElectionReason::Transfer, Some(1));
+    scene.elected(2, ElectionReason::Transfer, Some(1));
     scene.reign(8, 2, false);
     scene.statuses = vec![active("x", 5, scene.at(1))];
     assert_eq!(scene.look(12), []);
@@ -195,7 +192,7 @@ fn paused_or_foreign_epoch_connector_is_not_counted() {
 #[test]
 fn one_that_never_comes_is_told_as_missing() {
     let mut scene = Scene::new(&[spec("x", true), spec("y", true)]);
-    scene.elected(2, quorate_types::ElectionReason::Timeout, None);
+    scene.elected(2, ElectionReason::Timeout, None);
     scene.reign(8, 2, false);
     scene.statuses = vec![active("x", 8, scene.at(14))];
     assert_eq!(scene.look(12), []);
@@ -212,7 +209,7 @@ fn ended_reign_is_not_recorded() {
     // Lost before the connector was at work; then released; then another's.
     for end in 0..3 {
         let mut scene = Scene::new(&[spec("x", true)]);
-        scene.elected(2, quorate_types::ElectionReason::Death, Some(1));
+        scene.elected(2, ElectionReason::Death, Some(1));
         scene.reign(8, 2, false);
         assert_eq!(scene.look(12), []);
         match end {
@@ -242,7 +239,7 @@ fn ended_reign_is_not_recorded() {
 #[test]
 fn second_reign_in_term_has_no_election() {
     let mut scene = Scene::new(&[]);
-    scene.elected(2, quorate_types::ElectionReason::Death, Some(1));
+    scene.elected(2, ElectionReason::Death, Some(1));
     scene.reign(8, 2, false);
     assert_eq!(scene.look(12).len(), 1);
     scene.reign(8, 2, true);
