@@ -18,6 +18,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::Method;
+use quorate_platform::http_client;
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 use url::Url;
@@ -66,11 +67,8 @@ impl AdminClient {
 
     /// Makes a client of these URLs.
     pub fn with_urls(urls: Vec<Url>, timeout: Duration) -> Result<AdminClient, CliError> {
-        quorate_platform::tls_provider::install_provider();
-        let http = reqwest::Client::builder()
+        let http = http_client::builder()
             .connect_timeout(Duration::from_secs(1).min(timeout))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| CliError::Refused(format!("can't set up the HTTP client: {error}")))?;

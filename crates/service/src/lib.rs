@@ -9,7 +9,6 @@ mod builtin;
 pub(crate) mod call_limiter;
 pub(crate) mod derived_view;
 pub mod dispatch;
-mod error_causes;
 pub mod headers;
 pub mod http;
 mod invoke;

@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
+use quorate_types::error_chain::root_cause;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Sleep, sleep, timeout_at},
@@ -173,10 +174,7 @@ impl Body for UpstreamDownload {
         let this = &mut *self;
         let error =
             match Pin::new(&mut this.incoming).poll_frame(cx) {
-                Poll::Ready(Some(Err(error))) => {
-                    let error = super::error_causes::innermost(&error);
-                    DownloadError::Broken(error)
-                }
+                Poll::Ready(Some(Err(error))) => DownloadError::Broken(root_cause(&error)),
                 Poll::Ready(frame) => {
                     this.quiet = None;
                     return Poll::Ready(frame.map(|frame| {

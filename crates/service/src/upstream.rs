@@ -31,7 +31,7 @@ use outgoing_body::{OutgoingBody, OutgoingContent};
 use quorate_resources::{HostHeader, Service};
 use quorate_state::Catalog;
 use signature::CallSigner;
-pub(super) use upstream_client::{UpstreamClient, client};
+pub(super) use upstream_client::{UpstreamClient, client, is_canceled};
 use url_rotation::UrlRotation;
 
 use super::{

@@ -10,7 +10,7 @@ use std::{
 
 use quorate_clock::Instant;
 use quorate_proto::peer::{Invocation, services_client::ServicesClient};
-use quorate_types::MemberId;
+use quorate_types::{MemberId, error_chain::causes};
 use tokio::time::{sleep, timeout_at};
 use tonic::{
     Code, ConnectError, Status,
@@ -21,7 +21,7 @@ use tonic::{
 use super::{INVOCATION_BYTES_MAX, invocation_codec, invoke_server};
 use crate::{
     api::{Reply, ServiceError},
-    error_causes::{causes, is_canceled},
+    upstream::is_canceled,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
