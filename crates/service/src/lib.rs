@@ -16,6 +16,7 @@ pub mod message_error;
 pub mod message_headers;
 pub mod message_parsing;
 pub mod params;
+mod prefixed_body;
 mod registry;
 pub(crate) mod service_answer;
 pub(crate) mod stream_options;

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use quorate_clock::Instant;
@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     api::{Reply, format_duration},
     call_limiter::CallPermit,
+    prefixed_body::FramePoll,
     upload::ReplayableUpload,
 };
 
@@ -167,10 +168,7 @@ impl Body for UpstreamDownload {
     type Data = Bytes;
     type Error = DownloadError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<DownloadError> {
         let this = &mut *self;
         let error =
             match Pin::new(&mut this.incoming).poll_frame(cx) {

@@ -49,6 +49,15 @@ pub(super) enum InvocationOutcome {
     TimedOut,
 }
 
+impl From<Result<Reply, ServiceError>> for InvocationOutcome {
+    fn from(outcome: Result<Reply, ServiceError>) -> InvocationOutcome {
+        match outcome {
+            Err(ServiceError::NotRun(why)) => InvocationOutcome::NotRun(why),
+            outcome => InvocationOutcome::Answered(outcome),
+        }
+    }
+}
+
 pub(super) struct PeerChannel {
     address: String,
     channel: Channel,
@@ -138,10 +147,7 @@ impl PeerChannel {
         match timeout_at(deadline, client.invoke(request)).await {
             Err(_) => InvocationOutcome::TimedOut,
             Ok(Err(status)) => classify(&status),
-            Ok(Ok(response)) => match invocation_codec::from_result(response.into_inner()) {
-                Err(ServiceError::NotRun(why)) => InvocationOutcome::NotRun(why),
-                outcome => InvocationOutcome::Answered(outcome),
-            },
+            Ok(Ok(response)) => invocation_codec::from_result(response.into_inner()).into(),
         }
     }
 
