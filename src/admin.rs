@@ -31,7 +31,6 @@ mod unread_body;
 pub mod validate;
 pub mod warnings;
 pub mod watch;
-mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
 
