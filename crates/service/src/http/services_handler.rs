@@ -11,7 +11,7 @@ use quorate_resources::HttpChannel;
 use quorate_state::State;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     channel_router::{ChannelRouter, RouteMatch},
@@ -100,8 +100,14 @@ impl ServicesHandler {
         let mut body = RequestBody::new(body, &parts.headers, self.whole_bodies.clone());
         let cid = cid::from_headers(&parts.headers);
         let head = parts.method == Method::HEAD;
-        let span =
-            tracing::info_span!("request", %cid, method = %parts.method, path = parts.uri.path());
+        let span = tracing::info_span!(
+            "request",
+            %cid,
+            method = %parts.method,
+            path = parts.uri.path(),
+            channel = Empty,
+            service = Empty,
+        );
         let mut channel = None;
         let outcome = self
             .handle(&mut parts, &mut body, &cid, client.peer, &mut channel)
@@ -206,6 +212,7 @@ impl ServicesHandler {
             Err(bad) => return Err(HttpRefusal::new(StatusCode::BAD_REQUEST, bad.to_string())),
         };
         *channel_label = Some(channel.name.as_str().into());
+        Span::current().record("channel", &channel.name);
         router.guard(&channel).check(&mut parts.headers)?;
         Ok((channel, params))
     }
@@ -230,6 +237,7 @@ impl ServicesHandler {
         cid: &str,
         peer: SocketAddr,
     ) -> Result<ServiceAnswer, HttpRefusal> {
+        Span::current().record("service", call.service);
         // Any other request stays what it is: `Upgrade` may be passed over.
         let may_switch =
             parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_ended();
