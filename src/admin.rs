@@ -3,7 +3,6 @@
 mod browser_guard;
 pub mod cluster_answers;
 mod cluster_settings;
-mod common_problems;
 mod compute_slots;
 pub mod config;
 mod connectors;
@@ -45,8 +44,8 @@ use peers::AdminPeers;
 use quorate_service::Services;
 use quorate_supervisor as connector;
 use quorate_types::{Leadership, MemberId, MemberStatus};
-use tracing::{Instrument, field::Empty};
 use tokio::sync::watch::Receiver;
+use tracing::{Instrument, field::Empty};
 
 use crate::{cluster::ClusterHandle, settings::InsecureFaces};
 
@@ -139,8 +138,8 @@ pub fn router(context: AdminContext) -> Router {
         .merge(config::routes())
         .merge(kv::routes())
         .merge(watch::routes())
-        .fallback(common_problems::unknown_path)
-        .method_not_allowed_fallback(common_problems::wrong_method)
+        .fallback(problem::unknown_path)
+        .method_not_allowed_fallback(problem::wrong_method)
         .layer(middleware::from_fn_with_state(
             context.clone(),
             request_timeout::enforce_timeout,
@@ -149,9 +148,10 @@ pub fn router(context: AdminContext) -> Router {
             context.clone(),
             browser_guard::check,
         ))
-        .layer(middleware::from_fn(in_span))
         .layer(middleware::from_fn(unread_body::drain_unread))
+        .layer(middleware::from_fn(in_span))
         .with_state(context)
+}
 
 /// Runs a request in a span of its own, without the query, which may hold what is secret. A handler
 /// that calls a service or sends a message records its `cid`.
@@ -208,5 +208,4 @@ mod tests {
         assert!(lines.contains(span), "{lines}");
         assert!(!lines.contains("abc"), "{lines}");
     }
-}
 }

@@ -19,11 +19,14 @@ use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::Method;
 use quorate_platform::http_client;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
 use url::Url;
 
-use super::{error::CliError, output::OutputFormat};
+use super::{
+    error::CliError,
+    output::{self, OutputFormat},
+};
 
 pub use call::{ApiAnswer, ApiCall};
 pub use problem::ProblemAnswer;
@@ -193,6 +196,22 @@ pub fn no_member_answered(misses: &[String]) -> CliError {
         "no member answered:\n  {}\nIs the cluster running (quorate quickstart)? If it is elsewhere, say where: --admin URL[,URL...] or QUORATE_ADMIN",
         misses.join("\n  ")
     ))
+}
+
+/// Gets `path` and prints the answer, as JSON as it came, or with `table`: the whole of every
+/// command that only asks. Returns the answer to the caller, which may have more to print on
+/// stderr.
+pub async fn get_and_print<T: Serialize + DeserializeOwned>(
+    args: &ClientArgs,
+    path: &str,
+    table: impl FnOnce(&T) -> Result<(), CliError>,
+) -> Result<T, CliError> {
+    let answer: T = AdminClient::new(args)?.get_json(path).await?;
+    match args.output {
+        OutputFormat::Json => output::json(&answer)?,
+        OutputFormat::Table => table(&answer)?,
+    }
+    Ok(answer)
 }
 
 #[cfg(test)]
