@@ -3,7 +3,6 @@
 mod browser_guard;
 pub mod cluster_answers;
 mod cluster_settings;
-mod common_problems;
 mod compute_slots;
 pub mod config;
 mod connectors;
@@ -31,17 +30,22 @@ mod unread_body;
 pub mod validate;
 pub mod warnings;
 pub mod watch;
-mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::FromRef, middleware};
+use axum::{
+    Router,
+    extract::{FromRef, Request},
+    middleware::{self, Next},
+    response::Response,
+};
 use outgoing::OpenIntents;
 use peers::AdminPeers;
 use quorate_service::Services;
 use quorate_supervisor as connector;
 use quorate_types::{Leadership, MemberId, MemberStatus};
 use tokio::sync::watch::Receiver;
+use tracing::{Instrument, field::Empty};
 
 use crate::{cluster::ClusterHandle, settings::InsecureFaces};
 
@@ -134,8 +138,8 @@ pub fn router(context: AdminContext) -> Router {
         .merge(config::routes())
         .merge(kv::routes())
         .merge(watch::routes())
-        .fallback(common_problems::unknown_path)
-        .method_not_allowed_fallback(common_problems::wrong_method)
+        .fallback(problem::unknown_path)
+        .method_not_allowed_fallback(problem::wrong_method)
         .layer(middleware::from_fn_with_state(
             context.clone(),
             request_timeout::enforce_timeout,
@@ -145,5 +149,63 @@ pub fn router(context: AdminContext) -> Router {
             browser_guard::check,
         ))
         .layer(middleware::from_fn(unread_body::drain_unread))
+        .layer(middleware::from_fn(in_span))
         .with_state(context)
+}
+
+/// Runs a request in a span of its own, without the query, which may hold what is secret. A handler
+/// that calls a service or sends a message records its `cid`.
+async fn in_span(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let span = tracing::info_span!("admin_request", %method, path, cid = Empty);
+    next.run(request).instrument(span).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use axum::{body::Body, routing::post};
+    use parking_lot::Mutex;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for LogBuffer {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn request_span_has_path_and_cid_and_no_query() {
+        let log = LogBuffer::default();
+        let written = log.0.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || log.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let handler = async || {
+            tracing::Span::current().record("cid", "K1");
+            tracing::info!("asked");
+        };
+        let router = Router::new()
+            .route("/v1/asked", post(handler))
+            .layer(middleware::from_fn(in_span));
+        let request = http::Request::post("/v1/asked?password=abc").body(Body::empty());
+        router.oneshot(request.unwrap()).await.unwrap();
+        let lines = String::from_utf8(written.lock().clone()).unwrap();
+        let span = r#"admin_request{method=POST path="/v1/asked" cid="K1"}: "#;
+        assert!(lines.contains(span), "{lines}");
+        assert!(!lines.contains("abc"), "{lines}");
+    }
 }

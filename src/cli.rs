@@ -13,7 +13,6 @@ mod delete;
 pub mod error;
 mod export;
 mod get;
-mod get_and_print;
 mod kv;
 mod leader;
 mod members;

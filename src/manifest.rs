@@ -12,7 +12,6 @@ mod export;
 mod json;
 mod parallel;
 mod toml;
-mod value_error;
 mod yaml;
 
 use std::{collections::HashMap, fmt, path::Path};
@@ -127,6 +126,19 @@ impl fmt::Display for ManifestError {
 }
 
 impl std::error::Error for ManifestError {}
+
+/// Reason why a value that a file's format can hold has no JSON form.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum ValueError {
+    #[error("the number {0} is too large")]
+    TooLarge(String),
+    #[error("the number {0} is not finite")]
+    NotFinite(String),
+    #[error(
+        "must be a mapping or a list of mappings, as in `<<: *defaults` where `&defaults` stands in the same document"
+    )]
+    MergeSource,
+}
 
 /// A document as it stands in a file.
 struct RawDocument {

@@ -258,14 +258,13 @@ fn log_start(settings: &Settings, node: &Node) {
     );
 }
 
-/// Does what needs no cluster: checks folders, installs TLS and metrics, makes the HTTP client.
+/// Does what needs no cluster: checks folders, installs metrics and TLS, makes the HTTP client.
 fn prepare(settings: &Settings) -> Result<AdminPeers, ServerError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     // Before anything is written, and before a cluster takes the member in.
     check_folders(settings).map_err(|error| ServerError::Refused(error.to_string()))?;
-    quorate_platform::tls_provider::install_provider();
     // Here and not at the first scrape, so that nothing is counted before.
     let _ = admin::metrics::recorder();
     let insecure = u8::from(settings.insecure.any());

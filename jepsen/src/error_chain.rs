@@ -1,4 +1,6 @@
 //! Text of an error with all of its causes, for files and the terminal.
+//!
+//! Not that of `crates/types`: the suite knows the product as a program alone.
 
 use std::error::Error;
 

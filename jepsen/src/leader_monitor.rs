@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::Client;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::{
     cancel::CancelToken,
-    cluster::{id_of, member::ClusterMember},
+    cluster::{api::client_builder, id_of, member::ClusterMember},
     history::ReignObservation,
     run_context::RunContext,
 };
@@ -27,12 +26,7 @@ pub async fn watch(context: Arc<RunContext>, cancel: CancelToken) {
 }
 
 async fn ask(context: Arc<RunContext>, member: Arc<ClusterMember>, cancel: CancelToken) {
-    let client = Client::builder()
-        .timeout(PATIENCE)
-        .no_proxy()
-        .retry(reqwest::retry::never())
-        .build();
-    let Ok(client) = client else {
+    let Ok(client) = client_builder().timeout(PATIENCE).build() else {
         return context.note_trouble("the monitor has no client");
     };
     let url = member.admin("/v1/cluster/leader");

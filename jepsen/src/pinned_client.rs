@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 
+use crate::cluster::api::client_builder;
+
 /// Outcome of a request.
 #[derive(Clone, Debug)]
 pub enum RequestOutcome {
@@ -64,12 +66,8 @@ pub struct PinnedClient {
 impl PinnedClient {
     /// Makes a client that waits so long for an answer.
     pub fn new(timeout: Duration) -> PinnedClient {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
+        let client = client_builder()
             .pool_max_idle_per_host(0)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
             .build()
             .expect("invariant: the client's options are right");
         PinnedClient { client, timeout }

@@ -55,6 +55,7 @@ async fn invoke(
     let body = body.map_err(|rejection| ApiProblem::unread(rejection, too_long))?;
     for_service(&mut headers);
     let cid = quorate_service::http::cid::fresh();
+    tracing::Span::current().record("cid", &cid);
     let request = Request {
         cid: cid.clone(),
         method: Method::POST,

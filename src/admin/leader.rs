@@ -7,7 +7,6 @@ use quorate_types::{Leadership, MemberId, MemberList, Role};
 use super::{
     AdminContext,
     cluster_answers::{ConnectorServer, LeaderAnswer, MemberRef, failure_tolerance},
-    common_problems,
     problem::ApiProblem,
 };
 
@@ -19,7 +18,7 @@ pub fn routes() -> Router<AdminContext> {
 async fn leader(State(context): State<AdminContext>) -> Result<Json<LeaderAnswer>, ApiProblem> {
     current_leader(&context)
         .map(Json)
-        .ok_or_else(common_problems::no_leader)
+        .ok_or_else(ApiProblem::no_leader)
 }
 
 /// Returns the leader; `None` unless this member has heard it, or as leader a quorum, within the

@@ -1,6 +1,6 @@
 //! The client by which a member calls the administration API of others, within a deadline.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -8,8 +8,9 @@ use http::{
     HeaderMap, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
 };
-use quorate_platform::bounded_response::{self, ResponseError};
+use quorate_platform::http_client::{self, ResponseError, read_bounded};
 use quorate_service::headers::{strip_hop_by_hop, strip_identity};
+use quorate_types::error_chain::root_cause;
 use serde::de::DeserializeOwned;
 
 /// The time for a connection. A member that is there accepts at once; one that doesn't was surely
@@ -39,30 +40,25 @@ pub struct PeerAnswer {
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
     /// The member surely was not asked.
-    #[error("{0} can't be reached: {cause}", cause = root_cause(.1))]
+    #[error("{0} can't be reached: {cause}", cause = peer_cause(.1))]
     NotAsked(String, reqwest::Error),
     /// The member may have been asked.
-    #[error("{0} gave no answer: {cause}", cause = root_cause(.1))]
+    #[error("{0} gave no answer: {cause}", cause = peer_cause(.1))]
     NoAnswer(String, reqwest::Error),
     /// The member answers something else than was expected.
     #[error("the answer of {0} is not understood: {1}")]
     NotUnderstood(String, String),
 }
 
-/// Returns the cause behind an error: "failed to lookup address information: Name or service not
-/// known" and not "error sending request".
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut deepest: &dyn Error = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
-    }
+/// Returns the cause in the words of a member that asks another.
+fn peer_cause(error: &reqwest::Error) -> String {
     match (error.is_timeout(), error.is_connect()) {
         (true, true) => format!(
             "no connection within {} ms; is the name of its host known here, and is its port reachable?",
             CONNECT.as_millis()
         ),
         (true, false) => "it did not answer in time".into(),
-        (false, _) => deepest.to_string(),
+        (false, _) => root_cause(error),
     }
 }
 
@@ -75,10 +71,7 @@ pub struct AdminPeers {
 impl AdminPeers {
     /// Makes the client. Connections are kept for the next call.
     pub fn new() -> Result<AdminPeers, reqwest::Error> {
-        quorate_platform::tls_provider::install_provider();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
+        let http = http_client::builder()
             .pool_max_idle_per_host(2)
             .connect_timeout(CONNECT)
             .build()?;
@@ -155,7 +148,7 @@ async fn answer(admin: &str, request: reqwest::RequestBuilder) -> Result<PeerAns
         }
     })?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = bounded_response::read(response, ANSWER_BYTES_MAX)
+    let body = read_bounded(response, ANSWER_BYTES_MAX)
         .await
         .map_err(|error| match error {
             ResponseError::Broken(error) => PeerError::NoAnswer(admin.to_owned(), error),

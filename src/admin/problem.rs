@@ -34,7 +34,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderValue, StatusCode,
+    HeaderValue, Method, StatusCode, Uri,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use quorate_proto::command::FieldError;
@@ -161,6 +161,13 @@ impl ApiProblem {
         }
     }
 
+    /// Makes the problem of a call that needs a leader while this member knows of none.
+    pub fn no_leader() -> ApiProblem {
+        let detail =
+            "this member has not heard from a leader within the lease; try again in a moment";
+        ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", detail)
+    }
+
     /// Makes the problem of fields that are wrong.
     pub fn invalid(
         detail: impl Into<String>,
@@ -270,6 +277,17 @@ impl From<ReadError> for ApiProblem {
             ),
         }
     }
+}
+
+/// Answers a path that does not exist.
+pub async fn unknown_path(uri: Uri) -> ApiProblem {
+    ApiProblem::not_found(format!("nothing answers {} here", uri.path()))
+}
+
+/// Answers a method that the path does not take.
+pub async fn wrong_method(method: Method, uri: Uri) -> ApiProblem {
+    let detail = format!("{} does not take {method}", uri.path());
+    ApiProblem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
 /// Words axum's rejections anew where axum's own texts are for programmers.

@@ -1,6 +1,6 @@
 //! The server of the administration port, bounded in connections and in clients' time.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -12,13 +12,13 @@ use hyper_util::{
 use quorate_log::RateLimit;
 use socket2::SockRef;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
-
-use super::write_timeout::WriteTimeoutStream;
 
 /// The number of connections at a time; further ones wait in the kernel's queue. Enough for a few
 /// balancers, scrapers and people.
@@ -90,7 +90,7 @@ fn connection(
     // Small answers should not wait for more to send with them.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
-    let stream = WriteTimeoutStream::new(stream, TAKE_TIMEOUT);
+    let stream = with_write_timeout(stream, TAKE_TIMEOUT);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -102,4 +102,50 @@ fn connection(
         }
         drop(permit);
     });
+}
+
+/// Bounds the time from one byte that the client takes to the next. Data for a client that takes
+/// nothing waits in buffers that are full, and the task that writes waits with it: without a bound a
+/// client that has stopped reading would hold its connection for as long as it likes.
+fn with_write_timeout<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    wait: Duration,
+) -> Pin<Box<TimeoutWriter<S>>> {
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(wait));
+    Box::pin(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_clock::Instant;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::interval,
+    };
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(300);
+
+    // guarantee: WATCH-4
+    #[tokio::test]
+    async fn who_takes_nothing_is_cut_off_and_who_takes_slowly_is_not() {
+        let (mut client, ours) = duplex(8);
+        let mut ours = with_write_timeout(ours, WAIT);
+        let writer = tokio::spawn(async move {
+            let error = ours.write_all(&[1; 64]).await.expect_err("cut off");
+            (error, Instant::now())
+        });
+        let mut pause = interval(WAIT / 3);
+        let mut byte = [0; 4];
+        for _ in 0..12 {
+            pause.tick().await;
+            client.read_exact(&mut byte).await.unwrap();
+        }
+        let last = Instant::now();
+        let (error, at) = writer.await.unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(at - last >= WAIT * 9 / 10, "{:?}", at - last);
+    }
 }

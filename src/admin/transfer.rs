@@ -19,7 +19,7 @@ use quorate_types::{MemberId, MemberList, MemberStatus, Role, TransferError};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdminContext, common_problems, leader,
+    AdminContext, leader,
     peers::{PASSED_ON, PeerError},
     problem::ApiProblem,
 };
@@ -64,9 +64,9 @@ async fn transfer(
     let leader = leadership
         .leader
         .and_then(|id| context.member(id))
-        .ok_or_else(common_problems::no_leader)?;
+        .ok_or_else(ApiProblem::no_leader)?;
     if headers.contains_key(PASSED_ON) || leader.id == context.me() {
-        return Err(common_problems::no_leader());
+        return Err(ApiProblem::no_leader());
     }
     pass_on(&context, &leader, &request).await
 }
@@ -196,7 +196,7 @@ fn unfit(member: &MemberStatus) -> String {
 
 fn problem(error: TransferError) -> ApiProblem {
     match error {
-        TransferError::NotLeader(_) => common_problems::no_leader(),
+        TransferError::NotLeader(_) => ApiProblem::no_leader(),
         TransferError::Refused(why) => ApiProblem::new(StatusCode::CONFLICT, "conflict", why),
         TransferError::TimedOut(_) => ApiProblem::new(
             StatusCode::GATEWAY_TIMEOUT,

@@ -20,7 +20,7 @@
 //!   if a quorum can confirm that; otherwise the revision is waited for.
 //! - **End.** Nothing is queued for a reader: it has a place in the history, and reads on when its
 //!   connection takes more. A reader that takes nothing for long is cut off (see
-//!   [`super::write_timeout`]). A member that is stopped ends its streams first of all.
+//!   [`super::serve`]). A member that is stopped ends its streams first of all.
 //!
 //! A silent stream gets a comment now and then, with an `id:` that moves on, so that a
 //! client whose `prefix` changes rarely does not fall out of the history by waiting.

@@ -9,6 +9,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use quorate_types::error_chain::root_cause;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
@@ -47,7 +48,7 @@ pub(super) enum MemberClientError {
     Late,
     #[error("{0} is not a URL that can be asked")]
     NotAUrl(String),
-    #[error("{}", innermost(.0))]
+    #[error("{}", root_cause(.0))]
     Unreachable(#[source] hyper_util::client::legacy::Error),
     #[error("its answer can't be read: {0}")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -63,7 +64,8 @@ pub(super) enum MemberClientError {
     ForbiddenHost { status: StatusCode, admin: String },
 }
 
-/// The client that asks members.
+/// The client that asks members. hyper's own and not the one of [`quorate_platform::http_client`],
+/// which speaks TLS as well and so can't be made on a machine without CA certificates.
 pub(super) struct MemberClient {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
@@ -131,15 +133,6 @@ pub(super) fn parse(body: &[u8]) -> Result<ClusterAnswer, MemberClientError> {
     }
     answer.members.sort_by_key(|member| member.id);
     Ok(answer)
-}
-
-/// Returns the innermost cause: the outer ones only say that the client failed.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]

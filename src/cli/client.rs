@@ -18,11 +18,15 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::Method;
-use serde::de::DeserializeOwned;
+use quorate_platform::http_client;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
 use url::Url;
 
-use super::{error::CliError, output::OutputFormat};
+use super::{
+    error::CliError,
+    output::{self, OutputFormat},
+};
 
 pub use call::{ApiAnswer, ApiCall};
 pub use problem::ProblemAnswer;
@@ -66,11 +70,8 @@ impl AdminClient {
 
     /// Makes a client of these URLs.
     pub fn with_urls(urls: Vec<Url>, timeout: Duration) -> Result<AdminClient, CliError> {
-        quorate_platform::tls_provider::install_provider();
-        let http = reqwest::Client::builder()
+        let http = http_client::builder()
             .connect_timeout(Duration::from_secs(1).min(timeout))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| CliError::Refused(format!("can't set up the HTTP client: {error}")))?;
@@ -195,6 +196,22 @@ pub fn no_member_answered(misses: &[String]) -> CliError {
         "no member answered:\n  {}\nIs the cluster running (quorate quickstart)? If it is elsewhere, say where: --admin URL[,URL...] or QUORATE_ADMIN",
         misses.join("\n  ")
     ))
+}
+
+/// Gets `path` and prints the answer, as JSON as it came, or with `table`: the whole of every
+/// command that only asks. Returns the answer to the caller, which may have more to print on
+/// stderr.
+pub async fn get_and_print<T: Serialize + DeserializeOwned>(
+    args: &ClientArgs,
+    path: &str,
+    table: impl FnOnce(&T) -> Result<(), CliError>,
+) -> Result<T, CliError> {
+    let answer: T = AdminClient::new(args)?.get_json(path).await?;
+    match args.output {
+        OutputFormat::Json => output::json(&answer)?,
+        OutputFormat::Table => table(&answer)?,
+    }
+    Ok(answer)
 }
 
 #[cfg(test)]

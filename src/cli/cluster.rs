@@ -6,9 +6,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    client::{AdminClient, ApiCall, ClientArgs},
+    client::{AdminClient, ApiCall, ClientArgs, get_and_print},
     error::CliError,
-    get_and_print::get_and_print,
     output::{self, OutputFormat},
 };
 use crate::admin::{cluster_answers::ClusterSettings, warnings::have};

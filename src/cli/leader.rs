@@ -1,6 +1,10 @@
 //! `quorate leader`
 
-use super::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output};
+use super::{
+    client::{ClientArgs, get_and_print},
+    error::CliError,
+    output,
+};
 use crate::admin::cluster_answers::LeaderAnswer;
 
 /// Shows the leader and the connector server.

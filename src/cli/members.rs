@@ -2,7 +2,11 @@
 
 use quorate_types::Role;
 
-use super::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output};
+use super::{
+    client::{ClientArgs, get_and_print},
+    error::CliError,
+    output,
+};
 use crate::admin::cluster_answers::{MemberRow, MembersAnswer};
 
 /// Lists the members.

@@ -1,8 +1,10 @@
 //! `quorate status`
 
 use super::{
-    client::ClientArgs, cluster, error::CliError, get_and_print::get_and_print, members, output,
-    takeovers,
+    client::{ClientArgs, get_and_print},
+    cluster,
+    error::CliError,
+    members, output, takeovers,
 };
 use crate::admin::cluster_answers::StatusAnswer;
 

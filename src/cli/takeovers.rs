@@ -1,6 +1,10 @@
 //! `quorate takeovers`
 
-use super::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output};
+use super::{
+    client::{ClientArgs, get_and_print},
+    error::CliError,
+    output,
+};
 use crate::admin::{
     member_report::LapsesRow,
     takeovers::{TakeoverRow, TakeoversAnswer},

@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ManifestError, RawDocument, value_error::ValueError};
+use super::{ManifestError, RawDocument, ValueError};
 
 type TomlItem<'a> = Spanned<DeValue<'a>>;
 

@@ -7,7 +7,7 @@
 use quorate_resources::json::UniqueKeys;
 use serde_json::{Map, Value};
 
-use super::{ManifestError, RawDocument, parallel::in_parallel, value_error::ValueError};
+use super::{ManifestError, RawDocument, ValueError, parallel::in_parallel};
 
 pub(super) fn read(text: &str) -> Result<Vec<RawDocument>, Vec<ManifestError>> {
     let mut documents = Vec::new();

@@ -74,8 +74,7 @@ impl Alive {
         let task = tokio::spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        quorate_platform::tls_provider::install_provider();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = quorate_platform::http_client::builder().build().unwrap();
         let alive = Alive {
             admin,
             stop,

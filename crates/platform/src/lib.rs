@@ -2,13 +2,12 @@
 //! addresses, and HTTP clients with bounds.
 #![forbid(unsafe_code)]
 
-pub mod bounded_response;
 pub mod egress;
 pub mod host_processes;
+pub mod http_client;
 pub mod ip_network;
 pub mod open_file_limit;
 pub mod pid_file;
 pub mod port_binding;
 pub mod private_folder;
-pub mod tls_provider;
 pub mod trusted_path;

@@ -161,7 +161,11 @@ impl ServiceDispatcher {
             .is_some_and(|peer| peer.is_down())
     }
 
+    /// Runs a call on one member, this one or another.
     async fn ask(&self, id: MemberId, service: &str, request: Request) -> InvocationOutcome {
+        if id == self.me {
+            return self.services.call(service, request).await.into();
+        }
         let Some(peer) = self.peer(id) else {
             return InvocationOutcome::NotRun("it has no address that can be used".into());
         };
@@ -201,40 +205,25 @@ impl ServiceDispatch for ServiceDispatcher {
                 refusals.push("the lease of its epoch is over".to_owned());
                 break;
             }
-            let refused = if id == self.me {
-                match self.services.call(service, request.clone()).await {
-                    Err(ServiceError::NotRun(why)) => why,
-                    outcome => return count(true, outcome),
-                }
-            } else {
-                match self.ask(id, service, request.clone()).await {
-                    InvocationOutcome::Answered(outcome) => return count(false, outcome),
-                    InvocationOutcome::TimedOut => {
-                        return count(false, Err(ServiceError::TimedOut(allowed_ms)));
-                    }
-                    InvocationOutcome::Broken(why) => {
-                        return count(
-                            false,
-                            Err(ServiceError::Failed(format!(
-                                "member {id}: {why}; whether the service ran is not known"
-                            ))),
-                        );
-                    }
-                    InvocationOutcome::Unreached(why) | InvocationOutcome::NotRun(why) => why,
+            let outcome = match self.ask(id, service, request.clone()).await {
+                InvocationOutcome::Answered(outcome) => outcome,
+                InvocationOutcome::TimedOut => Err(ServiceError::TimedOut(allowed_ms)),
+                InvocationOutcome::Broken(why) => Err(ServiceError::Failed(format!(
+                    "member {id}: {why}; whether the service ran is not known"
+                ))),
+                InvocationOutcome::Unreached(why) | InvocationOutcome::NotRun(why) => {
+                    self.round_robin.refused(service, id, Instant::now());
+                    refusals.push(format!("member {id}: {why}"));
+                    continue;
                 }
             };
-            self.round_robin.refused(service, id, Instant::now());
-            refusals.push(format!("member {id}: {refused}"));
+            let to = if id == self.me { "here" } else { "peer" };
+            metrics::counter!("quorate_dispatches_total", "to" => to).increment(1);
+            return outcome;
         }
         Err(ServiceError::NotRun(format!(
             "no member ran service {service:?}: {}",
             refusals.join("; ")
         )))
     }
-}
-
-fn count(local: bool, outcome: Result<Reply, ServiceError>) -> Result<Reply, ServiceError> {
-    let to = if local { "here" } else { "peer" };
-    metrics::counter!("quorate_dispatches_total", "to" => to).increment(1);
-    outcome
 }

@@ -12,9 +12,11 @@ mod client_stream;
 mod connection;
 mod error_envelope;
 mod forwarded;
+mod parse_answers;
 mod path_decoding;
 mod request_body;
 mod request_metrics;
+mod request_rules;
 mod services_handler;
 mod shutdown_signals;
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Registry of services, and the call of one: here, or on a member that carries it.
 
+mod service_table;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -9,12 +11,13 @@ use std::{
     time::Duration,
 };
 
-use imbl::OrdMap;
 use quorate_platform::egress::EgressPolicy;
-use quorate_resources::{self as resource, Kind, Resource};
-use quorate_state::{Catalog, State, StoredResource};
+use quorate_state::State;
 use quorate_types::MemberId;
 use tokio::sync::watch;
+
+pub use service_table::ServiceHost;
+use service_table::{ServiceEntry, ServiceTable};
 
 use super::{
     api::{ALWAYS, Origin, Reply, Request, Service, ServiceDispatch, ServiceError},
@@ -24,7 +27,7 @@ use super::{
     invoke::{self, CallRules, ServiceTarget},
     service_answer::{ServiceAnswer, ServiceAnswerBody},
     stream_options::{BodyMode, StreamOptions},
-    upstream::{self, HttpUpstream},
+    upstream,
 };
 
 /// Rules of a service that only code knows of.
@@ -42,32 +45,6 @@ pub struct Services {
     places: CallLimiter,
     refuses_messages: AtomicBool,
     elsewhere: OnceLock<Weak<dyn ServiceDispatch>>,
-}
-
-/// Members that can run a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServiceHost {
-    /// Every member: the service is reached over HTTP, or built into Quorate.
-    EveryMember,
-    /// Members whose program carries this name in code.
-    Code(String),
-}
-
-#[derive(Default)]
-struct ServiceTable {
-    /// Catalog that it was built from.
-    catalog: Catalog,
-    entries: OrdMap<Arc<str>, ServiceEntry>,
-    /// Number of services with each patience.
-    patience: OrdMap<Duration, usize>,
-}
-
-#[derive(Clone)]
-struct ServiceEntry {
-    rules: CallRules,
-    carrier: ServiceHost,
-    /// `None`: this program doesn't carry it.
-    target: Option<ServiceTarget>,
 }
 
 impl Services {
@@ -206,16 +183,15 @@ impl Services {
     /// Returns the longest time for which any call may be silent: proxies in front of the members
     /// have to wait for so long.
     pub fn longest_wait(&self) -> Duration {
-        let table = self.table.get();
-        let longest = table.patience.get_max().map(|(patience, _)| *patience);
-        longest.unwrap_or_default().max(upstream::STREAM_SILENCE)
+        let longest = self.table.get().longest_patience();
+        longest.max(upstream::STREAM_SILENCE)
     }
 
     /// Returns the members that can run this service; also for an unknown name.
     pub fn carrier(&self, service: &str) -> ServiceHost {
         match self.table.get().entries.get(service) {
             Some(entry) => entry.carrier.clone(),
-            None => code_carrier(service),
+            None => ServiceHost::with_code(service),
         }
     }
 
@@ -330,114 +306,6 @@ impl Services {
             ),
             _ => format!("there is no service {service:?} on this member"),
         })
-    }
-}
-
-impl ServiceTable {
-    /// Builds the table from the one before and from what has changed since: with twenty thousand
-    /// services, building all anew at each write of one would hold a call up for longer than the
-    /// write.
-    fn build(
-        catalog: &Catalog,
-        before: Option<&ServiceTable>,
-        carried: &BTreeMap<String, Arc<dyn Service>>,
-        http: &upstream::UpstreamClient,
-    ) -> ServiceTable {
-        let none = ServiceTable::default();
-        let before = before.unwrap_or(&none);
-        let mut entries = before.entries.clone();
-        let mut patience = before.patience.clone();
-        for (was, is) in catalog.changes(&before.catalog, Kind::Service) {
-            let (was, is) = (was.and_then(service), is.and_then(service));
-            // Deleted and put again alike: calls that follow go on where they were.
-            if was == is {
-                continue;
-            }
-            let former = match (was, is) {
-                (_, Some(is)) => {
-                    let entry = ServiceEntry::new(is, catalog, carried, http);
-                    *patience.entry(entry.rules.patience()).or_default() += 1;
-                    entries.insert(is.name.as_str().into(), entry)
-                }
-                (Some(was), None) => entries.remove(was.name.as_str()),
-                (None, None) => None,
-            };
-            if let Some(former) = former {
-                let former = former.rules.patience();
-                let left = patience.get(&former).map_or(0, |count| count - 1);
-                match left {
-                    0 => patience.remove(&former),
-                    left => patience.insert(former, left),
-                };
-            }
-        }
-        // Services whose signatures are made by another key now. A key changes rarely.
-        let keys = catalog.changes(&before.catalog, Kind::ApiKey);
-        let keys: BTreeSet<&str> = keys
-            .filter_map(|(was, is)| Some(is.or(was)?.resource.name()))
-            .collect();
-        if !keys.is_empty() {
-            for (is, _) in catalog.services() {
-                let signed = is.signing_key().is_some_and(|key| keys.contains(key));
-                if signed && entries.contains_key(is.name.as_str()) {
-                    let entry = ServiceEntry::new(is, catalog, carried, http);
-                    entries.insert(is.name.as_str().into(), entry);
-                }
-            }
-        }
-        ServiceTable {
-            catalog: catalog.clone(),
-            entries,
-            patience,
-        }
-    }
-}
-
-impl ServiceEntry {
-    fn new(
-        resource: &resource::Service,
-        catalog: &Catalog,
-        carried: &BTreeMap<String, Arc<dyn Service>>,
-        http: &upstream::UpstreamClient,
-    ) -> ServiceEntry {
-        let code = resource.builtin.as_deref();
-        let target = match (&resource.upstream, code) {
-            (Some(_), _) => Some(ServiceTarget::Upstream(Arc::new(HttpUpstream::new(
-                resource,
-                catalog,
-                http.clone(),
-            )))),
-            (None, Some(code)) => carried.get(code).cloned().map(ServiceTarget::Code),
-            (None, None) => None,
-        };
-        let carrier = match (&resource.upstream, code) {
-            (None, Some(code)) => code_carrier(code),
-            _ => ServiceHost::EveryMember,
-        };
-        let rules = CallRules {
-            timeout: Duration::from_millis(resource.timeout_ms),
-            retries: resource.retries,
-        };
-        ServiceEntry {
-            rules,
-            carrier,
-            target,
-        }
-    }
-}
-
-fn service(stored: &StoredResource) -> Option<&Arc<resource::Service>> {
-    match &*stored.resource {
-        Resource::Service(it) => Some(it),
-        _ => None,
-    }
-}
-
-fn code_carrier(code: &str) -> ServiceHost {
-    if builtin::is_builtin(code) {
-        ServiceHost::EveryMember
-    } else {
-        ServiceHost::Code(code.to_owned())
     }
 }
 

@@ -11,11 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
+use quorate_types::error_chain::root_cause;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Sleep, sleep, timeout_at},
@@ -24,6 +25,7 @@ use tokio::{
 use super::{
     api::{Reply, format_duration},
     call_limiter::CallPermit,
+    prefixed_body::FramePoll,
     upload::ReplayableUpload,
 };
 
@@ -166,17 +168,11 @@ impl Body for UpstreamDownload {
     type Data = Bytes;
     type Error = DownloadError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<DownloadError> {
         let this = &mut *self;
         let error =
             match Pin::new(&mut this.incoming).poll_frame(cx) {
-                Poll::Ready(Some(Err(error))) => {
-                    let error = super::error_causes::innermost(&error);
-                    DownloadError::Broken(error)
-                }
+                Poll::Ready(Some(Err(error))) => DownloadError::Broken(root_cause(&error)),
                 Poll::Ready(frame) => {
                     this.quiet = None;
                     return Poll::Ready(frame.map(|frame| {

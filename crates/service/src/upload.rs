@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::time::timeout_at;
 
-use super::api::format_duration;
+use super::{api::format_duration, prefixed_body::FramePoll};
 
 /// Bytes of a body that are kept for another try.
 const KEPT_BYTES_MAX: usize = 64 << 10;
@@ -222,10 +222,7 @@ impl Body for UploadBody {
     type Data = Bytes;
     type Error = UploadError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<UploadError> {
         let upload = self.upload.clone();
         let mut inner = upload.0.lock();
         if inner.attempt != self.attempt {

@@ -27,16 +27,17 @@ use quorate_clock::Instant;
 use tokio::time::timeout_at;
 use url::Url;
 
-use outgoing_body::{OutgoingBody, OutgoingContent};
+use outgoing_body::OutgoingBody;
 use quorate_resources::{HostHeader, Service};
 use quorate_state::Catalog;
 use signature::CallSigner;
-pub(super) use upstream_client::{UpstreamClient, client};
+pub(super) use upstream_client::{UpstreamClient, client, is_canceled};
 use url_rotation::UrlRotation;
 
 use super::{
     api::{Origin, Request, ServiceError},
     headers,
+    prefixed_body::PrefixedBody,
     service_answer::{
         DownloadError, ServiceAnswer, ServiceAnswerBody, UpstreamDownload, UpstreamTunnel,
     },
@@ -276,16 +277,18 @@ fn outgoing_request(
     flow: &StreamOptions,
     headers: &HeaderMap,
 ) -> Result<http::Request<OutgoingBody>, UpstreamError> {
-    let content = match &flow.upload {
-        Some(upload) => {
-            OutgoingContent::Upload(upload.attempt().ok_or_else(|| match upload.failure() {
-                Some(failure) => UpstreamError::Client(failure),
-                None => UpstreamError::NeverSent(
-                    "too much of its body has been read to send it again".into(),
-                ),
-            })?)
-        }
-        None => OutgoingContent::Whole(Some(request.body.clone()).filter(|body| !body.is_empty())),
+    let upload = flow.upload.as_ref().map(|upload| {
+        upload.attempt().ok_or_else(|| match upload.failure() {
+            Some(failure) => UpstreamError::Client(failure),
+            None => UpstreamError::NeverSent(
+                "too much of its body has been read to send it again".into(),
+            ),
+        })
+    });
+    // A body that is passed on as it comes is not in `request`.
+    let content = PrefixedBody {
+        prefix: request.body.clone(),
+        rest: upload.transpose()?,
     };
     let uri = Uri::try_from(url.as_str()).map_err(|error| {
         UpstreamError::NeverSent(format!("{:?} can't be asked: {error}", url.as_str()))

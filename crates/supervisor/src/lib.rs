@@ -49,6 +49,7 @@ use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_log::LogSettings;
+use quorate_platform::http_client;
 use quorate_types::{EffectiveTiming, Leadership, MemberId, MemberList};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -224,7 +225,10 @@ fn actor_context(
         broker_connections: LocalBrokerConnections::new(),
         progress: Arc::new(ProgressWriter::default()),
         view: view.clone(),
-        http: client()?,
+        http: http_client::builder()
+            .pool_max_idle_per_host(2)
+            .build()
+            .map_err(io::Error::other)?,
         heartbeat_interval: HeartbeatInterval::new(timing.clone()),
         settled: Notify::new(),
     })
@@ -271,17 +275,6 @@ fn spawn_recorders(
 /// Longest silence of a process, and the time it has to leave its broker once its lease is revoked.
 fn silence(timing: &watch::Receiver<EffectiveTiming>) -> Duration {
     timing.borrow().lease.lease.max(SILENCE_MIN)
-}
-
-/// Builds the client for brokers' management APIs.
-fn client() -> io::Result<reqwest::Client> {
-    quorate_platform::tls_provider::install_provider();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(2)
-        .build()
-        .map_err(io::Error::other)
 }
 
 impl SupervisorHandle {

@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use quorate_clock::Instant;
-use quorate_platform::bounded_response::{self, ResponseError};
+use quorate_platform::http_client::{ResponseError, read_bounded};
 use quorate_state::BrokerConnection;
-use quorate_types::backoff::Backoff;
+use quorate_types::{backoff::Backoff, error_chain::whole_chain};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use tokio::{task::AbortHandle, time::sleep};
@@ -214,8 +214,8 @@ impl ManagementApi {
     async fn ask(&self, request: RequestBuilder) -> Result<Response, ManagementError> {
         let asked = request.timeout(ANSWER).send().await;
         // The URL carries a password: it is not shown.
-        let answer =
-            asked.map_err(|error| ManagementError::Unreachable(chain(&error.without_url())))?;
+        let answer = asked
+            .map_err(|error| ManagementError::Unreachable(whole_chain(&error.without_url())))?;
         match answer.status() {
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(ManagementError::NotAllowed(status))
@@ -225,24 +225,14 @@ impl ManagementApi {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 async fn read<T: serde::de::DeserializeOwned>(answer: Response) -> Result<T, ManagementError> {
     let status = answer.status();
     if !status.is_success() {
         return Err(ManagementError::NotUnderstood(status.to_string()));
     }
     let not_understood =
-        |error: reqwest::Error| ManagementError::NotUnderstood(chain(&error.without_url()));
-    let body = match bounded_response::read(answer, ANSWER_BYTES_MAX).await {
+        |error: reqwest::Error| ManagementError::NotUnderstood(whole_chain(&error.without_url()));
+    let body = match read_bounded(answer, ANSWER_BYTES_MAX).await {
         Ok(body) => body,
         Err(ResponseError::Broken(error)) => return Err(not_understood(error)),
         Err(error @ ResponseError::TooLong(_)) => {

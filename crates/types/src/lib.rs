@@ -1,10 +1,12 @@
-//! Shared types: members, leadership, elections, timing, backoff, and the errors of proposals.
+//! Shared types: members, leadership, elections, timing, backoff, error chains, and the
+//! errors of proposals.
 //!
 //! Values and pure functions only. Every crate may know this one; it knows the clock.
 #![forbid(unsafe_code)]
 
 pub mod backoff;
 mod election;
+pub mod error_chain;
 mod errors;
 mod leadership;
 mod member;

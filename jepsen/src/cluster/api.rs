@@ -9,22 +9,28 @@ use std::{
 };
 
 use quorate_clock::Instant;
-use reqwest::{Client, Method};
+use reqwest::{Client, ClientBuilder, Method, redirect, retry};
 use serde_json::Value;
 
 use super::error::ClusterError;
 
-/// Returns the one client for all of the harness' own questions. It repeats nothing.
+/// Begins a client that asks whom it is told to ask, and once: it knows no proxy, follows no
+/// redirect and repeats nothing.
+pub fn client_builder() -> ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+}
+
+/// Returns the one client for all of the harness' own questions.
 pub fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Client::builder()
+        client_builder()
             .timeout(Duration::from_secs(3))
             .pool_max_idle_per_host(0)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
             .build()
             .expect("invariant: the client's options are right")
     })

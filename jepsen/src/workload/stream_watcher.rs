@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cancel::CancelToken,
-    cluster::member::ClusterMember,
+    cluster::{api::client_builder, member::ClusterMember},
     history::{EventType, HistoryEvent},
     run_context::RunContext,
 };
@@ -59,11 +59,9 @@ pub async fn follow(
     cancel: CancelToken,
 ) {
     let mut rng = context.plan.rng(2_000 + number);
-    let client = Client::builder()
-        .no_proxy()
+    let client = client_builder()
         .pool_max_idle_per_host(0)
         .connect_timeout(Duration::from_millis(500))
-        .retry(reqwest::retry::never())
         .build();
     let Ok(client) = client else {
         return context.note_trouble("a stream has no client");

@@ -1,8 +1,9 @@
 //! Meaning of a failed call: for openraft, and for whether something may have been done.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use openraft::errors::{NetworkError, RPCError, Unreachable};
+use quorate_types::error_chain::causes;
 use tonic::{ConnectError, Status};
 
 use super::cluster_gate::UNTOUCHED;
@@ -27,14 +28,7 @@ pub(crate) fn call_effect(status: &Status) -> CallEffect {
 }
 
 fn never_connected(status: &Status) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = status.source();
-    while let Some(error) = cause {
-        if error.is::<ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(status).any(|cause| cause.is::<ConnectError>())
 }
 
 /// Returns a failed call as openraft knows it. Always one to back off from: openraft repeats what

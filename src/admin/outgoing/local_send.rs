@@ -45,6 +45,7 @@ impl SendCall {
             })
         });
         let cid = cid::fresh();
+        tracing::Span::current().record("cid", &cid);
         let mut message = message_parsing::parse_message(headers, query, body, cid)
             .map_err(|what| ApiProblem::bad_request(format!("the request has {what}")))?;
         let id_generated = message.message_id.is_empty();

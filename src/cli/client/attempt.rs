@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use quorate_platform::bounded_response::{self, ResponseError};
+use quorate_platform::http_client::{ResponseError, read_bounded};
+use quorate_types::error_chain::root_cause;
 use url::Url;
 
 use super::{AdminClient, ApiAnswer, ApiCall};
@@ -40,7 +41,7 @@ impl AdminClient {
             Err(error) => return lost(&error),
         };
         let (status, headers) = (response.status(), response.headers().clone());
-        match bounded_response::read(response, ANSWER_BYTES_MAX).await {
+        match read_bounded(response, ANSWER_BYTES_MAX).await {
             Ok(body) if is_of_services(status, &body) => AttemptOutcome::NotSent(SERVICES.into()),
             Ok(body) => AttemptOutcome::Answered(ApiAnswer {
                 status,
@@ -98,9 +99,5 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();
     }
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
+    root_cause(error)
 }

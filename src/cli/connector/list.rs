@@ -6,7 +6,11 @@ use crate::{
         standbys::{ConnectorRow, StandbyState, standby_warnings},
         warnings::stalled,
     },
-    cli::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output},
+    cli::{
+        client::{ClientArgs, get_and_print},
+        error::CliError,
+        output,
+    },
 };
 
 /// Prints the connectors; warnings go to stderr.

@@ -10,7 +10,7 @@ use std::{
 
 use quorate_clock::Instant;
 use quorate_proto::peer::{Invocation, services_client::ServicesClient};
-use quorate_types::{MemberId, backoff::Backoff};
+use quorate_types::{MemberId, backoff::Backoff, error_chain::causes};
 use tokio::time::{sleep, timeout_at};
 use tonic::{
     Code, ConnectError, Status,
@@ -21,7 +21,7 @@ use tonic::{
 use super::{INVOCATION_BYTES_MAX, invocation_codec, invoke_server};
 use crate::{
     api::{Reply, ServiceError},
-    error_causes::{causes, is_canceled},
+    upstream::is_canceled,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
@@ -47,6 +47,15 @@ pub(super) enum InvocationOutcome {
     Broken(String),
     /// No answer in time: the member may have run the call.
     TimedOut,
+}
+
+impl From<Result<Reply, ServiceError>> for InvocationOutcome {
+    fn from(outcome: Result<Reply, ServiceError>) -> InvocationOutcome {
+        match outcome {
+            Err(ServiceError::NotRun(why)) => InvocationOutcome::NotRun(why),
+            outcome => InvocationOutcome::Answered(outcome),
+        }
+    }
 }
 
 pub(super) struct PeerChannel {
@@ -138,10 +147,7 @@ impl PeerChannel {
         match timeout_at(deadline, client.invoke(request)).await {
             Err(_) => InvocationOutcome::TimedOut,
             Ok(Err(status)) => classify(&status),
-            Ok(Ok(response)) => match invocation_codec::from_result(response.into_inner()) {
-                Err(ServiceError::NotRun(why)) => InvocationOutcome::NotRun(why),
-                outcome => InvocationOutcome::Answered(outcome),
-            },
+            Ok(Ok(response)) => invocation_codec::from_result(response.into_inner()).into(),
         }
     }
 

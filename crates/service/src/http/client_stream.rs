@@ -1,10 +1,10 @@
 //! Client connection under hyper: tracks its phase and answers requests that can't be parsed.
 //!
-//! hyper answers a request that it can't parse by itself, with an empty 400, 414 or 431. Every
-//! answer of this listener is promised a CID and an envelope, so what hyper writes while no request
-//! of ours is being answered is replaced on its way out. That it is not part of one of our own
-//! answers is certain: a request is ours from the call of the service until hyper has dropped the
-//! answer's body and has then flushed, which it does only with an empty write buffer.
+//! What hyper writes while no request of ours is being answered is its own answer to a request that
+//! it can't parse, and is replaced on its way out: see [`super::parse_answers`]. That it is not part
+//! of one of our own answers is certain: a request is ours from the call of the service until hyper
+//! has dropped the answer's body and has then flushed, which it does only with an empty write
+//! buffer.
 
 use std::{
     io::{self, IoSlice},
@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::StatusCode;
+use http_body::{Body, SizeHint};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::{
@@ -25,8 +25,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{cid, error_envelope, transfer_pace::TransferPace};
-use crate::service_answer::{self, DownloadError, UpstreamTunnel};
+use super::{parse_answers, transfer_pace::TransferPace};
+use crate::{
+    prefixed_body::{FramePoll, PrefixedBody},
+    service_answer::{DownloadError, ServiceAnswerBody, UpstreamDownload, UpstreamTunnel},
+};
 
 /// Phase in a connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,58 +145,39 @@ impl Drop for AnsweringGuard {
     }
 }
 
-/// Body of an answer.
+/// Body of an answer, which is being given for as long as this lives.
 pub(super) struct TrackedBody {
-    body: service_answer::ServiceAnswerBody,
+    body: PrefixedBody<Box<UpstreamDownload>>,
     _answering: AnsweringGuard,
 }
 
 impl TrackedBody {
-    pub(super) fn new(
-        body: service_answer::ServiceAnswerBody,
-        answering: AnsweringGuard,
-    ) -> TrackedBody {
+    pub(super) fn new(body: ServiceAnswerBody, answering: AnsweringGuard) -> TrackedBody {
+        let (prefix, rest) = match body {
+            ServiceAnswerBody::Whole(data) => (data, None),
+            ServiceAnswerBody::Stream(download) => (Bytes::new(), Some(download)),
+        };
         TrackedBody {
-            body,
+            body: PrefixedBody { prefix, rest },
             _answering: answering,
         }
     }
 }
 
-impl http_body::Body for TrackedBody {
+impl Body for TrackedBody {
     type Data = Bytes;
     type Error = DownloadError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        match &mut self.body {
-            service_answer::ServiceAnswerBody::Whole(data) => {
-                let data = std::mem::take(data);
-                let frame = Some(data).filter(|data| !data.is_empty());
-                Poll::Ready(frame.map(|data| Ok(http_body::Frame::data(data))))
-            }
-            service_answer::ServiceAnswerBody::Stream(download) => {
-                Pin::new(download).poll_frame(cx)
-            }
-        }
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<DownloadError> {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.body {
-            service_answer::ServiceAnswerBody::Whole(data) => data.is_empty(),
-            service_answer::ServiceAnswerBody::Stream(download) => download.is_end_stream(),
-        }
+        self.body.is_end_stream()
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
-        match &self.body {
-            service_answer::ServiceAnswerBody::Whole(data) => {
-                http_body::SizeHint::with_exact(data.len() as u64)
-            }
-            service_answer::ServiceAnswerBody::Stream(download) => download.size_hint(),
-        }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -225,46 +209,13 @@ impl ClientStream {
     }
 
     fn poll_instead(&mut self, cx: &mut Context<'_>, head: &[u8]) -> Poll<io::Result<usize>> {
-        self.replacement = instead_of(head);
+        self.replacement = parse_answers::instead_of(head);
         self.progress.leave_unread();
         if let Poll::Ready(Err(error)) = self.poll_ours(cx) {
             return Poll::Ready(Err(error));
         }
         Poll::Ready(Ok(head.len()))
     }
-}
-
-/// Builds a whole answer with an envelope, for a connection that ends with it.
-pub(super) fn last_answer(status: StatusCode, details: &str) -> Bytes {
-    let cid = cid::fresh();
-    let body = error_envelope::error(&cid, details);
-    let retry_after = match status {
-        StatusCode::SERVICE_UNAVAILABLE => "retry-after: 1\r\n",
-        _ => "",
-    };
-    metrics::counter!("quorate_http_requests_total", "channel" => "", "status" => status.as_str().to_owned())
-        .increment(1);
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-zato-cid: {cid}\r\n\
-         connection: close\r\n{retry_after}content-length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), &body].concat().into()
-}
-
-fn instead_of(head: &[u8]) -> Bytes {
-    let status = head
-        .get(9..12)
-        .and_then(|code| StatusCode::from_bytes(code).ok());
-    let status = status.unwrap_or(StatusCode::BAD_REQUEST);
-    let details = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            "the request has too many headers, or too long ones"
-        }
-        StatusCode::URI_TOO_LONG => "the request's path is too long",
-        _ => "the request can't be read as HTTP/1.1",
-    };
-    last_answer(status, details)
 }
 
 impl AsyncRead for ClientStream {

@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     client_limits::{ClientLimits, HEADERS_MAX},
     client_stream::{
-        AnsweringGuard, ClientStream, ConnectionPhase, ConnectionProgress, TrackedBody, last_answer,
+        AnsweringGuard, ClientStream, ConnectionPhase, ConnectionProgress, TrackedBody,
     },
+    error_envelope::last_answer,
     services_handler::{ClientContext, ServicesHandler},
     shutdown_signals::ShutdownSignals,
     websocket_tunnel,

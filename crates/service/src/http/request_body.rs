@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use quorate_clock::Instant;
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     call_limiter::count_refused,
     headers::strip_trailers,
+    prefixed_body::{FramePoll, PrefixedBody},
     upload::{ReplayableUpload, UploadError, UploadSource},
 };
 
@@ -122,7 +123,10 @@ impl RequestBody {
                 return Ok((read, None));
             }
         }
-        let body = PrefixedBody { read, rest: source };
+        let body = PrefixedBody {
+            prefix: read,
+            rest: Some(source),
+        };
         Ok((Bytes::new(), Some(self.upload(body.boxed_unsync()))))
     }
 
@@ -262,10 +266,7 @@ impl Body for BoundedBody {
     type Data = Bytes;
     type Error = UploadError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<UploadError> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
             let (until, slow) = this.pace.wait(Instant::now());
@@ -297,41 +298,6 @@ impl Body for BoundedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
-    }
-}
-
-/// A body of which the beginning has been read.
-struct PrefixedBody {
-    read: Bytes,
-    rest: BoundedBody,
-}
-
-impl Body for PrefixedBody {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        if self.read.is_empty() {
-            return Pin::new(&mut self.rest).poll_frame(cx);
-        }
-        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.read)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (rest, read) = (self.rest.size_hint(), self.read.len() as u64);
-        let mut both = SizeHint::new();
-        both.set_lower(rest.lower() + read);
-        if let Some(upper) = rest.upper() {
-            both.set_upper(upper + read);
-        }
-        both
     }
 }
 

@@ -3,9 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Response, StatusCode, Version, header, request::Parts, uri::Authority,
-};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
@@ -13,17 +11,17 @@ use quorate_resources::HttpChannel;
 use quorate_state::State;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     channel_router::{ChannelRouter, RouteMatch},
     cid,
     client_limits::ClientLimits,
     client_stream::AnsweringGuard,
-    error_envelope::{self, HttpRefusal},
+    error_envelope::HttpRefusal,
     forwarded,
     request_body::RequestBody,
-    request_metrics,
+    request_metrics, request_rules,
 };
 use crate::{
     Origin, Params, Reply, Request, ServiceError, Services,
@@ -102,15 +100,21 @@ impl ServicesHandler {
         let mut body = RequestBody::new(body, &parts.headers, self.whole_bodies.clone());
         let cid = cid::from_headers(&parts.headers);
         let head = parts.method == Method::HEAD;
-        let span =
-            tracing::info_span!("request", %cid, method = %parts.method, path = parts.uri.path());
+        let span = tracing::info_span!(
+            "request",
+            %cid,
+            method = %parts.method,
+            path = parts.uri.path(),
+            channel = Empty,
+            service = Empty,
+        );
         let mut channel = None;
         let outcome = self
             .handle(&mut parts, &mut body, &cid, client.peer, &mut channel)
             .instrument(span.clone())
             .await;
 
-        let mut answer = outcome.unwrap_or_else(|refusal| into_reply(refusal, &cid).into());
+        let mut answer = outcome.unwrap_or_else(|refusal| refusal.into_reply(&cid).into());
         self.finish(&mut answer, head, channel.as_deref());
         // While an answer flows the rest of the body may still be on its way to the upstream.
         let ended = match &answer.body {
@@ -155,12 +159,12 @@ impl ServicesHandler {
         peer: SocketAddr,
         channel_label: &mut Option<Arc<str>>,
     ) -> Result<ServiceAnswer, HttpRefusal> {
-        check(parts)?;
+        request_rules::check(parts)?;
         let path = parts.uri.path();
         if path == PING_PATH {
             *channel_label = Some("ping".into());
             if ![Method::GET, Method::HEAD].contains(&parts.method) {
-                return Err(wrong_method(&parts.method, "GET, HEAD"));
+                return Err(HttpRefusal::wrong_method(&parts.method, "GET, HEAD"));
             }
             let call = RoutedRequest {
                 service: "ping",
@@ -196,7 +200,9 @@ impl ServicesHandler {
         let path = parts.uri.path();
         let (channel, params) = match router.find(&parts.method, path) {
             Ok(RouteMatch::Route { channel, params }) => (channel, params),
-            Ok(RouteMatch::WrongMethod(allow)) => return Err(wrong_method(&parts.method, &allow)),
+            Ok(RouteMatch::WrongMethod(allow)) => {
+                return Err(HttpRefusal::wrong_method(&parts.method, &allow));
+            }
             Ok(RouteMatch::Nothing) => {
                 return Err(HttpRefusal::new(
                     StatusCode::NOT_FOUND,
@@ -206,6 +212,7 @@ impl ServicesHandler {
             Err(bad) => return Err(HttpRefusal::new(StatusCode::BAD_REQUEST, bad.to_string())),
         };
         *channel_label = Some(channel.name.as_str().into());
+        Span::current().record("channel", &channel.name);
         router.guard(&channel).check(&mut parts.headers)?;
         Ok((channel, params))
     }
@@ -230,6 +237,7 @@ impl ServicesHandler {
         cid: &str,
         peer: SocketAddr,
     ) -> Result<ServiceAnswer, HttpRefusal> {
+        Span::current().record("service", call.service);
         // Any other request stays what it is: `Upgrade` may be passed over.
         let may_switch =
             parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_ended();
@@ -372,57 +380,6 @@ impl ServicesHandler {
         }
         fit_to_http(answer, head);
     }
-}
-
-/// Checks the rules that every request must keep, whatever it is for.
-fn check(parts: &Parts) -> Result<(), HttpRefusal> {
-    let refused = |status, why: &str| Err(HttpRefusal::new(status, why));
-    let hosts = parts.headers.get_all(header::HOST).iter().count();
-    if hosts > 1 {
-        return refused(
-            StatusCode::BAD_REQUEST,
-            "the request has two `Host` headers",
-        );
-    }
-    if hosts == 0 && parts.version == Version::HTTP_11 {
-        let why = "the request has no `Host` header, which HTTP/1.1 asks for";
-        return refused(StatusCode::BAD_REQUEST, why);
-    }
-    let host = parts.headers.get(header::HOST);
-    if host.is_some_and(|host| !is_host(host)) {
-        let why = "the request's `Host` is no name or address with or without a port";
-        return refused(StatusCode::BAD_REQUEST, why);
-    }
-    let mut expectations = parts.headers.get_all(header::EXPECT).iter();
-    if expectations.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        let why = "the request expects something else than 100-continue";
-        return refused(StatusCode::EXPECTATION_FAILED, why);
-    }
-    Ok(())
-}
-
-/// Returns true for a valid `Host` (RFC 9110, 7.2). It may be empty, for a request without a name.
-fn is_host(host: &HeaderValue) -> bool {
-    let text = host.as_bytes();
-    text.is_empty() || (!text.contains(&b'@') && Authority::try_from(text).is_ok())
-}
-
-fn wrong_method(method: &Method, allow: &str) -> HttpRefusal {
-    let refusal = HttpRefusal::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("{method} is not taken here; {allow} would be"),
-    );
-    match HeaderValue::from_str(allow) {
-        Ok(allow) => refusal.with(header::ALLOW, allow),
-        Err(_) => refusal,
-    }
-}
-
-fn into_reply(refusal: HttpRefusal, cid: &str) -> Reply {
-    let mut reply = Reply::json(error_envelope::error(cid, &refusal.details));
-    reply.status = refusal.status;
-    reply.headers.extend(refusal.header);
-    reply
 }
 
 /// Removes what doesn't go with the message on the wire.

@@ -3,33 +3,30 @@
 use std::{
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
-    task::{Context, Poll},
+    task::Context,
 };
 
 use bytes::Bytes;
 use http::Extensions;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use hyper_util::client::legacy::connect::CaptureConnection;
 
 use super::upstream_stream::RequestMark;
-use crate::upload::{UploadBody, UploadError};
-
-/// Content that is sent.
-pub(super) enum OutgoingContent {
-    Whole(Option<Bytes>),
-    Upload(UploadBody),
-}
+use crate::{
+    prefixed_body::{FramePoll, PrefixedBody},
+    upload::{UploadBody, UploadError},
+};
 
 /// A body that marks the beginning of its request at the connection that sends it: hyper asks
 /// whether there is one right before it writes the head.
 pub(crate) struct OutgoingBody {
-    content: OutgoingContent,
+    content: PrefixedBody<UploadBody>,
     connection: Option<CaptureConnection>,
     begun: AtomicBool,
 }
 
 impl OutgoingBody {
-    pub(super) fn new(content: OutgoingContent) -> OutgoingBody {
+    pub(super) fn new(content: PrefixedBody<UploadBody>) -> OutgoingBody {
         OutgoingBody {
             content,
             connection: None,
@@ -63,32 +60,16 @@ impl Body for OutgoingBody {
     type Data = Bytes;
     type Error = UploadError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        match &mut self.content {
-            OutgoingContent::Whole(bytes) => {
-                Poll::Ready(bytes.take().map(|it| Ok(Frame::data(it))))
-            }
-            OutgoingContent::Upload(body) => Pin::new(body).poll_frame(cx),
-        }
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<UploadError> {
+        Pin::new(&mut self.content).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
         self.mark_beginning();
-        match &self.content {
-            OutgoingContent::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            OutgoingContent::Upload(body) => body.is_end_stream(),
-        }
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            OutgoingContent::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64))
-            }
-            OutgoingContent::Upload(body) => body.size_hint(),
-        }
+        self.content.size_hint()
     }
 }

@@ -16,6 +16,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use quorate_platform::egress::EgressPolicy;
+use quorate_types::error_chain::{causes, root_cause};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::time::timeout;
 use tower_service::Service;
@@ -25,7 +26,6 @@ use super::{
     outgoing_body::OutgoingBody,
     upstream_stream::{ClosedBeforeSend, UpstreamStream},
 };
-use crate::error_causes::{causes, innermost, is_canceled};
 
 /// Timeout of TCP. Longer than any sane network needs, short enough to leave time for the next URL.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -84,7 +84,7 @@ pub(super) fn with_roots(roots: RootCertStore, egress: EgressPolicy) -> Upstream
 
 /// Classifies an error by whether the request can have arrived.
 pub(super) fn classify(error: &legacy::Error) -> UpstreamError {
-    let why = innermost(error);
+    let why = root_cause(error);
     match closed(error) {
         Some(ClosedBeforeSend::Idle) => UpstreamError::Stale(why),
         Some(ClosedBeforeSend::New) => UpstreamError::NeverSent(why),
@@ -94,6 +94,14 @@ pub(super) fn classify(error: &legacy::Error) -> UpstreamError {
         }
         None => UpstreamError::Broken(why),
     }
+}
+
+/// Returns true when hyper reports "canceled", its word for a request that was never taken from its
+/// queue and so never written.
+pub(crate) fn is_canceled(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_canceled)
 }
 
 /// Returns the mark of a connection that was closed before anything was written.

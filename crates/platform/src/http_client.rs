@@ -1,6 +1,15 @@
-//! HTTP responses read up to a bound: a peer may never stop sending.
+//! HTTP clients of members and brokers, and responses that are read up to a bound.
 
 use bytes::{Bytes, BytesMut};
+use reqwest::{Client, ClientBuilder, redirect::Policy};
+
+/// Begins a client that asks whom it is told to ask: it knows no proxy of the environment and
+/// follows no redirect. Makes ring the process's provider of cryptography, which the client wants
+/// even where it speaks plain HTTP; every call after the first finds it there.
+pub fn builder() -> ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().redirect(Policy::none())
+}
 
 /// Reason for which a response was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +22,11 @@ pub enum ResponseError {
     Broken(#[from] reqwest::Error),
 }
 
-/// Reads the body of a response, up to a number of bytes.
-pub async fn read(mut answer: reqwest::Response, bytes_max: usize) -> Result<Bytes, ResponseError> {
+/// Reads the body of a response, up to a number of bytes: a peer may never stop sending.
+pub async fn read_bounded(
+    mut answer: reqwest::Response,
+    bytes_max: usize,
+) -> Result<Bytes, ResponseError> {
     let said = answer.content_length().unwrap_or(0);
     if said > bytes_max as u64 {
         return Err(ResponseError::TooLong(bytes_max));
@@ -40,7 +52,6 @@ mod tests {
 
     /// Asks a server that answers with this head and never stops sending.
     async fn ask(head: &'static str, bytes_max: usize) -> Result<Bytes, ResponseError> {
-        crate::tls_provider::install_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let answering = tokio::spawn(async move {
@@ -51,9 +62,9 @@ mod tests {
             // Until it is cut off.
             while stream.write_all(&[b'x'; 1000]).await.is_ok() {}
         });
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = builder().build().unwrap();
         let answer = client.get(url).send().await.unwrap();
-        let read = read(answer, bytes_max).await;
+        let read = read_bounded(answer, bytes_max).await;
         answering.abort();
         read
     }
