@@ -3,6 +3,7 @@
 //! It repeats nothing and follows nothing, and each request has a connection of its own:
 //! on one that was kept, a request that died with it could have been sent or not.
 
+use quorate_testkit::http;
 use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
@@ -64,12 +65,7 @@ pub struct PinnedClient {
 impl PinnedClient {
     /// Makes a client that waits so long for an answer.
     pub fn new(timeout: Duration) -> PinnedClient {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
+        let client = http::builder()
             .build()
             .expect("invariant: the client's options are right");
         PinnedClient { client, timeout }

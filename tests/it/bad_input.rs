@@ -6,11 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+use quorate_testkit::{cluster::Cluster, http, programs::QUORATE};
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use crate::support::{cluster::Cluster, http, member::QUORATE};
 
 /// Status, `code` and a word that the problem must say.
 struct Rest {
@@ -422,7 +421,7 @@ struct Run {
 }
 
 fn quorate(arguments: &[&str], admin: &str, stdin: &str) -> Run {
-    let mut child = Command::new(QUORATE)
+    let mut child = Command::new(&*QUORATE)
         .args(arguments)
         .env("QUORATE_ADMIN", admin)
         .stdin(Stdio::piped())

@@ -11,6 +11,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use quorate_testkit::http;
 use rand::{Rng, rngs::StdRng};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -59,12 +60,8 @@ pub async fn follow(
     cancel: CancelToken,
 ) {
     let mut rng = context.plan.rng(2_000 + number);
-    let client = Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .connect_timeout(Duration::from_millis(500))
-        .retry(reqwest::retry::never())
-        .build();
+    let client = http::builder().connect_timeout(Duration::from_millis(500));
+    let client = client.build();
     let Ok(client) = client else {
         return context.note_trouble("a stream has no client");
     };
