@@ -6,22 +6,18 @@ pub mod error;
 pub mod links;
 pub mod member;
 pub mod relay;
-pub mod scratch;
 pub mod shim;
-pub mod spawner;
 
-use std::{fs, io, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+use quorate_testkit::{cluster::sees_voters, host::Host, netns::Net, scratch::ScratchFolder};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
-use quorate_clock::rng;
-use rand::Rng;
 use tokio::task::JoinSet;
 
-use crate::{netns::Net, plan::RunPlan, planted_bugs};
+use crate::{plan::RunPlan, planted_bugs};
 use disk::{DiskKind, MemberDisk};
 use error::ClusterError;
 use member::{ClusterMember, LOG, MemberPorts};
 use relay::RelayDelay;
-use scratch::ScratchFolder;
 
 /// Time limit on a busy machine for what should take a second or two.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -86,10 +82,11 @@ impl ChaosCluster {
         fs::create_dir_all(&dir)?;
         let disk = MemberDisk::make(kind, &self.scratch.path().join(format!("disk-{id}")))?;
         let environment = self.environment(plan, id, shim)?;
-        let (ip, ports) = match &self.net {
-            Some(net) => (net.address(id as usize - 1), NAMESPACE_PORTS),
-            None => (Ipv4Addr::LOCALHOST, free_ports()?),
+        let (host, ports) = match &self.net {
+            Some(net) => (Host::namespace(net, id as usize - 1), NAMESPACE_PORTS),
+            None => (Host::loopback(), MemberPorts::free()),
         };
+        let ip = host.address();
         let log = match kind {
             DiskKind::Small => disk.path().join(LOG),
             DiskKind::Ext4 | DiskKind::Folder => std::path::absolute(&dir)?.join(LOG),
@@ -101,7 +98,7 @@ impl ChaosCluster {
             dir: std::path::absolute(&dir)?,
             ip,
             ports,
-            net: self.net.clone(),
+            host,
             quorate: plan.quorate.clone(),
             environment,
             process: Default::default(),
@@ -160,7 +157,8 @@ impl ChaosCluster {
     pub async fn voters(&self, count: usize) -> Result<(), ClusterError> {
         for member in self.members.iter().filter(|member| member.pid().is_some()) {
             let what = format!("{count} voters at member {}", member.id);
-            api::until(&what, SOON, || sees_voters(member, count)).await?;
+            let admin = member.admin("");
+            api::until(&what, SOON, || sees_voters(api::client(), &admin, count)).await?;
         }
         Ok(())
     }
@@ -226,7 +224,7 @@ fn settings(plan: &RunPlan, member: &ClusterMember) -> String {
         ports,
         ..
     } = member;
-    let insecure = member.net.is_some();
+    let insecure = member.host.net().is_some();
     let MemberPorts { http, admin, peer } = ports;
     format!(
         "name = \"member-{id}\"\ndata_dir = {data:?}\npid_file = \"pid\"\n\
@@ -239,45 +237,9 @@ fn settings(plan: &RunPlan, member: &ClusterMember) -> String {
     )
 }
 
-fn free_ports() -> io::Result<MemberPorts> {
-    let mut held = Vec::new();
-    while held.len() < 3 {
-        // Below those that the kernel gives to outgoing connections.
-        let port = rng().random_range(20_000..32_000);
-        held.extend(std::net::TcpListener::bind(("127.0.0.1", port)));
-    }
-    let port = |n: usize| -> io::Result<u16> {
-        let listener: &std::net::TcpListener = &held[n];
-        Ok(listener.local_addr()?.port())
-    };
-    Ok(MemberPorts {
-        http: port(0)?,
-        admin: port(1)?,
-        peer: port(2)?,
-    })
-}
-
 /// Returns the leader that a member knows; a member that is silent for long knows none.
 async fn known_leader(url: String) -> Option<usize> {
     let asked = tokio::time::timeout(Duration::from_millis(200), api::get(&url)).await;
     let told = asked.ok()?.ok()?;
     id_of(told["leader"]["name"].as_str()?)
-}
-
-async fn sees_voters(member: &ClusterMember, count: usize) -> Result<(), ClusterError> {
-    let answer = api::get(&member.admin("/v1/cluster/members")).await?;
-    let list = answer["members"].as_array().cloned().unwrap_or_default();
-    let voters = list.iter().filter(|m| m["role"] == "voter").count();
-    if voters != count || list.len() != count {
-        return Err(ClusterError::NotYet(answer.to_string()));
-    }
-    let ready = member.admin("/health/ready");
-    match api::call(reqwest::Method::GET, &ready, String::new()).await? {
-        (200, _) => Ok(()),
-        (status, text) => Err(ClusterError::Refused {
-            url: ready,
-            status,
-            text,
-        }),
-    }
 }

@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
+use quorate_testkit::{error_chain::chain, process::send};
 use tokio::process::Command;
 
-use crate::{cancel::CancelToken, error_chain::chain, outcome::RunOutcome, verdict::RunVerdict};
+use crate::{cancel::CancelToken, outcome::RunOutcome, verdict::RunVerdict};
 
 /// Time limit of a run beside its clients' work: set-up, healing, judging.
 const BESIDE: Duration = Duration::from_secs(360);
@@ -170,8 +172,7 @@ async fn output(
         ended = &mut ends => ended.map_err(JobError::Output)?,
         _ = cancel.cancelled_within(limit) => {
             if let Some(pid) = pid {
-                let pid = nix::unistd::Pid::from_raw(pid as i32);
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+                send(Signal::SIGTERM, &[pid]);
             }
             let ended = tokio::time::timeout(BESIDE, &mut ends).await;
             ended.map_err(|_| JobError::NotEnded)?.map_err(JobError::Output)?

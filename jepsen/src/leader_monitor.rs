@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use quorate_testkit::http;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::{
     cancel::CancelToken,
-    cluster::{api::client_builder, id_of, member::ClusterMember},
+    cluster::{id_of, member::ClusterMember},
     history::ReignObservation,
     run_context::RunContext,
 };
@@ -26,7 +27,9 @@ pub async fn watch(context: Arc<RunContext>, cancel: CancelToken) {
 }
 
 async fn ask(context: Arc<RunContext>, member: Arc<ClusterMember>, cancel: CancelToken) {
-    let Ok(client) = client_builder().timeout(PATIENCE).build() else {
+    // It asks all the while, so it keeps its connection.
+    let client = http::builder().pool_max_idle_per_host(1).timeout(PATIENCE);
+    let Ok(client) = client.build() else {
         return context.note_trouble("the monitor has no client");
     };
     let url = member.admin("/v1/cluster/leader");

@@ -11,7 +11,6 @@ pub mod cancel;
 pub mod checker;
 pub mod ci;
 pub mod cluster;
-pub mod error_chain;
 pub mod history;
 pub mod host_monitor;
 pub mod job;
@@ -36,8 +35,3 @@ pub mod teardown;
 pub mod test_broker;
 pub mod verdict;
 pub mod workload;
-
-#[path = "../../tests/support/netns.rs"]
-mod netns;
-#[path = "../../tests/support/rabbitmq.rs"]
-mod rabbitmq;

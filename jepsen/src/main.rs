@@ -17,9 +17,10 @@ use std::{
 use arguments::{ChaosCommand, CommandLine, RunArgs};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use quorate_jepsen::{
-    anomaly, cancel::CancelToken, checker::CheckSettings, ci, error_chain::chain, judge,
-    outcome::RunOutcome, planner::RunRequest, run, selftest, shrink, soak, workload,
+    anomaly, cancel::CancelToken, checker::CheckSettings, ci, judge, outcome::RunOutcome,
+    planner::RunRequest, run, selftest, shrink, soak, workload,
 };
+use quorate_testkit::error_chain::chain;
 
 fn main() -> ExitCode {
     let cli = CommandLine::parse();

@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
+use quorate_testkit::http;
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
-
-use crate::cluster::api::client_builder;
 
 /// Outcome of a request.
 #[derive(Clone, Debug)]
@@ -66,8 +65,7 @@ pub struct PinnedClient {
 impl PinnedClient {
     /// Makes a client that waits so long for an answer.
     pub fn new(timeout: Duration) -> PinnedClient {
-        let client = client_builder()
-            .pool_max_idle_per_host(0)
+        let client = http::builder()
             .build()
             .expect("invariant: the client's options are right");
         PinnedClient { client, timeout }

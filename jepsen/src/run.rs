@@ -9,16 +9,15 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_testkit::{error_chain::chain, netns::Net, scratch::ScratchFolder};
 use tokio::task::JoinSet;
 
 use crate::{
     cancel::CancelToken,
-    cluster::{ChaosCluster, error::ClusterError, links::LinkRules, scratch::ScratchFolder},
-    error_chain::chain,
+    cluster::{ChaosCluster, error::ClusterError, links::LinkRules},
     history::FinalState,
     host_monitor, leader_monitor,
     nemesis::{self, error::NemesisChoiceError},
-    netns::Net,
     plan::{RunPlan, SkippedNemesis},
     planner::{self, RunRequest},
     record_file::{self, RecordFileError},
@@ -79,7 +78,7 @@ pub async fn run(
     let folder = make_folder(&plan, out)?;
     println!("folder: {}", folder.display());
     record_file::write(&folder.join("plan.json"), &plan)?;
-    let scratch = ScratchFolder::make().map_err(RunError::Scratch)?;
+    let scratch = ScratchFolder::make("quorate-chaos-").map_err(RunError::Scratch)?;
     let broker = if workload::needs_broker(&plan.workload) {
         Some(Arc::new(start_broker(net.as_deref()).await))
     } else {

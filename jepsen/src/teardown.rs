@@ -2,17 +2,14 @@
 
 use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
+use quorate_testkit::{error_chain::chain, process::send};
 use reqwest::Method;
 
 use crate::{
     cancel::CancelToken,
     cluster::{api, member::ClusterMember, shim},
-    error_chain::chain,
     history::{FinalMember, FinalState},
     nemesis::kill::start,
     run_context::RunContext,
@@ -69,7 +66,7 @@ async fn heal(context: &Arc<RunContext>) {
     for member in &context.cluster.members {
         let own = member.pid().into_iter();
         for pid in own.chain(member.connectors()) {
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGCONT);
+            send(Signal::SIGCONT, &[pid]);
         }
     }
     let dead: Vec<u64> = context

@@ -1,8 +1,7 @@
 //! RabbitMQ of a run, which a nemesis may kill.
 
+use quorate_testkit::rabbitmq::Rabbit;
 use tokio::sync::Mutex;
-
-use crate::rabbitmq::Rabbit;
 
 /// RabbitMQ of a run, with its addresses.
 pub struct TestBroker {

@@ -5,31 +5,16 @@ mod folders;
 mod long_bodies;
 mod newer;
 
-use std::{
-    net::TcpListener,
-    path::Path,
-    sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
-};
+use std::{net::TcpListener, path::Path, time::Duration};
 
-use quorate_clock::Instant;
 use quorate_service::{Reply, Request, ServiceError, async_trait};
+use quorate_testkit::{eventually, ports};
 use serde_json::{Value, json};
-use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
 
 const SOON: Duration = Duration::from_secs(30);
-
-/// Below the range from which the kernel takes the ports of outgoing connections.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let offset = (std::process::id() % 97) as u16 * 60;
-    (0..6_000)
-        .map(|_| 12_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 5_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a free port")
-}
 
 /// A promise that is kept beside all the other tests of this program: a member whose lease has
 /// lapsed for a moment says that it does not lead.
@@ -42,7 +27,7 @@ fn settings(folder: &Path, ports: [u16; 3]) -> Settings {
 }
 
 fn ports() -> [u16; 3] {
-    [free_port(), free_port(), free_port()]
+    [(); 3].map(|()| ports::free())
 }
 
 struct Shout;
@@ -81,15 +66,14 @@ impl Alive {
             task,
             http,
         };
-        let deadline = Instant::now() + SOON;
         // It is ready once its announcement is applied.
-        while !(alive.answers("/v1/cluster/leader").await && alive.answers("/health/ready").await) {
-            assert!(
-                Instant::now() < deadline && !alive.task.is_finished(),
-                "no leader in time, or not ready"
-            );
-            sleep(Duration::from_millis(20)).await;
-        }
+        eventually::some("a leader, and ready", SOON, async || {
+            assert!(!alive.task.is_finished(), "it ended");
+            let ready =
+                alive.answers("/v1/cluster/leader").await && alive.answers("/health/ready").await;
+            ready.then_some(())
+        })
+        .await;
         alive
     }
 

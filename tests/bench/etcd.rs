@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use crate::{
     hosts::{Hosts, SIZE},
     peer::Peer,
-    process::{Process, free_address},
+    process::{ServerProcess, free_address},
     writes::{Door, Writer},
 };
 
 /// The servers.
 pub struct Etcd {
-    servers: Vec<Process>,
+    servers: Vec<ServerProcess>,
     urls: Vec<String>,
     client: Client,
     // Last, so that the servers are gone before their folder.
@@ -58,7 +58,7 @@ impl Etcd {
             let flags = flags
                 .into_iter()
                 .map(|(name, value)| format!("--{name}={value}"));
-            Process::new(
+            ServerProcess::new(
                 hosts,
                 n,
                 dir.clone(),
@@ -76,7 +76,7 @@ impl Etcd {
 
 /// Its connections are kept; one that hangs is given up by who waits for it.
 pub fn client() -> Client {
-    crate::support::http::client();
+    quorate_testkit::http::client();
     Client::builder().build().expect("a client")
 }
 
@@ -106,7 +106,7 @@ pub fn number(value: &Value) -> Result<u64, String> {
 
 #[async_trait]
 impl Peer for Etcd {
-    fn servers(&mut self) -> &mut [Process] {
+    fn servers(&mut self) -> &mut [ServerProcess] {
         &mut self.servers
     }
 

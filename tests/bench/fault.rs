@@ -1,16 +1,15 @@
 //! What happens to a member, how that is seen to have happened, and how it is taken back.
 
-use std::fs;
-
 use clap::ValueEnum;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
+use quorate_testkit::{
+    netns::Aimed,
+    process::{family, send, stat},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{hosts::Hosts, support::netns::Aimed};
+use crate::hosts::Hosts;
 
 /// A fault of one host or of its process.
 #[derive(
@@ -44,11 +43,12 @@ impl Fault {
     }
 
     /// Does it to process `pid` on host `host`; gives the moment before.
-    pub fn strike(self, hosts: &Hosts, host: usize, pid: Pid) -> Instant {
-        let mut family = vec![pid];
-        if self == Fault::Group {
-            family.extend(descendants(pid));
-        }
+    pub fn strike(self, hosts: &Hosts, host: usize, pid: u32) -> Instant {
+        let family = if self == Fault::Group {
+            family(pid)
+        } else {
+            vec![pid]
+        };
         let cut = (self == Fault::Partition)
             .then(|| tokio::task::block_in_place(|| hosts.aim(host).expect("namespaces")));
         let before = Instant::now();
@@ -56,16 +56,16 @@ impl Fault {
             Fault::Partition => {
                 tokio::task::block_in_place(|| cut.map(Aimed::cut_off)).unwrap_or(())
             }
-            Fault::Kill => send(&family, Signal::SIGKILL),
-            Fault::Term => send(&family, Signal::SIGTERM),
-            Fault::Stop | Fault::Group => send(&family, Signal::SIGSTOP),
+            Fault::Kill => send(Signal::SIGKILL, &family),
+            Fault::Term => send(Signal::SIGTERM, &family),
+            Fault::Stop | Fault::Group => send(Signal::SIGSTOP, &family),
         }
         before
     }
 
     /// Whether it is there, asked some time after the strike and before the end of it.
-    pub fn took_effect(self, hosts: &Hosts, host: usize, pid: Pid) -> Result<(), String> {
-        let state = state(pid);
+    pub fn took_effect(self, hosts: &Hosts, host: usize, pid: u32) -> Result<(), String> {
+        let state = stat(pid).map(|stat| stat.state);
         let there = match self {
             Fault::Kill => matches!(state, None | Some('Z' | 'X')),
             // That it ends is seen when it is waited for.
@@ -83,14 +83,14 @@ impl Fault {
     }
 
     /// Takes it back where the process still lives.
-    pub fn heal(self, hosts: &Hosts, pid: Pid) {
+    pub fn heal(self, hosts: &Hosts, pid: u32) {
         match self {
             Fault::Kill | Fault::Term => {}
             Fault::Partition => tokio::task::block_in_place(|| hosts.heal()),
             Fault::Stop | Fault::Group => {
-                let mut family = descendants(pid);
-                family.push(pid);
-                send(&family, Signal::SIGCONT);
+                let mut family = family(pid);
+                family.reverse();
+                send(Signal::SIGCONT, &family);
             }
         }
     }
@@ -99,38 +99,4 @@ impl Fault {
     pub fn ends_the_process(self) -> bool {
         matches!(self, Fault::Kill | Fault::Term)
     }
-}
-
-/// Some of them may have ended by themselves.
-fn send(pids: &[Pid], signal: Signal) {
-    for pid in pids {
-        let _ = kill(*pid, signal);
-    }
-}
-
-/// The letter in /proc; `None` when there is no such process.
-fn state(pid: Pid) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
-/// The processes that `pid` and its children have started and that still live.
-pub fn descendants(pid: Pid) -> Vec<Pid> {
-    let mut found = Vec::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        for child in children
-            .split_whitespace()
-            .filter_map(|child| child.parse().ok())
-        {
-            let child = Pid::from_raw(child);
-            found.push(child);
-            found.extend(descendants(child));
-        }
-    }
-    found
 }

@@ -1,9 +1,11 @@
 //! The three hosts on which each system runs: a network namespace each where these can be
 //! had, so that one can be cut off; otherwise the loopback.
 
-use std::{net::Ipv4Addr, process::Command, sync::Arc};
-
-use crate::support::netns::{Aimed, Net};
+use quorate_testkit::{
+    host::Host,
+    netns::{Aimed, Net},
+};
+use std::{net::Ipv4Addr, sync::Arc};
 
 /// How many members every system has.
 pub const SIZE: usize = 3;
@@ -34,24 +36,16 @@ impl Hosts {
         self.net.as_ref()
     }
 
-    /// The address of a host.
-    pub fn address(&self, host: usize) -> Ipv4Addr {
+    /// One host.
+    pub fn host(&self, n: usize) -> Host {
         let net = self.net.as_ref();
-        net.map_or(Ipv4Addr::LOCALHOST, |net| net.address(host))
+        net.map_or_else(Host::loopback, |net| Host::namespace(net, n))
     }
 
     /// The address of broker and service, which no partition concerns.
     pub fn outside(&self) -> Ipv4Addr {
         let net = self.net.as_ref();
         net.map_or(Ipv4Addr::LOCALHOST, |net| net.host())
-    }
-
-    /// A command that runs on a host.
-    pub fn command(&self, host: usize, program: &str) -> Command {
-        match &self.net {
-            Some(net) => net.command(host, program),
-            None => Command::new(program),
-        }
     }
 
     /// Gets ready to cut a host off from the other two; `None` without namespaces.

@@ -3,15 +3,9 @@
 //! stay whole, so this is the best case; where the leader goes with the holder, both times
 //! come together.
 
-use std::{
-    process::{Child, Stdio},
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use quorate_testkit::process::{Process, bound};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::ChildStdout,
@@ -21,7 +15,6 @@ use crate::{
     clock::now_ns,
     fault::Fault,
     hosts::Hosts,
-    process::{bound, spawn},
     trial::{Measured, any_moment},
 };
 
@@ -40,7 +33,7 @@ pub struct Lock {
 
 /// A process that wants the lock, has it or waits for it.
 struct Contender {
-    process: Child,
+    process: Process,
     said: Lines<BufReader<ChildStdout>>,
 }
 
@@ -59,13 +52,13 @@ pub async fn trial(lock: &Lock, fault: Fault) -> Result<Measured, String> {
         return Err(format!("taken while its holder lived: {said:?}"));
     }
     // The hosts are not needed: no partition is tried here.
-    let (hosts, pid) = (Hosts::loopback(), holder.pid());
+    let (hosts, pid) = (Hosts::loopback(), holder.process.pid());
     let struck = now_ns();
     fault.strike(&hosts, 0, pid);
     let held = next.hear("held").await?;
     fault.took_effect(&hosts, 0, pid)?;
     drop(holder);
-    next.give_back().await;
+    next.give_back();
     let held: u64 = held.parse().map_err(|_| format!("held at {held:?}"))?;
     let gap = held
         .checked_sub(struck)
@@ -80,7 +73,7 @@ impl Contender {
     /// The one who waits says so, the one who has it at once doesn't.
     fn start(lock: &Lock) -> Contender {
         let program = std::env::current_exe().expect("this program's path");
-        let mut command = bound(&Hosts::loopback(), 0, &program.display().to_string());
+        let mut command = bound(program);
         command.args([
             crate::hold::MARK,
             lock.kind,
@@ -88,28 +81,17 @@ impl Contender {
             &lock.ttl_ms.to_string(),
         ]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = spawn(command);
-        let out = process.stdout.take().expect("its output is a pipe");
-        let out = ChildStdout::from_std(out).expect("a pipe");
+        let mut process = Process::spawn(command).expect("can't start a process");
+        let out = ChildStdout::from_std(process.output()).expect("a pipe");
         Contender {
             process,
             said: BufReader::new(out).lines(),
         }
     }
 
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.process.id() as i32)
-    }
-
     /// Asks it to give the lock back and to end, so that the next trial's holder has it.
-    async fn give_back(mut self) {
-        let _ = kill(self.pid(), Signal::SIGTERM);
-        for _ in 0..200 {
-            if !matches!(self.process.try_wait(), Ok(None)) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    fn give_back(mut self) {
+        tokio::task::block_in_place(|| self.process.stop_within(Duration::from_secs(1)));
     }
 
     /// What follows a word, once it is said.
@@ -124,12 +106,5 @@ impl Contender {
         };
         let heard = tokio::time::timeout(LIMIT, heard).await;
         heard.unwrap_or_else(|_| Err(format!("no contender said {word:?} within {LIMIT:?}")))
-    }
-}
-
-impl Drop for Contender {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

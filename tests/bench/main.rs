@@ -10,10 +10,7 @@
     clippy::print_stdout,
     reason = "what a test prints is for whoever runs it"
 )]
-#![allow(dead_code, unused_imports, missing_docs)]
-
-#[path = "../it/support/mod.rs"]
-mod support;
+#![allow(missing_docs)]
 
 mod clock;
 mod etcd;
@@ -34,8 +31,6 @@ mod redis;
 mod report;
 mod run;
 mod stage;
-#[path = "../support/svg.rs"]
-mod svg;
 mod trial;
 mod writes;
 mod zookeeper;

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use quorate_testkit::eventually::within;
 
 use crate::{
     fault::Fault,
     hosts::Hosts,
-    process::Process,
-    trial::{Measured, any_moment, eventually, ms},
+    process::ServerProcess,
+    trial::{Measured, any_moment, ms},
     writes::{Door, Writes},
 };
 
@@ -21,7 +22,7 @@ const WHOLE: Duration = Duration::from_secs(60);
 #[async_trait]
 pub trait Peer: Send + Sync {
     /// The servers, by host.
-    fn servers(&mut self) -> &mut [Process];
+    fn servers(&mut self) -> &mut [ServerProcess];
 
     /// After the servers have been started for the first time.
     async fn begun(&mut self) -> Result<(), String> {
@@ -65,7 +66,7 @@ pub async fn boot(peer: &mut dyn Peer) -> Result<(), String> {
 
 /// Waits until all three are one cluster; gives the leader's host.
 pub async fn whole(peer: &dyn Peer) -> Result<usize, String> {
-    eventually("a whole cluster", WHOLE, || peer.leader()).await
+    Ok(within("a whole cluster", WHOLE, || peer.leader()).await?)
 }
 
 /// One trial.
@@ -85,9 +86,7 @@ pub async fn trial(peer: &mut dyn Peer, hosts: &Hosts, fault: Fault) -> Result<M
     drop(writes);
     fault.heal(hosts, pid);
     if fault.ends_the_process() {
-        peer.servers()[leader]
-            .ended(Duration::from_secs(20))
-            .await?;
+        peer.servers()[leader].ended(Duration::from_secs(20))?;
         peer.rejoin(leader).await?;
     } else {
         peer.returned(leader).await?;

@@ -3,6 +3,7 @@
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use quorate_testkit::eventually::within;
 
 use crate::{
     etcd::Etcd,
@@ -12,7 +13,7 @@ use crate::{
     plan::{Case, REDIS_DEFAULT, Setup, What},
     quorate::{Broker, Fence, Quorate},
     redis::Sentinels,
-    trial::{Measured, eventually},
+    trial::Measured,
     zookeeper::ZooKeeper,
 };
 
@@ -74,9 +75,8 @@ impl Stage {
             Stage::ZooKeeper(zookeeper) => zookeeper,
             Stage::Redis(sentinels) => sentinels,
         };
-        eventually("a whole cluster", AGAIN, || peer.leader())
-            .await
-            .map(drop)
+        within("a whole cluster", AGAIN, || peer.leader()).await?;
+        Ok(())
     }
 
     /// One trial.

@@ -6,10 +6,7 @@ use quorate_resources::Kind;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::json;
 
-use super::{
-    rabbitmq::{Client, Rabbit},
-    world::*,
-};
+use super::world::*;
 
 /// Memory alarms, a vhost that goes and comes, a user whose password changes.
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +26,7 @@ async fn what_the_operator_does_is_told_and_over_once_it_is() {
     let client = Client::connect(&shop).await;
     client.declare(&queue).await;
     client.declare(&dead).await;
-    let group = Group::with_channel(&broker, &queue);
+    let group = group_with_channel(&broker, &queue);
     let connect = |password: &str| {
         let mut connection = connection(broker.port());
         connection["vhost"] = json!("shop");

@@ -23,7 +23,7 @@ async fn a_service_that_fails_for_a_while_costs_retries_and_no_message() {
     let (broker, queue) = (broker().await, unique("retry"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     member
         .group
         .behave(|call| (NOW, status(if call.attempt < 3 { 503 } else { 200 })));
@@ -61,7 +61,7 @@ async fn what_fails_for_good_is_dead_lettered_and_says_why() {
     let client = broker.client().await;
     client.declare(&queue).await;
     client.declare(&dead).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let mut with_dead_letter = channel(&queue);
     with_dead_letter["on_failure"]["dead_letter"] = json!(dead);
     member.group.put(Kind::AmqpChannel, with_dead_letter);
@@ -137,7 +137,7 @@ async fn without_a_dead_letter_queue_the_brokers_own_takes_it() {
             ],
         )
         .await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     member
         .group
         .behave(|_| (NOW, Err(ServiceError::TimedOut(10))));
@@ -157,7 +157,7 @@ async fn a_missing_dead_letter_queue_keeps_the_message_and_is_told() {
     let dead = format!("{queue}-dead");
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let mut with_dead_letter = channel(&queue);
     with_dead_letter["on_failure"] = json!({"retries": 0, "dead_letter": dead});
     member.group.put(Kind::AmqpChannel, with_dead_letter);
@@ -190,7 +190,7 @@ async fn nobody_to_run_it_is_no_failure_of_the_message() {
     let (broker, queue) = (broker().await, unique("notrun"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let there = Arc::new(AtomicBool::new(false));
     member.group.behave({
         let there = there.clone();
@@ -235,7 +235,7 @@ async fn fenced_by_the_service_goes_back_to_the_queue_and_counts_as_no_failure()
     let (broker, queue) = (broker().await, unique("fenced"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let accept = Arc::new(AtomicBool::new(false));
     member.group.behave({
         let accept = accept.clone();

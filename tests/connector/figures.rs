@@ -31,7 +31,7 @@ async fn a_connector_process_in_figures() {
     let (broker, queue) = (broker().await, unique("figures"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 500).await;
+    let member = consuming_member(broker, &queue, 500).await;
     let pid = member.status(&queue).unwrap().pid.unwrap();
     let (before, since) = (cpu_ticks(pid), Instant::now());
     tokio::time::sleep(Duration::from_secs(10)).await;

@@ -23,7 +23,7 @@ async fn a_thousand_messages_are_handled_once_each() {
     client.declare(&queue).await;
     client.publish(&queue, bodies(1000)).await;
     let start = Instant::now();
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let status = member
         .when(&queue, "1000 handled", |status| {
             status.counts.handled == 1000
@@ -48,7 +48,7 @@ async fn a_service_sees_the_message_and_its_coordinates() {
     let (broker, queue) = (broker().await, unique("headers"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let mut headers = FieldTable::default();
     headers.insert("Tenant".into(), AMQPValue::LongString("blue".into()));
     let properties = BasicProperties::default()
@@ -84,7 +84,7 @@ async fn no_more_than_prefetch_are_in_flight() {
     let (broker, queue) = (broker().await, unique("prefetch"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     let mut channel = channel(&queue);
     channel["prefetch"] = json!(3);
     group.put(Kind::AmqpChannel, channel);
@@ -109,7 +109,7 @@ async fn changes_under_load_lose_and_repeat_nothing() {
     let (broker, queue) = (broker().await, unique("reconfigure"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let group = &member.group;
     group.behave(|_| (Duration::from_millis(5), status(200)));
     let pid = member.status(&queue).unwrap().pid;
@@ -171,7 +171,7 @@ async fn inactive_stops_it_and_active_starts_it() {
     let (broker, queue) = (broker().await, unique("pause"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let group = &member.group;
     let finish = std::sync::Arc::new(AtomicBool::new(false));
     group.behave({
@@ -212,7 +212,7 @@ async fn inactive_stops_it_and_active_starts_it() {
             status.state == ConnectorState::Paused
         })
         .await;
-    assert!(!exists(pid));
+    assert!(!is_alive(pid));
     assert_eq!(
         client.count(&queue).await.0,
         0,

@@ -8,7 +8,7 @@ use quorate_proto::connector::{Header, Send};
 use quorate_resources::Kind;
 use serde_json::json;
 
-use super::{rabbitmq::Rabbit, world::*};
+use super::world::*;
 
 /// The least that AMQP lets a broker ask for is 4096.
 const FRAME: usize = 8192;

@@ -14,7 +14,7 @@ use quorate_resources::Kind;
 use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
-use super::{rabbitmq::Rabbit, world::*};
+use super::world::*;
 
 /// Sends this to whoever connects, so often, and then hangs up or says nothing more.
 fn fake_broker(says: &'static [u8], times: usize, hangs_up: bool) -> u16 {
@@ -126,7 +126,7 @@ async fn a_broker_without_a_bound_for_frames_takes_no_memory() {
         .await;
     let queue = unique("frames");
     client.declare(&queue).await;
-    let member = Member::consuming(&broker, &queue, 2000).await;
+    let member = consuming_member(&broker, &queue, 2000).await;
     client.publish(&queue, bodies(10)).await;
     let seen = member
         .when(&queue, "handled", |status| status.counts.handled == 10)
@@ -141,7 +141,7 @@ async fn large_messages_and_many_headers_are_handled() {
     let client = broker.client().await;
     client.declare(&queue).await;
     client.declare(&dead).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let mut with_dead_letter = channel(&queue);
     with_dead_letter["on_failure"] = json!({"retries": 0, "dead_letter": dead});
     member.group.put(Kind::AmqpChannel, with_dead_letter);
@@ -274,7 +274,7 @@ async fn a_message_that_can_not_be_read_is_dead_lettered_and_the_others_flow() {
     let client = broker.client().await;
     client.declare(&queue).await;
     client.declare(&dead).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let mut with_dead_letter = channel(&queue);
     with_dead_letter["on_failure"]["dead_letter"] = json!(dead);
     member.group.put(Kind::AmqpChannel, with_dead_letter);
@@ -348,7 +348,7 @@ async fn a_routing_key_that_can_not_be_read_stops_no_queue() {
         )
         .await
         .unwrap();
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     publish_raw_to(broker.port(), "amq.fanout", b"k\xffy", 0, b"");
     // The broker keeps no reason, so it is told here, until another one is handled.
     member
@@ -376,7 +376,7 @@ async fn a_queue_is_as_fast_after_an_unreadable_message_as_before() {
     let (broker, queue) = (broker().await, unique("unreadable-fast"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let took = async |from: u64| {
         let began = quorate_clock::Instant::now();
         client.publish(&queue, bodies(500)).await;
@@ -401,7 +401,7 @@ async fn deeply_nested_headers_end_no_process() {
     let (broker, queue) = (broker().await, unique("nested"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let before = member.status(&queue).unwrap().pid;
     // As many as fit into a frame.
     let mut array: Vec<u8> = Vec::new();

@@ -125,7 +125,7 @@ async fn each_property_and_type_of_header_arrives_and_goes_back_as_it_was() {
     let client = broker.client().await;
     client.declare(&queue).await;
     client.declare(&out).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     group.put(
         Kind::AmqpOutgoing,
         json!({"name": out, "connection": "broker", "exchange": "", "routing_key": out,
@@ -267,7 +267,7 @@ async fn what_the_broker_writes_of_dead_letters_arrives() {
         )
         .await
         .unwrap();
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     client.publish(&before, bodies(1)).await;
     member
         .when(&queue, "handled", |status| status.counts.handled == 1)

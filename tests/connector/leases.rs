@@ -1,6 +1,6 @@
 //! What the lease keeps out: successors that come early, and hand-offs that come late.
 
-use std::{os::unix::net::UnixStream, process::Child, time::Duration};
+use std::time::Duration;
 
 use quorate_clock::Instant;
 use quorate_ipc::{
@@ -13,6 +13,7 @@ use quorate_proto::connector::{
 };
 use quorate_resources::{AmqpChannel, Kind};
 use quorate_supervisor::ConnectorState;
+use quorate_testkit::process::Process;
 use serde_json::json;
 use tokio::{
     net::unix::OwnedReadHalf,
@@ -26,7 +27,7 @@ use super::{processes::bare, world::*};
 async fn two(queue: &str, failover_ms: u64) -> (Member, Member) {
     let broker = broker().await;
     broker.client().await.declare(queue).await;
-    let group = Group::with_channel(broker, queue);
+    let group = group_with_channel(broker, queue);
     let mut fenced = connection(broker.port());
     fenced["fence"] = json!("lease");
     group.put(Kind::AmqpConnection, fenced);
@@ -102,7 +103,7 @@ async fn a_successor_of_a_released_reign_waits_for_nothing() {
 
 /// A connector process that the test is the parent of.
 struct Spoken {
-    child: Child,
+    _process: Process,
     page: LeaseWriter,
     orders: mpsc::Sender<ToProcess>,
     frames: FrameReader<OwnedReadHalf>,
@@ -110,13 +111,13 @@ struct Spoken {
 
 impl Spoken {
     fn start() -> Spoken {
-        let (child, near, page): (Child, UnixStream, LeaseWriter) = bare();
+        let (process, near, page) = bare();
         near.set_nonblocking(true).unwrap();
         let (read, write) = tokio::net::UnixStream::from_std(near).unwrap().into_split();
         let (orders, outbox) = mpsc::channel(64);
         tokio::spawn(write_frames(write, outbox));
         Spoken {
-            child,
+            _process: process,
             page,
             orders,
             frames: FrameReader::new(read),
@@ -136,13 +137,6 @@ impl Spoken {
     async fn until(&mut self, phase: Phase) {
         let at = |it: &from_process::Frame| matches!(it, from_process::Frame::Report(Report { phase: now, .. }) if *now == phase as i32);
         while !at(&self.next().await) {}
-    }
-}
-
-impl Drop for Spoken {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -215,7 +209,7 @@ async fn what_was_handled_is_acked_after_the_lease_was_taken() {
     let (broker, queue) = (broker().await, unique("acked"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     member
         .group
         .behave(|_| (Duration::from_millis(400), status(200)));

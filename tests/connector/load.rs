@@ -17,7 +17,7 @@ use quorate_service::api::Reply;
 use quorate_state::{Answer, Command, OperatorAction};
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
-use super::{rabbitmq::Rabbit, world::*};
+use super::world::*;
 
 /// Publishes the bodies `0`, `1` and so on until it is finished.
 pub struct Load {

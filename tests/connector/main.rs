@@ -38,8 +38,3 @@ mod tls;
 mod tries;
 mod troubles;
 mod world;
-
-#[path = "../support/group.rs"]
-mod group;
-#[path = "../support/rabbitmq.rs"]
-mod rabbitmq;

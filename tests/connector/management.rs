@@ -1,24 +1,15 @@
 //! A connector server that hangs with everything it runs, and keeps its connection: the
 //! successor has the broker close it.
 
-use std::{
-    io::{BufRead, BufReader},
-    net::Ipv4Addr,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{net::Ipv4Addr, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use quorate_clock::Instant;
 use quorate_resources::Kind;
 use quorate_state::{self as state, BrokerConnection};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::{rabbitmq::Rabbit, world::*};
+use super::{processes::Holder, world::*};
 
 async fn managed() -> &'static Rabbit {
     static BROKER: OnceCell<Rabbit> = OnceCell::const_new();
@@ -27,67 +18,9 @@ async fn managed() -> &'static Rabbit {
         .await
 }
 
-/// The holder and its connector, in processes of their own.
-struct Holder {
-    member: Child,
-    connector: u32,
-    connection: BrokerConnection,
-}
-
-impl Holder {
-    async fn start(queue: &str, port: u16, fence: &str) -> Holder {
-        let mut member = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--ignored",
-                "--exact",
-                "--nocapture",
-                "processes::helper_parent",
-            ])
-            .env("HELPER_QUEUE", queue)
-            .env("HELPER_PORT", port.to_string())
-            .env("HELPER_FENCE", fence)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(member.stdout.take().unwrap()).lines();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut connection = BrokerConnection::default();
-            for line in lines.map_while(Result::ok) {
-                if let Some((_, it)) = line.split_once("CONNECTION ") {
-                    let (name, label) = it.split_once('|').unwrap();
-                    (connection.name, connection.label) = (name.into(), label.into());
-                }
-                if let Some((_, pid)) = line.split_once("PID ") {
-                    return (connection, pid.trim().parse().unwrap());
-                }
-            }
-            panic!("the holder ended");
-        });
-        let (connection, connector) = read.await.unwrap();
-        Holder {
-            member,
-            connector,
-            connection,
-        }
-    }
-
-    fn stop(&self) {
-        for pid in [self.member.id(), self.connector] {
-            kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGSTOP).unwrap();
-        }
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.member.kill();
-        let _ = self.member.wait();
-    }
-}
-
 /// A successor that stands by and knows of the holder what the log says of it.
 async fn successor(queue: &str, fence: &str, url: &str, former: &BrokerConnection) -> Member {
-    let group = Group::with_channel(managed().await, queue);
+    let group = group_with_channel(managed().await, queue);
     let mut broker = connection(managed().await.port());
     broker["fence"] = json!(fence);
     broker["management_url"] = json!(url);
@@ -119,7 +52,7 @@ async fn takes_over(fence: &str, rename: bool) -> Duration {
     let (broker, queue) = (managed().await, unique("hangs"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let holder = Holder::start(&queue, broker.port(), fence).await;
+    let holder = Holder::start(&queue, broker.port(), Some(fence)).await;
     let mut known = holder.connection.clone();
     if rename {
         // As where addresses are translated on the way to the broker.
@@ -183,7 +116,7 @@ async fn a_connection_under_another_name_is_found_by_its_label() {
 async fn what_two_lost_holders_in_a_row_have_left_is_closed() {
     let (broker, queue) = (managed().await, unique("two-lost"));
     broker.client().await.declare(&queue).await;
-    let holder = Holder::start(&queue, broker.port(), "exclusive").await;
+    let holder = Holder::start(&queue, broker.port(), Some("exclusive")).await;
     let url = broker.management_url().unwrap();
     let last = successor(&queue, "exclusive", &url, &holder.connection).await;
     holder.stop();

@@ -12,10 +12,7 @@ use lapin::{
     options::QueueDeclareOptions,
     types::{AMQPValue, FieldTable},
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use prost::Message;
 use quorate_clock::Instant;
 use quorate_proto::connector::ChannelProgress;
@@ -24,11 +21,7 @@ use quorate_state::OperatorAction;
 use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
-use super::{
-    load::order,
-    rabbitmq::{Client, Rabbit},
-    world::*,
-};
+use super::{load::order, world::*};
 
 /// So many messages come before what happens, as many meanwhile, and as many after it.
 const PART: usize = 40;
@@ -303,7 +296,7 @@ impl Matrix {
         let mut killed = Vec::new();
         for Cell { queue, .. } in &self.cells {
             let pid = self.member.active(queue).await.pid.unwrap();
-            kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+            signal(pid, Signal::SIGKILL);
             killed.push((queue, pid));
         }
         self.publish(client, meanwhile).await;

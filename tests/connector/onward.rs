@@ -11,17 +11,14 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use lapin::types::{AMQPValue, FieldTable};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_resources::Kind;
 use quorate_service::api::Reply;
 use quorate_state::OperatorAction;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::json;
 
-use super::{load::*, rabbitmq::Client, world::*};
+use super::{load::*, world::*};
 
 /// A channel from a queue, an outgoing to another one, and a dead-letter queue.
 struct Bed {
@@ -40,7 +37,7 @@ impl Bed {
         for queue in [&queue, &out, &dead] {
             client.declare(queue).await;
         }
-        let group = Group::with_channel(broker, &queue);
+        let group = group_with_channel(broker, &queue);
         // What waits for an outgoing waits as long as a call may take.
         group.put(
             Kind::Service,
@@ -282,7 +279,7 @@ async fn processes_killed_in_between_lose_nothing() {
         for name in [&bed.out, &bed.queue] {
             progress(40).await;
             let pid = member.active(name).await.pid.unwrap();
-            kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+            signal(pid, Signal::SIGKILL);
             let another = |status: &ConnectorStatus| {
                 status.state == ConnectorState::Active && status.pid != Some(pid)
             };

@@ -3,17 +3,15 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_resources::Kind;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
+use quorate_testkit::process;
 use serde_json::{Value, json};
 
-use super::{load::*, rabbitmq::Client, world::*};
+use super::{load::*, world::*};
 
 fn ordered(queue: &str) -> Value {
     let mut ordered = channel(queue);
@@ -28,7 +26,7 @@ async fn prepare(queue: &str) -> (Client, Arc<Group>) {
     let client = broker.client().await;
     client.declare(queue).await;
     client.declare(&format!("{queue}-dead")).await;
-    let group = Group::with_channel(broker, queue);
+    let group = group_with_channel(broker, queue);
     group.put(Kind::AmqpChannel, ordered(queue));
     (client, group)
 }
@@ -54,9 +52,9 @@ fn moody(handled: &Handled, group: &Group) {
     });
 }
 
-fn signal(member: &Member, queue: &str, signal: Signal) -> u32 {
+fn signal(member: &Member, queue: &str, what: Signal) -> u32 {
     let pid = member.status(queue).and_then(|status| status.pid).unwrap();
-    kill(Pid::from_raw(pid as i32), signal).unwrap();
+    process::signal(pid, what);
     pid
 }
 
@@ -74,7 +72,7 @@ async fn hangs_until_replaced(member: &Member, queue: &str) {
     let stopping = async {
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGSTOP);
+            process::send(Signal::SIGSTOP, &[pid]);
         }
     };
     tokio::select! {

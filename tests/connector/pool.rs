@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_resources::Kind;
 use serde_json::json;
@@ -32,7 +33,7 @@ async fn no_more_than_pool_size_are_with_the_service() {
     let (broker, queue) = (broker().await, unique("pool"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     let sized = |size: u16| {
         let mut sized = channel(&queue);
         (sized["prefetch"], sized["pool_size"]) = (json!(30), json!(size));
@@ -76,7 +77,7 @@ async fn what_a_dead_process_left_with_the_service_keeps_its_place_under_another
     let (broker, queue) = (broker().await, unique("places"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     let handled = Handled::default();
     handled.serve(&group, |_, _| (Duration::from_secs(4), 200));
     client.publish(&queue, bodies(30)).await;
@@ -94,8 +95,7 @@ async fn what_a_dead_process_left_with_the_service_keeps_its_place_under_another
     let mut smaller = channel(&queue);
     smaller["pool_size"] = json!(3);
     group.put(Kind::AmqpChannel, smaller);
-    let pid = nix::unistd::Pid::from_raw(before.pid.unwrap() as i32);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    signal(before.pid.unwrap(), Signal::SIGKILL);
     let begun = group.calls.lock()[0].at;
     member
         .when(&queue, "in flight in another process", |status| {

@@ -1,77 +1,67 @@
 //! Processes that die, hang, or lose their parent.
 
 use std::{
-    io::{BufRead, BufReader},
     os::unix::net::UnixStream,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_ipc::{
     PROCESS_ARGUMENT,
     lease::{BootInstant, LeaseWriter},
 };
+use quorate_state::BrokerConnection;
 use quorate_supervisor::ConnectorState;
+use quorate_testkit::process::{Process, bound};
 
 use super::world::*;
 
-fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
-}
-
 async fn gone(pid: u32) -> Duration {
     let since = Instant::now();
-    eventually("the process is gone", async || (!exists(pid)).then_some(())).await;
+    eventually("the process is gone", async || {
+        (!is_alive(pid)).then_some(())
+    })
+    .await;
     since.elapsed()
 }
 
 /// A connector process without a keeper.
-pub fn bare() -> (Child, UnixStream, LeaseWriter) {
+pub fn bare() -> (Process, UnixStream, LeaseWriter) {
     let page = LeaseWriter::new().unwrap();
     let (near, far) = UnixStream::pair().unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
-        .args([
-            PROCESS_ARGUMENT,
-            "amqp_channel/x",
-            &std::process::id().to_string(),
-            "50",
-            "200",
-        ])
+    let mut command = Command::new(&*QUORATE);
+    command
+        .args([PROCESS_ARGUMENT, "amqp_channel/x"])
+        .args([&std::process::id().to_string(), "50", "200"])
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(far)))
-        .stdout(Stdio::from(page.descriptor().unwrap()))
-        .spawn()
-        .unwrap();
-    (child, near, page)
+        .stdout(Stdio::from(page.descriptor().unwrap()));
+    (Process::spawn(command).unwrap(), near, page)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_control_socket_closes_and_the_process_ends() {
-    let (mut child, near, _page) = bare();
+    let (child, near, _page) = bare();
     // Its first sign of life.
     let mut byte = [0];
     std::io::Read::read_exact(&mut &near, &mut byte).unwrap();
     drop(near);
-    let took = gone(child.id()).await;
-    child.wait().unwrap();
+    let took = gone(child.pid()).await;
     println!("gone {took:?} after the control socket closed");
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[test]
 fn it_is_refused_by_hand_and_to_a_stranger() {
-    let by_hand = Command::new(env!("CARGO_BIN_EXE_quorate"))
+    let by_hand = Command::new(&*QUORATE)
         .arg(PROCESS_ARGUMENT)
         .stdin(Stdio::null())
         .output()
         .unwrap();
     assert_eq!(by_hand.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&by_hand.stderr).contains("started by a member, not by hand"));
-    let stranger = Command::new(env!("CARGO_BIN_EXE_quorate"))
+    let stranger = Command::new(&*QUORATE)
         .args([PROCESS_ARGUMENT, "amqp_channel/x", "1", "50", "200"])
         .stdin(Stdio::null())
         .output()
@@ -120,31 +110,54 @@ async fn helper_parent() {
     std::future::pending::<()>().await;
 }
 
-async fn parent(queue: &str, port: u16) -> (Child, u32) {
-    let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--ignored",
-            "--exact",
-            "--nocapture",
-            "processes::helper_parent",
-        ])
-        .env("HELPER_QUEUE", queue)
-        .env("HELPER_PORT", port.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(parent.stdout.take().unwrap());
-    let pid = tokio::task::spawn_blocking(move || {
-        lines
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                line.split_once("PID ")
-                    .map(|(_, pid)| pid.trim().parse().unwrap())
-            })
-            .unwrap()
-    });
-    (parent, pid.await.unwrap())
+/// A member and its connector, in processes of their own.
+pub struct Holder {
+    member: Process,
+    connector: u32,
+    /// The connector's connection, where a fence was asked for.
+    pub connection: BrokerConnection,
+}
+
+impl Holder {
+    pub async fn start(queue: &str, port: u16, fence: Option<&str>) -> Holder {
+        let mut command = bound(std::env::current_exe().unwrap());
+        command
+            .args(["--ignored", "--exact", "--nocapture"])
+            .arg("processes::helper_parent")
+            .env("HELPER_QUEUE", queue)
+            .env("HELPER_PORT", port.to_string())
+            .stdout(Stdio::piped());
+        if let Some(fence) = fence {
+            command.env("HELPER_FENCE", fence);
+        }
+        let mut member = Process::spawn(command).unwrap();
+        let lines = member.lines();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut connection = BrokerConnection::default();
+            for line in lines {
+                if let Some((_, it)) = line.split_once("CONNECTION ") {
+                    let (name, label) = it.split_once('|').unwrap();
+                    (connection.name, connection.label) = (name.into(), label.into());
+                }
+                if let Some((_, pid)) = line.split_once("PID ") {
+                    return (connection, pid.trim().parse().unwrap());
+                }
+            }
+            panic!("the holder ended");
+        });
+        let (connection, connector) = read.await.unwrap();
+        Holder {
+            member,
+            connector,
+            connection,
+        }
+    }
+
+    pub fn stop(&self) {
+        for pid in [self.member.pid(), self.connector] {
+            signal(pid, Signal::SIGSTOP);
+        }
+    }
 }
 
 // guarantee: REIGN-3
@@ -153,14 +166,14 @@ async fn no_process_survives_kill_9_of_its_parent() {
     let (broker, queue) = (broker().await, unique("orphan"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let (mut parent, pid) = parent(&queue, broker.port()).await;
-    assert!(exists(pid));
+    let holder = Holder::start(&queue, broker.port(), None).await;
+    let pid = holder.connector;
+    assert!(is_alive(pid));
     client.publish(&queue, bodies(3)).await;
-    parent.kill().unwrap();
+    holder.member.signal(Signal::SIGKILL);
     let took = gone(pid).await;
     println!("gone {took:?} after kill -9 of the parent");
     assert!(took < Duration::from_secs(1), "{took:?}");
-    parent.wait().unwrap();
     eventually("the broker has them back", async || {
         (client.count(&queue).await == (3, 0)).then_some(())
     })
@@ -172,7 +185,7 @@ async fn a_process_that_dies_with_orders_unread_is_told_as_it_ended() {
     let (broker, queue) = (broker().await, unique("died"));
     broker.client().await.declare(&queue).await;
     // A long lease, so that its silence is not noticed first.
-    let member = Member::consuming(broker, &queue, 60_000).await;
+    let member = consuming_member(broker, &queue, 60_000).await;
     let pid = member.status(&queue).unwrap().pid.unwrap();
     signal(pid, Signal::SIGSTOP);
     // Orders that it will never read.
@@ -198,7 +211,7 @@ async fn a_stopped_process_is_killed_and_replaced_and_no_message_is_lost() {
     let (broker, queue) = (broker().await, unique("stopped"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     member
         .group
         .behave(|_| (Duration::from_millis(20), status(200)));
@@ -235,7 +248,7 @@ async fn a_killed_process_is_replaced() {
     let (broker, queue) = (broker().await, unique("killed"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let first = member.status(&queue).unwrap();
     signal(first.pid.unwrap(), Signal::SIGKILL);
     let error = member
@@ -262,7 +275,7 @@ async fn a_lapse_ends_no_process_and_hands_nothing_out_again() {
     let (broker, queue) = (broker().await, unique("lapse"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 10_000).await;
+    let member = consuming_member(broker, &queue, 10_000).await;
     let before = member.status(&queue).unwrap();
     let reign = member.handle.reign();
     let lapsed = async || reign.borrow().lapsed.then_some(());
@@ -306,7 +319,7 @@ async fn a_lapse_that_lasts_gives_everything_back_and_the_process_goes_on_after_
     let (broker, queue) = (broker().await, unique("long-lapse"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let before = member.status(&queue).unwrap();
     // The quorum stops answering; the member still believes that it leads.
     member.beat(false);
@@ -341,7 +354,7 @@ async fn a_lapse_that_lasts_gives_everything_back_and_the_process_goes_on_after_
 /// Without a broker: what the process does with its lease is between it and the page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_runs_out_ends_nothing_that_only_stands_by() {
-    let (mut child, near, page) = bare();
+    let (child, near, page) = bare();
     page.grant(
         5,
         BootInstant::now() + Duration::from_millis(50),
@@ -350,7 +363,5 @@ async fn a_page_that_runs_out_ends_nothing_that_only_stands_by() {
     let mut byte = [0];
     std::io::Read::read_exact(&mut &near, &mut byte).unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(exists(child.id()));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    assert!(is_alive(child.pid()));
 }

@@ -40,7 +40,7 @@ async fn a_quorum_queue_is_refused_a_moment_after_a_takeover() {
     let (broker, queue) = (broker().await, unique("no-fence"));
     let client = broker.client().await;
     client.declare_with(&queue, QUORUM).await;
-    let member = Member::start(&Group::with_channel(broker, &queue), 1, 2000);
+    let member = Member::start(&group_with_channel(broker, &queue), 1, 2000);
     member
         .when(&queue, "standby", |it| it.state == ConnectorState::Standby)
         .await;
@@ -60,7 +60,7 @@ async fn what_fails_for_good_goes_from_a_quorum_queue_to_a_quorum_queue() {
     let client = broker.client().await;
     client.declare_with(&queue, QUORUM).await;
     client.declare_with(&dead, QUORUM).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     group.put(Kind::AmqpConnection, leased(broker.port()));
     let mut with_dead_letter = channel(&queue);
     with_dead_letter["on_failure"]["dead_letter"] = json!(dead);

@@ -69,7 +69,7 @@ async fn each_change_under_load_loses_and_repeats_nothing() {
     broker
         .ctl(&["set_permissions", &user, ".*", ".*", ".*"])
         .await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let mut bed = Bed {
         member,
         handled: Handled::default(),

@@ -20,7 +20,7 @@ use quorate_supervisor::{ConnectorState, ConnectorStatus, SendUnavailable, Super
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{load::*, rabbitmq::Client, world::*};
+use super::{load::*, world::*};
 
 /// What callers were told, and when.
 type Told = Arc<Mutex<Vec<(Instant, String, Result<SendOutcome, SendUnavailable>)>>>;

@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
+use quorate_testkit::process::send;
 
 use super::world::*;
 
@@ -22,7 +20,7 @@ async fn a_follower_consumes_nothing() {
     let (broker, queue) = (broker().await, unique("follower"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::start(&Group::with_channel(broker, &queue), 1, 500);
+    let member = Member::start(&group_with_channel(broker, &queue), 1, 500);
     member
         .when(&queue, "standby", |status| {
             status.state == ConnectorState::Standby
@@ -37,7 +35,7 @@ async fn lost_for_a_moment_and_kept_in_the_same_term_is_the_same_epoch_and_proce
     let (broker, queue) = (broker().await, unique("moment"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let before = member.status(&queue).unwrap();
     member.step_down(2);
     eventually("nothing is consumed", async || {
@@ -63,7 +61,7 @@ async fn elected_again_is_a_new_epoch() {
     let (broker, queue) = (broker().await, unique("again"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     let before = member.status(&queue).unwrap().epoch.unwrap();
     member.step_down(3);
     eventually("nothing is consumed", async || {
@@ -88,7 +86,7 @@ async fn a_release_drains_parks_commits_and_is_followed_by_a_new_reign() {
     let (broker, queue) = (broker().await, unique("release"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(broker, &queue, 500).await;
+    let member = consuming_member(broker, &queue, 500).await;
     member
         .group
         .behave(|_| (Duration::from_millis(200), status(200)));
@@ -100,7 +98,7 @@ async fn a_release_drains_parks_commits_and_is_followed_by_a_new_reign() {
     .await;
     let parted = member.handle.release(Duration::from_secs(5)).await;
     // All at once, when it returns:
-    assert!(exists(before.pid.unwrap()));
+    assert!(is_alive(before.pid.unwrap()));
     assert_eq!(
         client.count(&queue).await,
         (0, 0),
@@ -132,7 +130,7 @@ async fn a_queue_survives_the_loss_of_its_connector_server() {
     let (broker, queue) = (broker().await, unique("takeover"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     group.behave(|_| (Duration::from_millis(5), status(200)));
     let (first, second) = (
         Member::start(&group, 1, 1000),
@@ -163,15 +161,15 @@ async fn a_queue_survives_the_loss_of_its_connector_server() {
             status.counts.handled >= 100
         })
         .await;
-    let pid = Pid::from_raw(old.pid.unwrap().try_into().unwrap());
-    kill(pid, Signal::SIGSTOP).unwrap();
+    let pid = old.pid.unwrap();
+    signal(pid, Signal::SIGSTOP);
     first.beat(false);
     tokio::time::sleep(first.timing.lease).await;
     // By now nobody's lease runs. The successor is elected while the old one sleeps.
     second.lead(3);
     let taken_at = Instant::now();
     // It wakes up: its lease was over while it slept.
-    let _ = kill(pid, Signal::SIGCONT);
+    send(Signal::SIGCONT, &[pid]);
     let new = second.active(&queue).await;
     println!("consuming {:?} after the election", taken_at.elapsed());
     assert!(new.epoch > old.epoch);

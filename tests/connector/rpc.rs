@@ -17,7 +17,7 @@ use quorate_service::api::Reply;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{rabbitmq::Client, world::*};
+use super::world::*;
 
 const DIRECT: &str = "amq.rabbitmq.reply-to";
 
@@ -28,7 +28,7 @@ async fn answering(queue: &str) -> (Member, String) {
     for queue in [queue, &dead] {
         client.declare(queue).await;
     }
-    let group = Group::with_channel(broker, queue);
+    let group = group_with_channel(broker, queue);
     let mut channel = channel(queue);
     channel["on_failure"]["dead_letter"] = json!(dead);
     group.put(Kind::AmqpChannel, channel);
@@ -201,7 +201,7 @@ async fn an_outgoing_asks_and_the_answer_comes_by_a_channel() {
     for queue in [&queue, &requests] {
         client.declare(queue).await;
     }
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     group.put(
         Kind::AmqpOutgoing,
         json!({"name": "ask", "connection": "broker", "exchange": "", "routing_key": requests}),

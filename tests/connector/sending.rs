@@ -26,7 +26,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{rabbitmq::Rabbit, world::*};
+use super::world::*;
 
 const WITHIN: Duration = Duration::from_secs(5);
 

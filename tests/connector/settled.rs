@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Send};
@@ -16,7 +13,7 @@ use quorate_resources::Kind;
 use quorate_supervisor::{ConnectorState, ConnectorStatus, connector_status::MessageCounts};
 use serde_json::json;
 
-use super::{load::*, rabbitmq::Rabbit, world::*};
+use super::{load::*, world::*};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_counts_what_broker_and_service_saw() {
@@ -25,7 +22,7 @@ async fn a_channel_counts_what_broker_and_service_saw() {
     let client = broker.client().await;
     client.declare(&queue).await;
     client.declare(&dead).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     let mut with_dead_letter = channel(&queue);
     with_dead_letter["on_failure"]["dead_letter"] = json!(dead);
     group.put(Kind::AmqpChannel, with_dead_letter);
@@ -113,10 +110,10 @@ async fn an_outgoing_counts_what_its_callers_were_told() {
     let sent = send("out", 10_000).await;
     assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     // A broker that hangs: what it was given may have arrived.
-    let pid = Pid::from_raw(broker.pid().unwrap() as i32);
-    kill(pid, Signal::SIGSTOP).unwrap();
+    let pid = broker.pid().unwrap();
+    signal(pid, Signal::SIGSTOP);
     let unknown = send("out", 1000).await;
-    kill(pid, Signal::SIGCONT).unwrap();
+    signal(pid, Signal::SIGCONT);
     assert!(matches!(unknown, SendOutcome::Unknown(_)), "{unknown:?}");
     let expected = MessageCounts {
         sent: 41,

@@ -9,7 +9,7 @@ use lapin::{
 use quorate_clock::Instant;
 use quorate_supervisor::ConnectorState;
 
-use super::{rabbitmq::Client, world::*};
+use super::world::*;
 
 async fn declare(client: &Client, queue: &str, kind: &str) {
     let mut arguments = FieldTable::default();
@@ -64,7 +64,7 @@ async fn what_another_keeps_from_its_work_for_long_has_failed() {
         )
         .await
         .unwrap();
-    let member = Member::start(&Group::with_channel(broker, &queue), 1, 2000);
+    let member = Member::start(&group_with_channel(broker, &queue), 1, 2000);
     member.lead(2);
     member
         .when(&queue, "it waits", |status| {

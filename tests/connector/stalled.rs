@@ -30,7 +30,7 @@ async fn a_service_that_hangs_is_told_until_it_answers_again() {
     let (broker, queue) = (broker().await, unique("hangs"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     group.put(Kind::Service, store());
     let handled = Handled::default();
     handled.serve(&group, |_, n| {
@@ -64,7 +64,7 @@ async fn a_service_that_keeps_failing_is_told() {
     let (broker, queue) = (broker().await, unique("fails"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     group.put(Kind::Service, store());
     let mut patient = channel(&queue);
     patient["on_failure"]["retries"] = json!(100);
@@ -114,7 +114,7 @@ async fn a_broker_that_hands_nothing_out_is_told() {
         )
         .await
         .unwrap();
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     group.put(Kind::Service, store());
     group.put(Kind::AmqpConnection, leased(broker.port()));
     let member = Member::start(&group, 1, 2000);
@@ -140,7 +140,7 @@ async fn slow_and_steady_is_not_stalled() {
     let (broker, queue) = (broker().await, unique("steady"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     group.put(Kind::Service, store());
     let mut one = channel(&queue);
     one["prefetch"] = json!(1);

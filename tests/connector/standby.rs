@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_resources::Kind;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
+use quorate_testkit::process::send;
 use quorate_types::Role;
 use serde_json::json;
 
@@ -18,7 +20,7 @@ fn standby(status: &ConnectorStatus) -> bool {
 async fn two(queue: &str, failover_ms: u64) -> (Member, Member) {
     let broker = broker().await;
     broker.client().await.declare(queue).await;
-    let group = Group::with_channel(broker, queue);
+    let group = group_with_channel(broker, queue);
     let first = Member::start(&group, 1, failover_ms);
     let second = Member::start(&group, 2, failover_ms);
     first.lead(2);
@@ -31,8 +33,7 @@ async fn two(queue: &str, failover_ms: u64) -> (Member, Member) {
 async fn die(member: Member, queue: &str) {
     let pid = member.status(queue).unwrap().pid.unwrap();
     drop(member);
-    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
-    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    send(Signal::SIGKILL, &[pid]);
 }
 
 // guarantee: FAILOVER-11
@@ -167,7 +168,7 @@ async fn a_release_parks_the_process_and_the_next_reign_uses_it() {
     println!("released in {:?}", at.elapsed());
     assert_eq!(client.count(&queue).await.1, 0);
     assert!(first.group.state().reign().released);
-    assert!(exists(one.pid.unwrap()));
+    assert!(is_alive(one.pid.unwrap()));
     first.step_down(3);
     second.lead(3);
     let after = second.active(&queue).await;
@@ -192,11 +193,10 @@ async fn a_process_that_does_not_park_is_killed_before_the_release() {
     let queue = unique("unparked");
     let (first, _second) = two(&queue, 10_000).await;
     let pid = first.status(&queue).unwrap().pid.unwrap();
-    let raw = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
-    nix::sys::signal::kill(raw, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    signal(pid, Signal::SIGSTOP);
     let _parted = first.handle.release(Duration::from_millis(100)).await;
     assert!(
-        !exists(pid),
+        !is_alive(pid),
         "the release came before the end of the process"
     );
     assert!(first.group.state().reign().released);
@@ -207,14 +207,13 @@ async fn one_that_hangs_is_killed_and_replaced() {
     let queue = unique("hanging");
     let (_first, second) = two(&queue, 1000).await;
     let pid = second.status(&queue).unwrap().pid.unwrap();
-    let raw = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
-    nix::sys::signal::kill(raw, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    signal(pid, Signal::SIGSTOP);
     second
         .when(&queue, "another one", |status| {
             standby(status) && status.pid != Some(pid)
         })
         .await;
-    assert!(!exists(pid));
+    assert!(!is_alive(pid));
 }
 
 // guarantee: FAILOVER-11
@@ -274,7 +273,7 @@ async fn cold_connectors_and_those_beyond_the_bound_start_when_they_are_needed()
     let queues: Vec<String> = ["a", "b", "c"]
         .map(|name| unique(&format!("bound-{name}")))
         .into();
-    let group = Group::with_channel(broker, &queues[0]);
+    let group = group_with_channel(broker, &queues[0]);
     for queue in &queues {
         client.declare(queue).await;
         group.put(Kind::AmqpChannel, channel(queue));

@@ -2,17 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_resources::Kind;
 use quorate_supervisor::ConnectorState;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{load::*, rabbitmq::Client, world::*};
+use super::{load::*, world::*};
 
 const STREAM: &[(&str, &str)] = &[("x-queue-type", "stream")];
 
@@ -158,7 +155,7 @@ async fn a_stream_loses_nothing_to_kills_and_takeovers() {
         progress().await;
         if round % 2 == 0 {
             let pid = now.active(&queue).await.pid.unwrap();
-            kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+            signal(pid, Signal::SIGKILL);
             now.when(&queue, "another process", |status| {
                 status.state == ConnectorState::Active && status.pid != Some(pid)
             })

@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 
-use super::{rabbitmq::Rabbit, world::*};
+use super::world::*;
 
 /// An authority, and what it signs.
 struct Authority {
@@ -75,7 +75,7 @@ async fn tls_works_and_each_way_it_can_be_wrong_says_what_would_be_right() {
     let queue = unique("tls");
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(&broker, &queue);
+    let group = group_with_channel(&broker, &queue);
     group.put(
         Kind::AmqpConnection,
         over_tls(broker.tls_port(), &authority.pem),

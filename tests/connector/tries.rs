@@ -3,19 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::types::AMQPValue;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_resources::Kind;
 use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
-use super::{
-    rabbitmq::{Client, Rabbit},
-    world::*,
-};
+use super::world::*;
 
 fn attempts(group: &Group) -> Vec<u32> {
     group.calls.lock().iter().map(|call| call.attempt).collect()
@@ -30,7 +24,7 @@ async fn tries_go_on_after_takeovers_and_kills() {
     let client = broker.client().await;
     client.declare(&queue).await;
     client.declare(&dead).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     let mut poor = channel(&queue);
     // Longer than it takes to end a session.
     poor["on_failure"] =
@@ -68,7 +62,7 @@ async fn tries_go_on_after_takeovers_and_kills() {
     })
     .await;
     let pid = two.active(&queue).await.pid.unwrap();
-    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+    signal(pid, Signal::SIGKILL);
     eventually("it is dead-lettered", async || {
         (client.count(&dead).await.0 == 1).then_some(())
     })
@@ -108,7 +102,7 @@ impl Impatient {
         let client = broker.client().await;
         client.declare(&queue).await;
         client.declare(&dead).await;
-        let group = Group::with_channel(&broker, &queue);
+        let group = group_with_channel(&broker, &queue);
         let mut poor = channel(&queue);
         poor["on_failure"] = json!({"retries": retries, "backoff_ms": backoff_ms,
                                     "backoff_max_ms": backoff_ms, "dead_letter": dead});
@@ -194,7 +188,7 @@ async fn a_message_like_one_that_has_failed_has_tries_of_its_own() {
     let (broker, queue) = (broker().await, unique("alike"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     let mut poor = channel(&queue);
     // There is no such queue, so the first one stays.
     poor["on_failure"] = json!({"retries": 1, "backoff_ms": 20, "backoff_max_ms": 20,

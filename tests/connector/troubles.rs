@@ -8,10 +8,7 @@ use quorate_resources::Kind;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::json;
 
-use super::{
-    rabbitmq::{Rabbit, free_ports},
-    world::*,
-};
+use super::world::*;
 
 /// RabbitMQ notices after two to three heartbeats of 1 s.
 const VANISHED: Duration = Duration::from_secs(3);
@@ -43,7 +40,7 @@ async fn a_refused_exclusive_consumer_waits_and_is_granted() {
         )
         .await
         .unwrap();
-    let member = Member::start(&Group::with_channel(broker, &queue), 1, 2000);
+    let member = Member::start(&group_with_channel(broker, &queue), 1, 2000);
     member.lead(2);
     let seen = member
         .when(&queue, "it is told", |status| {
@@ -81,7 +78,7 @@ fn refusals(logs: &Path, queue: &str) -> usize {
 async fn each_trouble_says_what_would_be_right_and_is_over_once_it_is() {
     let (broker, queue) = (broker().await, unique("troubles"));
     let client = broker.client().await;
-    let group = Group::with_channel(broker, &queue);
+    let group = group_with_channel(broker, &queue);
     let member = Member::start(&group, 1, 2000);
     member.lead(2);
     let failed = |status: &ConnectorStatus, what: &str| {
@@ -111,7 +108,7 @@ async fn each_trouble_says_what_would_be_right_and_is_over_once_it_is() {
     told("refused the user \"guest\"").await;
     change("vhost", json!("nowhere"));
     told("into the vhost \"nowhere\"").await;
-    let [nobody] = free_ports();
+    let nobody = quorate_testkit::ports::free();
     change("port", json!(nobody));
     told("can't reach the broker").await;
     change("host", json!("no-such-host.invalid"));
@@ -153,7 +150,7 @@ async fn handled_through_a_restart(
     down: fn(&mut Rabbit),
 ) -> usize {
     let client = broker.client().await;
-    let member = Member::consuming(broker, &queue, 2000).await;
+    let member = consuming_member(broker, &queue, 2000).await;
     member
         .group
         .behave(|_| (Duration::from_millis(20), status(200)));

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use quorate_resources::Kind;
+pub use quorate_simulated_group::*;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
+pub use quorate_testkit::{
+    process::signal,
+    programs::QUORATE,
+    rabbitmq::{Client, Rabbit},
+};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-
-pub use crate::group::*;
-use crate::rabbitmq::{Client, Rabbit};
 
 /// The broker that most tests share; each has queues of its own.
 pub async fn broker() -> &'static Rabbit {
@@ -16,14 +19,12 @@ pub async fn broker() -> &'static Rabbit {
     BROKER.get_or_init(Rabbit::start).await
 }
 
-impl Group {
-    /// A group with a channel from a queue of this name on this broker to `store`.
-    pub fn with_channel(broker: &Rabbit, queue: &str) -> Arc<Group> {
-        let group = Group::with_services();
-        group.put(Kind::AmqpConnection, connection(broker.port()));
-        group.put(Kind::AmqpChannel, channel(queue));
-        group
-    }
+/// A group with a channel from a queue of this name on this broker to `store`.
+pub fn group_with_channel(broker: &Rabbit, queue: &str) -> Arc<Group> {
+    let group = Group::with_services();
+    group.put(Kind::AmqpConnection, connection(broker.port()));
+    group.put(Kind::AmqpChannel, channel(queue));
+    group
 }
 
 pub fn connection(port: u16) -> Value {
@@ -43,14 +44,12 @@ pub fn channel(queue: &str) -> Value {
            "on_failure": {"retries": 2, "backoff_ms": 20, "backoff_max_ms": 100}})
 }
 
-impl Member {
-    /// One that leads in term 2 with a channel from this queue, and consumes.
-    pub async fn consuming(broker: &Rabbit, queue: &str, failover_ms: u64) -> Member {
-        let member = Member::start(&Group::with_channel(broker, queue), 1, failover_ms);
-        member.lead(2);
-        member.active(queue).await;
-        member
-    }
+/// A member that leads in term 2 with a channel from this queue, and consumes.
+pub async fn consuming_member(broker: &Rabbit, queue: &str, failover_ms: u64) -> Member {
+    let member = Member::start(&group_with_channel(broker, queue), 1, failover_ms);
+    member.lead(2);
+    member.active(queue).await;
+    member
 }
 
 /// A channel that begins while a member reigns, from a queue that is no fence: it is refused

@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering, time::
 
 use clap::Args;
 use quorate_clock::Instant;
+use quorate_testkit::{
+    cluster::{self, Cluster},
+    http,
+};
 use serde_json::{Value, json};
 
 use super::{
     Common,
     full_load::{CHANNELS, FullLoad, Volume},
     lapses, report,
-    support::{
-        cluster::{self, Cluster},
-        http,
-    },
 };
 
 /// How much of it.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fs};
 
+use quorate_testkit::process::{self, stat};
+
 /// One process.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
@@ -29,7 +31,6 @@ impl Process {
             let line = rollup.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse().ok()
         };
-        let (_, ticks) = stat(pid)?;
         Some(Process {
             pid,
             label: label(pid).unwrap_or_default(),
@@ -37,22 +38,13 @@ impl Process {
             private_dirty: field("Private_Dirty:")?,
             files: fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
             threads: fs::read_dir(format!("/proc/{pid}/task")).ok()?.count() as u64,
-            ticks,
+            ticks: stat(pid)?.ticks,
         })
     }
 
     pub fn kind(&self) -> &str {
         self.label.split_once('/').map_or("", |(kind, _)| kind)
     }
-}
-
-/// The parent and the processor time of a process.
-fn stat(pid: u32) -> Option<(u32, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Its name stands in parentheses and may have any character.
-    let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
-    Some((number(1)? as u32, number(11)? + number(12)?))
 }
 
 fn label(pid: u32) -> Option<String> {
@@ -64,13 +56,8 @@ fn label(pid: u32) -> Option<String> {
 
 /// The ids of the connector processes that this member has.
 pub fn children(member: u32) -> Vec<u32> {
-    let mut pids: Vec<u32> = fs::read_dir("/proc")
-        .expect("/proc")
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| stat(*pid).is_some_and(|(parent, _)| parent == member))
-        .filter(|pid| label(*pid).is_some())
-        .collect();
+    let mut pids = process::children(member);
+    pids.retain(|pid| label(*pid).is_some());
     pids.sort_unstable();
     pids
 }
@@ -78,7 +65,7 @@ pub fn children(member: u32) -> Vec<u32> {
 /// What each of these has used of the processor since they began, in seconds.
 pub fn seconds(pids: &[u32]) -> BTreeMap<u32, f64> {
     pids.iter()
-        .filter_map(|pid| Some((*pid, stat(*pid)?.1 as f64 / TICKS)))
+        .filter_map(|pid| Some((*pid, stat(*pid)?.ticks as f64 / TICKS)))
         .collect()
 }
 

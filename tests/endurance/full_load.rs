@@ -14,17 +14,15 @@ use std::{
 use bytes::Bytes;
 use clap::Args;
 use quorate_clock::Instant;
+use quorate_testkit::{
+    balancer::Balancer,
+    cluster::Cluster,
+    rabbitmq::Rabbit,
+    traffic::{sink::Sink, source::Source, verdict},
+};
 use serde_json::json;
 
-use super::{
-    load::Load,
-    support::{
-        cluster::Cluster,
-        front::Balancer,
-        rabbitmq::Rabbit,
-        traffic::{sink::Sink, source::Source, verdict},
-    },
-};
+use super::load::Load;
 
 /// The queues, and the channels of their names.
 pub const CHANNELS: [&str; 4] = ["orders", "invoices", "parcels", "returns"];

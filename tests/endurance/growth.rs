@@ -13,14 +13,13 @@ use std::fs;
 
 use clap::Args;
 use quorate_clock::Instant;
+use quorate_testkit::{
+    cluster::{self, Cluster},
+    machine,
+};
 use serde_json::json;
 
-use super::{
-    Common,
-    full_load::Volume,
-    machine, report,
-    support::cluster::{self, Cluster},
-};
+use super::{Common, full_load::Volume, report};
 use keys::KeysRow;
 use resources::ResourcesRow;
 

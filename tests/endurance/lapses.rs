@@ -1,8 +1,7 @@
 //! Lapses of the lease, as the members' logs tell them.
 
+use quorate_testkit::cluster::Cluster;
 use std::fs;
-
-use super::support::cluster::Cluster;
 
 /// How often the connector server's lease has lapsed so far, as the members' logs say.
 pub fn count(cluster: &Cluster) -> usize {

@@ -6,7 +6,7 @@
     clippy::print_stdout,
     reason = "what a test prints is for whoever runs it"
 )]
-#![allow(dead_code, missing_docs)]
+#![allow(missing_docs)]
 
 mod calm;
 mod connectors;
@@ -15,14 +15,8 @@ mod full_load;
 mod growth;
 mod lapses;
 mod load;
-#[path = "../support/machine.rs"]
-mod machine;
 mod report;
 mod spread;
-#[path = "../it/support/mod.rs"]
-mod support;
-#[path = "../support/svg.rs"]
-mod svg;
 mod takeovers;
 mod throughput;
 

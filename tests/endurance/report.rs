@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use quorate_clock::wall_time;
 use serde_json::Value;
 
-use super::machine;
+use quorate_testkit::machine;
 
 /// The machine, the day and the command, as the beginning of a report.
 pub fn head(title: &str, command: &str) -> String {

@@ -4,19 +4,19 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use clap::Args;
 use quorate_clock::{Instant, rng};
+use quorate_testkit::{
+    cluster,
+    takeovers::{
+        self, Bed, FENCES, Plan, Trial,
+        checks::{DUPLICATES_MAX, LINGER, SENT_LATE, Totals},
+    },
+};
 use rand::Rng;
 use serde_json::{Value, json};
 
 use super::{
     Common, report,
     spread::{Spread, ms},
-    support::{
-        cluster,
-        takeovers::{
-            self, Bed, FENCES, Plan, Trial,
-            checks::{DUPLICATES_MAX, LINGER, SENT_LATE, Totals},
-        },
-    },
 };
 
 /// How many of which.

@@ -7,12 +7,10 @@ mod subject;
 use std::{collections::BTreeMap, fmt::Write as _, net::Ipv4Addr, time::Duration};
 
 use clap::Args;
+use quorate_testkit::{rabbitmq::Rabbit, traffic::sink::Sink};
 use serde_json::{Value, json};
 
-use super::{
-    Common, report,
-    support::{rabbitmq::Rabbit, traffic::sink::Sink},
-};
+use super::{Common, report};
 use stretch::{BYTES, Bench, Stretch, Work};
 use subject::Subject;
 

@@ -5,26 +5,23 @@
     clippy::print_stdout,
     reason = "what a test prints is for whoever runs it"
 )]
-#![allow(dead_code, missing_docs)]
-
-#[path = "../support/machine.rs"]
-mod machine;
-#[path = "../it/support/mod.rs"]
-mod support;
+#![allow(missing_docs)]
 
 use std::{fs, time::Duration};
 
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
-use serde_json::json;
-use support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
-    http,
-    member::{Member, QUORATE},
+    durations::median,
+    eventually::eventually,
+    http, machine,
+    member::Member,
+    programs::QUORATE,
     rabbitmq::Rabbit,
     upstream::Upstream,
-    wait::{median, until},
 };
+use serde_json::json;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -32,7 +29,7 @@ async fn main() {
     row("machine", machine::describe());
     row(
         "binary",
-        mib(fs::metadata(QUORATE).expect("the binary").len()),
+        mib(fs::metadata(&*QUORATE).expect("the binary").len()),
     );
     let mut cluster = Cluster::three().await;
     restart_to_ready(&mut cluster).await;
@@ -68,7 +65,7 @@ fn spread(times: &[Duration]) -> String {
 }
 
 async fn ready(member: &Member) {
-    until("a ready member", SOON, || async {
+    eventually("a ready member", SOON, || async {
         let url = member.admin_url("/health/ready");
         let answer = http::call(reqwest::Method::GET, url, &[], "").await?;
         (answer.status() == 200)
@@ -115,7 +112,7 @@ async fn failover(cluster: &Cluster) {
         let stopped = Instant::now();
         cluster.members[leader].signal(Signal::SIGSTOP);
         let gap = http::first_write(&url, stopped).await;
-        times.push(gap.expect("a write"));
+        times.push(gap);
         cluster.members[leader].signal(Signal::SIGCONT);
         cluster.voters(3).await;
     }
@@ -150,7 +147,7 @@ async fn kill_to_next_message(cluster: &mut Cluster) {
         let killed = Instant::now();
         cluster.members[leader].kill();
         broker.publish("orders", [format!("trial-{trial}")]).await;
-        until("the message", SOON, || async {
+        eventually("the message", SOON, || async {
             (upstream.handled() > trial)
                 .then_some(())
                 .ok_or(upstream.handled().to_string())

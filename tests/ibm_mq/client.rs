@@ -5,12 +5,13 @@
 //! and pass; in CI only where the script has written down that it can't be had there.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{ChildStdin, Stdio},
     sync::mpsc::{Receiver, channel},
 };
 
+use quorate_testkit::process::{Process, bound};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -43,7 +44,7 @@ fn skip(python: &Path, unavailable: bool, ci: bool) {
 
 /// One that runs, ended when it is dropped.
 pub struct Client {
-    child: Child,
+    _process: Process,
     orders: ChildStdin,
     answers: Receiver<String>,
     _library: TempDir,
@@ -62,7 +63,7 @@ impl Client {
         let folder = TempDir::new().unwrap();
         std::os::unix::fs::symlink(library(), folder.path().join("libmqm_r.so")).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ibm_mq/client.py");
-        let mut command = Command::new(python);
+        let mut command = bound(python);
         command
             .arg(script)
             .env("LD_LIBRARY_PATH", folder.path())
@@ -72,17 +73,19 @@ impl Client {
             Some(server) => command.env("MQSERVER", server),
             None => command.env_remove("MQSERVER"),
         };
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = piped.spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::spawn(command).unwrap();
+        let mut all = process.lines();
         let (lines, answers) = channel();
         std::thread::spawn(move || {
-            let all = output.lines().map_while(Result::ok);
-            let _ = all.map(|line| lines.send(line)).find(Result::is_err);
+            let _ = all
+                .by_ref()
+                .map(|line| lines.send(line))
+                .find(Result::is_err);
         });
         Some(Client {
-            orders: child.stdin.take().unwrap(),
-            child,
+            orders: process.input(),
+            _process: process,
             answers,
             _library: folder,
         })
@@ -130,13 +133,6 @@ impl Client {
     pub fn gets(&mut self, queue: &str) -> Value {
         let wait = u64::try_from(WAIT.as_millis()).unwrap() / 2;
         self.does(json!({"do": "get", "queue": queue, "wait": wait}))
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use mq_stand_in::{descriptor, wire::Attributes};
+use mq_stand_in::wire::Attributes;
 use quorate_resources::Kind;
-use quorate_rfh2::{
-    ByteOrder, ContentDescriptor, ENCODING_BIG, FolderCharset, JmsFolders, JmsMessageClass,
-    Rfh2Header,
-};
+use quorate_rfh2::FolderCharset;
 
 use super::world::*;
 
@@ -18,57 +15,21 @@ const UTF_8: &str = "日本 ABC カタ";
 /// `한국` in page 933.
 const KOREAN: &[u8] = b"\x0e\xd0\x65\x8a\x82\x0f";
 
-fn head(ccsid: i32, format: &[u8; 8]) -> Vec<u8> {
-    let mut head = descriptor::plain();
-    descriptor::set_field(&mut head, descriptor::ENCODING, ENCODING_BIG);
-    descriptor::set_field(&mut head, descriptor::CCSID, ccsid);
-    head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(format);
-    head
-}
-
-fn put(stand_in: &mut StandIn, ccsid: i32, text: &[u8]) {
-    let head = head(ccsid, b"MQSTR   ");
-    stand_in.control.put("Q", &head, text).unwrap();
-}
-
 /// A text message of JMS, whose header is in UTF-8 or UTF-16 and whose body is in page 1399.
 fn put_jms(stand_in: &mut StandIn, folder_charset: FolderCharset) {
-    let jms = JmsFolders {
-        class: Some(JmsMessageClass::Text),
-        kind: Some("order".into()),
-        ..JmsFolders::default()
-    };
-    let header = Rfh2Header {
-        next: ContentDescriptor {
-            encoding: ENCODING_BIG,
-            ccsid: 1399,
-            format: *b"MQSTR   ",
-        },
-        flags: 0,
-        folder_charset,
-        folders: jms.write().unwrap(),
-    };
-    let mut message = header.write(ByteOrder::Big).unwrap();
+    let mut message = jms_header(1399, *b"MQSTR   ", folder_charset);
     message.extend(JAPANESE);
-    let head = head(1208, b"MQHRF2  ");
+    let head = big_endian(1208, b"MQHRF2  ");
     stand_in.control.put("Q", &head, &message).unwrap();
-}
-
-fn is_text(call: &Call, body: &str) {
-    assert_eq!(call.body, body);
-    assert_eq!(said(call, "content-type"), "text/plain; charset=utf-8");
-    for name in ["ccsid", "not-converted"] {
-        assert_eq!(said(call, &format!("quorate-property-{name}")), "");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_manager_converts_what_the_tables_lack() {
     let mut stand_in = StandIn::start();
     // Ours and theirs in turn, so that the order shows.
-    put(&mut stand_in, 1141, b"\xc7\x99\xd0\xa1\x85");
-    put(&mut stand_in, 1399, JAPANESE);
-    put(&mut stand_in, 933, KOREAN);
+    stand_in.put(1141, b"\xc7\x99\xd0\xa1\x85");
+    stand_in.put(1399, JAPANESE);
+    stand_in.put(933, KOREAN);
     put_jms(&mut stand_in, FolderCharset::Utf8);
     put_jms(&mut stand_in, FolderCharset::Utf16);
     stand_in.text("last");
@@ -98,7 +59,7 @@ async fn a_converted_text_fails_as_any_other_and_is_buried_as_it_was_put() {
         .control
         .define("BAD", Attributes::default())
         .unwrap();
-    put(&mut stand_in, 1399, JAPANESE);
+    stand_in.put(1399, JAPANESE);
     let group = stand_in.group();
     group.behave(|_| (Duration::ZERO, status(500)));
     let mut channel = with(channel(), "backout_queue", "BAD");
@@ -123,7 +84,7 @@ async fn texts_that_grow_past_the_buffer_come_whole() {
     // Of page 930: three bytes in UTF-8 for one. The first fits until it is converted, the
     // second doesn't fit at all.
     for length in [65_000, 300_000] {
-        put(&mut stand_in, 930, &vec![0x81; length]);
+        stand_in.put(930, &vec![0x81; length]);
     }
     stand_in.text("last");
     let member = stand_in.consuming(channel()).await;
@@ -140,9 +101,9 @@ async fn texts_that_grow_past_the_buffer_come_whole() {
 async fn what_nobody_can_convert_stays_bytes_and_says_so() {
     let mut stand_in = StandIn::start();
     // Unknown to both, no text of its set, and not the number of any set.
-    put(&mut stand_in, 9999, b"\xc1");
-    put(&mut stand_in, 1399, b"\x0e\x45");
-    put(&mut stand_in, 1208, b"\xc3");
+    stand_in.put(9999, b"\xc1");
+    stand_in.put(1399, b"\x0e\x45");
+    stand_in.put(1208, b"\xc3");
     let member = stand_in.consuming(channel()).await;
     let expected = [
         (
@@ -173,8 +134,8 @@ async fn without_the_authority_to_browse_a_text_stays_bytes_and_says_so() {
         ..Attributes::default()
     };
     stand_in.control.define("Q", attributes).unwrap();
-    put(&mut stand_in, 1399, JAPANESE);
-    put(&mut stand_in, 1399, JAPANESE);
+    stand_in.put(1399, JAPANESE);
+    stand_in.put(1399, JAPANESE);
     let member = stand_in.consuming(channel()).await;
     for call in called(&member.group, 2).await {
         assert_eq!(said(&call, "content-type"), "application/octet-stream");

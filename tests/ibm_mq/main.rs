@@ -22,6 +22,3 @@ mod takeovers;
 mod trips;
 mod troubles;
 mod world;
-
-#[path = "../support/group.rs"]
-mod group;

@@ -4,40 +4,22 @@ use mq_stand_in::descriptor;
 use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
-use quorate_rfh2::{
-    ByteOrder, ContentDescriptor, ENCODING_BIG, FolderCharset, JmsFolders, JmsMessageClass,
-    Rfh2Header,
-};
+use quorate_rfh2::{ContentDescriptor, ENCODING_BIG, FolderCharset, Rfh2Header};
 
 use super::world::*;
 
 /// `Grüße 1 €` and a line's end, in page 1141.
 const GERMAN: &[u8] = b"\xc7\x99\xd0\xa1\x85\x40\xf1\x40\x9f\x15";
 
-fn head(ccsid: i32, format: &[u8; 8]) -> Vec<u8> {
-    let mut head = descriptor::plain();
-    descriptor::set_field(&mut head, descriptor::ENCODING, ENCODING_BIG);
-    descriptor::set_field(&mut head, descriptor::CCSID, ccsid);
-    head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(format);
-    head
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_of_a_mainframe_come_as_utf_8() {
     let mut stand_in = StandIn::start();
-    let german = head(1141, b"MQSTR   ");
-    stand_in.control.put("Q", &german, GERMAN).unwrap();
-    let swedish = head(278, b"MQSTR   ");
-    stand_in
-        .control
-        .put("Q", &swedish, b"\x5b\xd0\xc0\x6a")
-        .unwrap();
+    stand_in.put(1141, GERMAN);
+    stand_in.put(278, b"\x5b\xd0\xc0\x6a");
     let member = stand_in.consuming(channel()).await;
     let calls = called(&member.group, 2).await;
-    assert_eq!((&*calls[0].body, &*calls[1].body), ("Grüße 1 €\n", "Ååäö"));
-    for call in &calls {
-        assert_eq!(said(call, "content-type"), "text/plain; charset=utf-8");
-        assert_eq!(said(call, "quorate-property-ccsid"), "");
+    for (call, body) in calls.iter().zip(["Grüße 1 €\n", "Ååäö"]) {
+        is_text(call, body);
     }
 }
 
@@ -45,27 +27,13 @@ async fn texts_of_a_mainframe_come_as_utf_8() {
 async fn a_header_whose_names_are_in_ebcdic_is_read_and_noted_in() {
     let mut stand_in = StandIn::start();
     stand_in.control.define("BAD", Default::default()).unwrap();
-    let jms = JmsFolders {
-        class: Some(JmsMessageClass::Text),
-        kind: Some("order".into()),
-        ..JmsFolders::default()
-    };
-    let header = Rfh2Header {
-        next: ContentDescriptor {
-            encoding: ENCODING_BIG,
-            ccsid: 1141,
-            // MQSTR
-            format: *b"\xd4\xd8\xe2\xe3\xd9\x40\x40\x40",
-        },
-        flags: 0,
-        folder_charset: FolderCharset::Utf8,
-        folders: jms.write().unwrap(),
-    };
-    let mut message = header.write(ByteOrder::Big).unwrap();
+    // MQSTR
+    let format = *b"\xd4\xd8\xe2\xe3\xd9\x40\x40\x40";
+    let mut message = jms_header(1141, format, FolderCharset::Utf8);
     // RFH
     message[..4].copy_from_slice(b"\xd9\xc6\xc8\x40");
     message.extend(GERMAN);
-    let head = head(1141, b"MQHRF2  ");
+    let head = big_endian(1141, b"MQHRF2  ");
     stand_in.control.put("Q", &head, &message).unwrap();
     let group = stand_in.group();
     group.behave(|_| (std::time::Duration::ZERO, status(500)));

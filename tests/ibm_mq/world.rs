@@ -16,22 +16,18 @@ use quorate_clock::Instant;
 use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Send};
 use quorate_resources::Kind;
-use quorate_rfh2::{ContentDescriptor, ENCODING_NATIVE, JmsFolders, read_all};
+use quorate_rfh2::{
+    ByteOrder, ContentDescriptor, ENCODING_BIG, ENCODING_NATIVE, FolderCharset, JmsFolders,
+    JmsMessageClass, Rfh2Header, read_all,
+};
+pub use quorate_simulated_group::*;
 use quorate_supervisor::SendUnavailable;
+use quorate_testkit::programs::built;
 use serde_json::{Value, json};
 
-pub use crate::group::*;
-
-/// The stand-in's library, which is built beside this program.
+/// The stand-in's library.
 pub fn library() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    let folder = program.parent().unwrap();
-    let places = [folder.to_owned(), folder.parent().unwrap().to_owned()];
-    places
-        .iter()
-        .map(|place| place.join("libmq_stand_in.so"))
-        .find(|path| path.exists())
-        .unwrap_or_else(|| panic!("libmq_stand_in.so is not in {}", folder.display()))
+    built("libmq_stand_in.so")
 }
 
 /// A queue manager with a queue `Q`, and what gives it orders.
@@ -86,13 +82,14 @@ impl StandIn {
 
     /// Puts a text.
     pub fn text(&mut self, text: &str) {
-        let mut descriptor = descriptor::plain();
-        descriptor::set_field(&mut descriptor, descriptor::CCSID, 1208);
-        descriptor::set_text(
-            &mut descriptor[descriptor::FORMAT..descriptor::FORMAT + 8],
-            "MQSTR",
-        );
-        self.control.put("Q", &descriptor, text.as_bytes()).unwrap();
+        let head = descriptor::utf_8();
+        self.control.put("Q", &head, text.as_bytes()).unwrap();
+    }
+
+    /// Puts a text of a mainframe in this character set.
+    pub fn put(&mut self, ccsid: i32, text: &[u8]) {
+        let head = big_endian(ccsid, b"MQSTR   ");
+        self.control.put("Q", &head, text).unwrap();
     }
 
     pub fn connection(&self) -> Value {
@@ -148,6 +145,44 @@ pub fn channel() -> Value {
 
 pub fn outgoing() -> Value {
     json!({"name": "out", "connection": "manager", "queue": "Q", "delivery_mode": 2, "priority": 5})
+}
+
+/// The descriptor of a mainframe's message.
+pub fn big_endian(ccsid: i32, format: &[u8; 8]) -> Vec<u8> {
+    let mut head = descriptor::plain();
+    descriptor::set_field(&mut head, descriptor::ENCODING, ENCODING_BIG);
+    descriptor::set_field(&mut head, descriptor::CCSID, ccsid);
+    head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(format);
+    head
+}
+
+/// The header of a JMS text message of the type `order`, for a body in this character set.
+pub fn jms_header(ccsid: i32, format: [u8; 8], folder_charset: FolderCharset) -> Vec<u8> {
+    let jms = JmsFolders {
+        class: Some(JmsMessageClass::Text),
+        kind: Some("order".into()),
+        ..JmsFolders::default()
+    };
+    let header = Rfh2Header {
+        next: ContentDescriptor {
+            encoding: ENCODING_BIG,
+            ccsid,
+            format,
+        },
+        flags: 0,
+        folder_charset,
+        folders: jms.write().unwrap(),
+    };
+    header.write(ByteOrder::Big).unwrap()
+}
+
+/// Holds that a call brought this text, converted.
+pub fn is_text(call: &Call, body: &str) {
+    assert_eq!(call.body, body);
+    assert_eq!(said(call, "content-type"), "text/plain; charset=utf-8");
+    for name in ["ccsid", "not-converted"] {
+        assert_eq!(said(call, &format!("quorate-property-{name}")), "");
+    }
 }
 
 /// With another value of a field.

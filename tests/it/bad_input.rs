@@ -6,11 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+use quorate_testkit::{cluster::Cluster, http, programs::QUORATE};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use crate::support::{cluster::Cluster, http, member::QUORATE};
 
 /// Rows of a table: one JSON array a line, between lines of comment.
 fn rows(table: &str) -> Vec<Vec<Value>> {
@@ -189,7 +188,7 @@ struct Run {
 }
 
 fn quorate(arguments: &[&str], admin: &str, stdin: &str) -> Run {
-    let mut child = Command::new(QUORATE)
+    let mut child = Command::new(&*QUORATE)
         .args(arguments)
         .env("QUORATE_ADMIN", admin)
         .stdin(Stdio::piped())

@@ -4,15 +4,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
-use serde_json::{Value, json};
-
-use crate::support::{
-    broker_watch::ConsumerWatch,
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
+    process::{died, signal},
     rabbitmq::{Client, Rabbit},
+    traffic::consumers::Consumers,
     upstream::Upstream,
-    wait::until,
 };
+use serde_json::{Value, json};
 
 const PREFETCH: usize = 10;
 
@@ -68,7 +68,7 @@ impl Bed {
     }
 
     async fn handled(&self, count: usize) {
-        until(
+        eventually(
             &format!("{count} messages handled"),
             Duration::from_secs(60),
             || async {
@@ -86,7 +86,7 @@ impl Bed {
         let handled: BTreeSet<_> = calls.keys().cloned().collect();
         let published: BTreeSet<_> = (0..count).map(body).collect();
         assert_eq!(handled, published);
-        until("an empty queue", SOON, || async {
+        eventually("an empty queue", SOON, || async {
             match self.broker.count("orders").await.0 {
                 0 => Ok(()),
                 left => Err(format!("{left} left")),
@@ -98,7 +98,7 @@ impl Bed {
 
 /// Waits until two members stand by, connected.
 async fn two_stand_by(cluster: &Cluster, at: usize) {
-    until("two members that stand by", SOON, || async {
+    eventually("two members that stand by", SOON, || async {
         let status = cluster.connector(at, "orders").await?;
         let ready = status["ready_standbys"] == 2;
         ready.then_some(()).ok_or(status.to_string())
@@ -142,7 +142,7 @@ async fn kill_9_of_the_connector_server_moves_the_messages_within_moments() {
 #[tokio::test]
 async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
     let mut bed = Bed::start(patient()).await;
-    let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
+    let watch = Consumers::watch(&bed.rabbit, "orders").await;
     let (server, epoch) = bed.cluster.serving(0).await;
     bed.upstream.delay(Duration::from_millis(20));
     bed.publish(0, 1000).await;
@@ -150,7 +150,7 @@ async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
     bed.cluster.members[server].kill();
     bed.assert_all_handled(1000).await;
 
-    let (most, asked) = watch.finish().await;
+    let (most, asked) = (watch.most(), watch.finish().await);
     assert!(most <= 1, "{most} consumers at once");
     assert!(asked > 100, "the broker was asked only {asked} times");
     let duplicates = bed.upstream.duplicates();
@@ -181,7 +181,7 @@ async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
     let mut paused = bed.channel(PREFETCH, patient());
     paused["active"] = json!(false);
     bed.cluster.put(0, "amqp_channel", paused).await;
-    until("no consumer", SOON, || async {
+    eventually("no consumer", SOON, || async {
         match bed.broker.count("orders").await {
             (0, 0) => Ok(()),
             other => Err(format!("{other:?} messages and consumers")),
@@ -193,7 +193,7 @@ async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
 #[tokio::test]
 async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice() {
     let mut bed = Bed::start(patient()).await;
-    let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
+    let watch = Consumers::watch(&bed.rabbit, "orders").await;
     bed.upstream.delay(Duration::from_millis(10));
     bed.publish(0, 600).await;
     for round in 1..=2 {
@@ -206,21 +206,21 @@ async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice
     }
     bed.assert_all_handled(600).await;
     assert_eq!(bed.upstream.duplicates(), 0);
-    assert!(watch.finish().await.0 <= 1);
+    assert!(watch.most() <= 1);
 }
 
 // guarantee: MESSAGE-3
 #[tokio::test]
 async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under_its_old_epoch() {
     let bed = Bed::start(patient()).await;
-    let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
+    let watch = Consumers::watch(&bed.rabbit, "orders").await;
     let (server, old) = bed.cluster.serving(0).await;
     bed.upstream.delay(Duration::from_millis(20));
     bed.publish(0, 400).await;
     bed.handled(100).await;
     bed.cluster.members[server].signal(Signal::SIGSTOP);
     let next = bed.cluster.leader_but(Some(server)).await;
-    until("a new epoch", SOON, || async {
+    eventually("a new epoch", SOON, || async {
         let (holder, epoch) = bed.cluster.connector_server(next).await?;
         (holder == next && epoch > old)
             .then_some(())
@@ -243,7 +243,7 @@ async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under
         "{}",
         bed.upstream.duplicates()
     );
-    assert!(watch.finish().await.0 <= 1);
+    assert!(watch.most() <= 1);
 }
 
 fn of_epoch(bed: &Bed, epoch: u64) -> usize {
@@ -260,7 +260,7 @@ async fn a_service_that_fails_for_a_while_loses_nothing_and_what_fails_for_good_
     let bed = Bed::start(patient()).await;
     bed.upstream.answer(500);
     bed.publish(0, 50).await;
-    until("tries that fail", SOON, || async {
+    eventually("tries that fail", SOON, || async {
         let status = bed.cluster.connector(0, "orders").await?;
         (status["retried"].as_u64() > Some(20))
             .then_some(())
@@ -284,7 +284,7 @@ async fn a_service_that_fails_for_a_while_loses_nothing_and_what_fails_for_good_
     bed.cluster.connector_in(0, "orders", "active").await;
     bed.upstream.answer(422);
     bed.publish(50, 30).await;
-    until("dead letters", SOON, || async {
+    eventually("dead letters", SOON, || async {
         match bed.broker.count("orders.dead").await.0 {
             30 => Ok(()),
             other => Err(format!("{other} of 30")),
@@ -303,7 +303,7 @@ async fn a_restart_of_the_broker_in_between_loses_nothing() {
     bed.publish(0, 300).await;
     bed.handled(100).await;
     bed.rabbit.stop();
-    until("the channel to say why", SOON, || async {
+    eventually("the channel to say why", SOON, || async {
         let status = bed.cluster.connector(0, "orders").await?;
         let told = status["state"] != "active" && status["last_error"].is_string();
         told.then_some(()).ok_or(status.to_string())
@@ -330,13 +330,13 @@ async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
     }
     let service = json!({"name": "orders", "upstream": other.url()});
     bed.cluster.put(0, "service", service).await;
-    until(
+    eventually(
         "the other service to be used",
         Duration::from_secs(5),
         || async { (other.handled() > 0).then_some(()).ok_or("not yet") },
     )
     .await;
-    until("all handled", Duration::from_secs(60), || async {
+    eventually("all handled", Duration::from_secs(60), || async {
         let sum = bed.upstream.handled() + other.handled();
         (sum >= 800).then_some(()).ok_or(sum.to_string())
     })
@@ -355,10 +355,10 @@ async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
 
     // A deleted channel consumes nothing within a second.
     let url = bed.cluster.members[0].admin_url("/v1/config/amqp_channel/orders");
-    crate::support::http::call(reqwest::Method::DELETE, url, &[], "")
+    quorate_testkit::http::call(reqwest::Method::DELETE, url, &[], "")
         .await
         .expect("an answer");
-    until("no consumer", Duration::from_secs(1), || async {
+    eventually("no consumer", Duration::from_secs(1), || async {
         match bed.broker.count("orders").await.1 {
             0 => Ok(()),
             other => Err(other.to_string()),
@@ -373,7 +373,7 @@ async fn a_hanging_connector_process_is_replaced_and_no_process_outlives_its_par
     let (server, _) = bed.cluster.serving(0).await;
     let first = bed.cluster.connector_in(0, "orders", "active").await;
     let hung = process(&first);
-    nix::sys::signal::kill(hung, Signal::SIGSTOP).expect("a signal");
+    signal(hung, Signal::SIGSTOP);
     bed.publish(0, 50).await;
     bed.assert_all_handled(50).await;
     let second = bed.cluster.connector_in(0, "orders", "active").await;
@@ -384,16 +384,12 @@ async fn a_hanging_connector_process_is_replaced_and_no_process_outlives_its_par
     gone(orphan).await;
 }
 
-fn process(status: &Value) -> nix::unistd::Pid {
-    let pid = status["pid"].as_i64().expect("a pid");
-    nix::unistd::Pid::from_raw(pid as i32)
+fn process(status: &Value) -> u32 {
+    status["pid"].as_u64().expect("a pid") as u32
 }
 
-async fn gone(pid: nix::unistd::Pid) {
-    until("the end of a process", Duration::from_secs(2), || async {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let over = stat.is_empty() || stat.contains(") Z ");
-        over.then_some(()).ok_or(stat)
-    })
-    .await;
+async fn gone(pid: u32) {
+    let died = died(pid, Instant::now());
+    let died = tokio::time::timeout(Duration::from_secs(2), died).await;
+    died.expect("the end of a process");
 }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    eventually::eventually,
+    http,
+};
 use reqwest::Method;
 use serde_json::json;
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    http,
-    wait::until,
-};
 
 // guarantee: DATA-2
 #[tokio::test]
@@ -158,7 +157,7 @@ async fn without_a_quorum_services_answer_and_writes_are_refused_in_time() {
     cluster.members[0].kill();
     cluster.members[1].kill();
     let alone = &cluster.members[2];
-    until("the lone member to miss its leader", SOON, || async {
+    eventually("the lone member to miss its leader", SOON, || async {
         let answer =
             http::call(Method::GET, &alone.admin_url("/v1/cluster/leader"), &[], "").await?;
         match answer.status().as_u16() {

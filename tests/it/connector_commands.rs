@@ -3,17 +3,16 @@
 use std::{process::Stdio, time::Duration};
 
 use axum::{Router, body::Bytes};
-use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     http,
-    member::QUORATE,
+    programs::QUORATE,
     rabbitmq::{Client, Rabbit},
     upstream::Upstream,
-    wait::until,
 };
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 /// A cluster, a broker, a channel `orders` and an outgoing `invoices`.
 struct Bed {
@@ -100,7 +99,7 @@ impl Bed {
             .iter()
             .map(|it| it.admin_url(""))
             .collect();
-        let mut child = tokio::process::Command::new(QUORATE)
+        let mut child = tokio::process::Command::new(&*QUORATE)
             .args(arguments.split_whitespace())
             .env("QUORATE_ADMIN", urls.join(","))
             .stdin(Stdio::piped())
@@ -125,7 +124,7 @@ impl Bed {
     }
 
     async fn when(&self, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        until(what, SOON, || async {
+        eventually(what, SOON, || async {
             let status = self.cluster.connector(1, name).await?;
             is(&status)
                 .then_some(status.clone())

@@ -9,22 +9,21 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    eventually::eventually,
+    http,
+    programs::built,
+};
 use reqwest::Method;
 use serde_json::json;
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    http,
-    member::embedding_program,
-    wait::until,
-};
 
 #[tokio::test]
 async fn a_program_with_a_service_of_its_own_joins_and_the_others_reach_that_service() {
     let mut cluster = Cluster::start(1, 500, "").await;
     let at = cluster.add_member();
     let join = cluster.members[0].admin_url("");
-    let mut embedded = Command::new(embedding_program())
+    let mut embedded = Command::new(built("examples/embedded"))
         .arg(cluster.members[at].config())
         .args(["--join", &join])
         .stdin(Stdio::null())
@@ -32,7 +31,7 @@ async fn a_program_with_a_service_of_its_own_joins_and_the_others_reach_that_ser
         .stderr(std::fs::File::create(cluster.members[at].log()).expect("a log"))
         .spawn()
         .expect("the embedding program");
-    until("the embedding member", SOON, || async {
+    eventually("the embedding member", SOON, || async {
         let ready = cluster.members[at].admin_url("/health/ready");
         let answer = http::call(Method::GET, ready, &[], "").await?;
         (answer.status() == 200)
@@ -56,7 +55,7 @@ async fn a_program_with_a_service_of_its_own_joins_and_the_others_reach_that_ser
         assert!(text.contains("world"), "{text}");
     }
     kill(Pid::from_raw(embedded.id() as i32), Signal::SIGTERM).expect("a signal");
-    let ended = until("its end", Duration::from_secs(10), || {
+    let ended = eventually("its end", Duration::from_secs(10), || {
         let ended = embedded.try_wait().expect("its status");
         async move { ended.ok_or("it runs") }
     })

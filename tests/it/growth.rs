@@ -1,12 +1,11 @@
 //! Many resources in one file, and what it costs the cluster.
 
+use quorate_testkit::{cluster::Cluster, http, programs::QUORATE};
 use std::{
     fmt::Write as _,
     path::Path,
     process::{Command, Stdio},
 };
-
-use crate::support::{cluster::Cluster, http, member::QUORATE};
 
 /// As in a report of a user: 2,000 services, and 10,000 channels that lead to them.
 fn manifest() -> String {
@@ -29,7 +28,7 @@ fn manifest() -> String {
 
 fn apply(cluster: &Cluster, file: &Path, options: &[&str]) -> Command {
     let admin: Vec<_> = cluster.members.iter().map(|m| m.admin_url("")).collect();
-    let mut command = Command::new(QUORATE);
+    let mut command = Command::new(&*QUORATE);
     command
         .args(["apply", "--admin", &admin.join(","), "--file"])
         .arg(file)

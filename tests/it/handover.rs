@@ -15,24 +15,22 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_testkit::{
+    balancer::Balancer,
+    cluster::{Cluster, SOON},
+    durations::median,
+    eventually::eventually,
+    http,
+    process::signal,
+    rabbitmq::{Client, Rabbit},
+    traffic::{sink::Sink, source::Source, verdict},
+};
 use reqwest::Method;
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle};
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    front::Balancer,
-    http,
-    rabbitmq::{Client, Rabbit},
-    traffic::{sink::Sink, source::Source, verdict},
-    wait::{median, until},
-};
 
 const QUEUE: &str = "orders";
 const ROUNDS: usize = 6;
@@ -152,7 +150,7 @@ impl Bed {
     /// the connector server and the epoch.
     async fn settled(&self) -> (usize, u64) {
         self.cluster.voters(3).await;
-        until("a channel that consumes", SOON, || async {
+        eventually("a channel that consumes", SOON, || async {
             let leader = self.cluster.leader().await;
             let (server, epoch) = self.cluster.connector_server(leader).await?;
             let row = self.cluster.connector(server, QUEUE).await?;
@@ -184,12 +182,12 @@ impl Bed {
     async fn assert_nobody_felt_it(mut self) {
         let mut published = self.source.finish().await;
         published.append(&mut self.bursts);
-        until("all handled", SOON, || async {
+        eventually("all handled", SOON, || async {
             let lost = verdict::lost(&published, &self.sink.calls());
             lost.is_empty().then_some(()).ok_or(format!("{lost:?}"))
         })
         .await;
-        until("an empty queue", SOON, || async {
+        eventually("an empty queue", SOON, || async {
             match self.broker.count(QUEUE).await.0 {
                 0 => Ok(()),
                 left => Err(format!("{left} left")),
@@ -248,15 +246,14 @@ async fn signals_to_all_processes_of_the_connector_server_are_felt_by_nobody() {
         let (server, epoch) = bed.settled().await;
         bed.burst().await;
         let row = bed.cluster.connector(server, QUEUE).await.expect("a row");
-        let connector = row["pid"].as_i64().expect("its process");
-        let connector = Pid::from_raw(i32::try_from(connector).expect("a pid"));
+        let connector = row["pid"].as_u64().expect("its process") as u32;
         for ignored in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
-            kill(connector, ignored).expect("a signal");
+            signal(connector, ignored);
             bed.cluster.members[server].signal(ignored);
         }
         assert_eq!(bed.settled().await, (server, epoch));
         let (from, begun) = (bed.sink.calls_len(), Instant::now());
-        kill(connector, asked).expect("a signal");
+        signal(connector, asked);
         bed.cluster.members[server].signal(asked);
         bed.first_after(epoch, from, begun).await;
         let member = &mut bed.cluster.members[server];
@@ -315,7 +312,7 @@ async fn a_transfer_is_felt_by_nobody() {
     let (server, epoch) = bed.settled().await;
     for member in &bed.cluster.members {
         // The member that took over writes it down a moment later.
-        until("the takeover to be told", SOON, || async {
+        eventually("the takeover to be told", SOON, || async {
             let answer = http::get_json(&member.admin_url("/v1/cluster/takeovers")).await?;
             let newest = answer["takeovers"][0].clone();
             (newest["epoch"] == epoch)
@@ -363,7 +360,7 @@ async fn a_transfer_whose_client_hangs_up_half_way_is_finished() {
             .write_all(request.as_bytes())
             .await
             .expect("a request");
-        until("a release under way", Duration::from_secs(2), || async {
+        eventually("a release under way", Duration::from_secs(2), || async {
             let row = bed.cluster.connector(server, QUEUE).await;
             let active = row.is_ok_and(|row| row["state"] == "active");
             (!active).then_some(()).ok_or("still active")

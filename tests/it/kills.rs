@@ -10,13 +10,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use reqwest::Method;
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     http,
-    wait::until,
 };
+use reqwest::Method;
 
 /// Writers that go on through every fault and remember what was acknowledged.
 struct Writers {
@@ -66,7 +65,7 @@ impl Writers {
     /// Waits until `more` further writes have been acknowledged.
     async fn more(&self, more: usize) {
         let from = self.count();
-        until("further writes", SOON, || async {
+        eventually("further writes", SOON, || async {
             match self.count() >= from + more {
                 true => Ok(()),
                 false => Err(format!("{} of {more}", self.count() - from)),

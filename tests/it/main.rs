@@ -6,8 +6,6 @@
     reason = "what a test prints is for whoever runs it"
 )]
 
-mod support;
-
 mod bad_input;
 mod balancer;
 mod channel;

@@ -2,14 +2,14 @@
 
 use std::{process::Command, time::Duration};
 
-use serde_json::json;
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     http,
-    member::{Member, QUORATE},
-    wait::until,
+    member::Member,
+    programs::QUORATE,
 };
+use serde_json::json;
 
 #[tokio::test]
 async fn three_members_agree_on_the_leader_and_a_restarted_one_rejoins() {
@@ -95,7 +95,7 @@ async fn a_name_is_given_once() {
 async fn a_second_process_on_a_folder_is_refused_after_five_seconds() {
     let cluster = Cluster::start(1, 500, "").await;
     let start = quorate_clock::Instant::now();
-    let output = Command::new(QUORATE)
+    let output = Command::new(&*QUORATE)
         .args(["server", "--config"])
         .arg(cluster.members[0].config())
         .output()
@@ -128,7 +128,7 @@ async fn a_cluster_of_five_tolerates_two() {
 }
 
 async fn leader_answers(cluster: &Cluster) -> Vec<serde_json::Value> {
-    until("the same answer from every member", SOON, || async {
+    eventually("the same answer from every member", SOON, || async {
         let mut answers = Vec::new();
         for member in &cluster.members {
             answers.push(http::get_json(&member.admin_url("/v1/cluster/leader")).await?);

@@ -2,14 +2,13 @@
 
 use std::{fs, time::Duration};
 
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    eventually::eventually,
+    http, ports,
+};
 use reqwest::Method;
 use serde_json::json;
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    http, ports,
-    wait::until,
-};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -25,7 +24,7 @@ fn moves(cluster: &mut Cluster, n: usize) {
 
 async fn known_where_they_are(cluster: &Cluster) {
     for asked in &cluster.members {
-        until("every member known where it is", WITHIN, || async {
+        eventually("every member known where it is", WITHIN, || async {
             let told = http::get_json(&asked.admin_url("/v1/cluster/members")).await?;
             let rows = told["members"].as_array().cloned().unwrap_or_default();
             let right = cluster.members.iter().all(|member| {
@@ -44,7 +43,7 @@ async fn writes_through_each(cluster: &Cluster) {
     for (n, member) in cluster.members.iter().enumerate() {
         let url = member.admin_url(&format!("/v1/config/service/s-{n}"));
         let put = json!({"name": format!("s-{n}"), "builtin": "echo"}).to_string();
-        until("a write", WITHIN, || http::put(&url, put.clone())).await;
+        eventually("a write", WITHIN, || http::put(&url, put.clone())).await;
     }
 }
 
@@ -61,7 +60,7 @@ async fn members_that_have_all_moved_find_each_other_by_their_admin_urls() {
     // Without a word of where the others are, it says what is wrong.
     cluster.members[0].start(&[]);
     let peer = cluster.members[0].peer.to_string();
-    until("a warning", WITHIN, || async {
+    eventually("a warning", WITHIN, || async {
         let told = http::get_json(&cluster.members[0].admin_url("/v1/cluster/status")).await?;
         let warnings = told["warnings"].to_string();
         let said = warnings.contains(&peer) && warnings.contains("know it at");
@@ -92,7 +91,7 @@ async fn two_members_that_have_moved_are_taken_in_whoever_leads() {
     cluster.members[1].start(&[]);
     cluster.members[2].start(&[]);
     let url = cluster.members[2].admin_url("/v1/cluster/transfer-leadership");
-    until("a leader that has moved", SOON, || async {
+    eventually("a leader that has moved", SOON, || async {
         let to = json!({"to": "member-2"}).to_string();
         let json = [("content-type", "application/json")];
         let answer = http::call(Method::POST, &url, &json, to).await?;

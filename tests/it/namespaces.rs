@@ -10,17 +10,16 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
-use quorate_types::Timing;
-use serde_json::json;
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     http,
     netns::Net,
     rabbitmq::Rabbit,
     traffic::{reigns, sink::Sink, source::Source, verdict},
-    wait::until,
 };
+use quorate_types::Timing;
+use serde_json::json;
 
 const CHANNEL: &str = "orders";
 const FAILOVER_MS: u64 = 500;
@@ -101,7 +100,7 @@ impl Bed {
         self.net.heal();
         self.cluster.voters(3).await;
         let published = self.source.finish().await;
-        until("every message handled", SOON, || async {
+        eventually("every message handled", SOON, || async {
             let lost = verdict::lost(&published, &self.sink.calls());
             let some: Vec<_> = lost.iter().take(5).collect();
             lost.is_empty()
@@ -163,7 +162,7 @@ async fn a_reset_of_one_link_of_the_leader_leaves_it_in_office() {
     bed.net.heal();
     bed.cluster.voters(3).await;
     for asked in 0..3 {
-        let now = until("who reigns", SOON, || bed.reign(asked)).await;
+        let now = eventually("who reigns", SOON, || bed.reign(asked)).await;
         assert_eq!(now, before, "at member {asked}");
     }
     bed.judge().await;
@@ -181,7 +180,7 @@ async fn all_links_reset(fence: &str) {
     println!("{fence}, all links of the leader reset: next message after {gap:?}");
     assert!(bed.net.met(leader) > 0, "the links were in use");
     let survivor = (leader + 1) % 3;
-    let (next, _, now) = until("a reign", SOON, || bed.reign(survivor)).await;
+    let (next, _, now) = eventually("a reign", SOON, || bed.reign(survivor)).await;
     assert_ne!(next, leader);
     assert_eq!(now, newer);
     bed.handled(bed.sink.calls().len() + 200).await;
@@ -252,7 +251,7 @@ async fn restarted_voters(count: usize) {
     // The test shows something only if the old lease outlived the restart.
     let calls = bed.sink.calls();
     let under_old = |call: &&_| {
-        let call: &crate::support::traffic::sink::Call = call;
+        let call: &quorate_testkit::traffic::sink::Call = call;
         call.epoch == epoch && call.begun > restarted
     };
     let old = calls.iter().filter(under_old).count();

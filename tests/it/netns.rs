@@ -9,14 +9,13 @@ use std::{
 };
 
 use quorate_clock::Instant;
-use reqwest::Method;
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     http,
     netns::Net,
-    wait::until,
 };
+use reqwest::Method;
 
 /// Runs a line of bash in namespace `from`, with a connection to `to` as descriptor 3.
 fn connected(net: &Net, from: usize, to: (Ipv4Addr, u16), then: &str) -> Child {
@@ -55,7 +54,7 @@ async fn links_between_namespaces_can_be_cut_reset_and_healed() {
 
     // A connection on which nothing is sent ends too, and no other begins.
     let mut idle = connected(&net, 1, admin, "read -u 3");
-    until("the connection", SOON, || async {
+    eventually("the connection", SOON, || async {
         let mut ss = net.command(0, "ss");
         let address = net.address(1).to_string();
         let port = format!(":{}", admin.1);

@@ -11,20 +11,17 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate_clock::Instant;
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    eventually::eventually,
+    http,
+    process::signal,
+    rabbitmq::{Client, Rabbit},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    http,
-    rabbitmq::{Client, Rabbit},
-    wait::until,
-};
 
 /// A cluster, a broker, and an outgoing to the queue `invoices`.
 struct Bed {
@@ -169,7 +166,7 @@ async fn without_a_broker_it_was_surely_not_sent_when_the_time_is_over() {
     let mut bed = Bed::start().await;
     let (server, _) = bed.cluster.serving(0).await;
     bed.rabbit.kill();
-    until("the loss is noticed", SOON, || async {
+    eventually("the loss is noticed", SOON, || async {
         let status = bed.cluster.connector(server, "invoices").await?;
         let lost = status["state"] != "active";
         lost.then_some(()).ok_or(status.to_string())
@@ -191,7 +188,7 @@ async fn without_a_broker_it_was_surely_not_sent_when_the_time_is_over() {
 async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_key() {
     let mut bed = Bed::start().await;
     let (server, epoch) = bed.cluster.serving(0).await;
-    until("two members that stand by", SOON, || async {
+    eventually("two members that stand by", SOON, || async {
         let status = bed.cluster.connector(other(server), "invoices").await?;
         let ready = status["ready_standbys"] == 2;
         ready.then_some(()).ok_or(status.to_string())
@@ -233,7 +230,7 @@ async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_ke
     }
     let confirm = async |more: usize| {
         let from = confirmed.load(Ordering::SeqCst);
-        until("more confirmed", SOON, || async {
+        eventually("more confirmed", SOON, || async {
             let now = confirmed.load(Ordering::SeqCst);
             (now >= from + more).then_some(()).ok_or(now.to_string())
         })
@@ -323,10 +320,10 @@ async fn a_death_between_the_send_and_its_outcome_is_told_and_nothing_is_sent_ag
         ("quorate-idempotency-key", "k-2"),
         ("quorate-within-ms", "8000"),
     ];
-    let broker = Pid::from_raw(bed.rabbit.pid().expect("it runs") as i32);
-    kill(broker, Signal::SIGSTOP).expect("the broker is there");
+    let broker = bed.rabbit.pid().expect("it runs");
+    signal(broker, Signal::SIGSTOP);
     let waiting = tokio::spawn(async move { send(&url, &key, "perhaps").await });
-    until("the send is under way", SOON, || async {
+    eventually("the send is under way", SOON, || async {
         let status = bed.cluster.connector(at, "invoices").await?;
         (status["in_flight"] == 1)
             .then_some(())
@@ -352,7 +349,7 @@ async fn a_death_between_the_send_and_its_outcome_is_told_and_nothing_is_sent_ag
         (504, &json!("unknown_outcome")),
         "{answer}"
     );
-    kill(broker, Signal::SIGCONT).expect("the broker is there");
+    signal(broker, Signal::SIGCONT);
     bed.cluster.connector_in(at, "invoices", "active").await;
     let (status, answer) = bed.send(at, &again, "perhaps").await;
     assert_eq!(status, 504, "{answer}");
@@ -399,7 +396,7 @@ async fn what_was_paused_stays_so_after_a_takeover_until_it_is_resumed() {
     let before = bed.cluster.connector_in(at, "invoices", "active").await;
     let (status, _) = bed.order(at, "restart").await;
     assert_eq!(status, 200);
-    until("another process", SOON, || async {
+    eventually("another process", SOON, || async {
         let now = bed.cluster.connector(at, "invoices").await?;
         let another = now["state"] == "active" && now["pid"] != before["pid"];
         another.then_some(()).ok_or(now.to_string())

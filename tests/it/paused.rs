@@ -4,15 +4,14 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use nix::sys::signal::Signal;
-use serde_json::json;
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
-    member::embedding_program,
+    eventually::eventually,
+    programs::built,
     rabbitmq::Rabbit,
     traffic::{sink::Sink, verdict},
-    wait::until,
 };
+use serde_json::json;
 
 const QUEUE: &str = "orders";
 const MESSAGES: usize = 40;
@@ -31,7 +30,7 @@ async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch
     // A service in the members' code: an upstream the connector server would call itself.
     let mut cluster = Cluster::prepare(5, 500, "");
     for member in &mut cluster.members {
-        member.embedding = Some((embedding_program(), ("RELAY_TO", sink.url())));
+        member.embedding = Some((built("examples/embedded"), ("RELAY_TO", sink.url())));
     }
     let cluster = cluster.boot().await;
     let service = json!({"name": "sink", "builtin": "relay", "timeout_ms": 20_000});
@@ -63,19 +62,23 @@ async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch
         cluster.members[paused].signal(Signal::SIGSTOP);
         let ids = (0..MESSAGES).map(|n| format!("{round}-{n}"));
         broker.publish(QUEUE, ids).await;
-        until("the others' share to be handled", SOON, || async {
+        eventually("the others' share to be handled", SOON, || async {
             let handled = under(false);
-            (handled >= MESSAGES / 2).then_some(()).ok_or(handled)
+            (handled >= MESSAGES / 2)
+                .then_some(())
+                .ok_or(handled.to_string())
         })
         .await;
         cluster.members[server].signal(Signal::SIGSTOP);
-        until("all to be handled", SOON, || async {
+        eventually("all to be handled", SOON, || async {
             let calls = sink.calls_from(from);
             let ids: std::collections::BTreeSet<_> = calls.iter().map(|call| &call.id).collect();
-            (ids.len() == MESSAGES).then_some(()).ok_or(ids.len())
+            (ids.len() == MESSAGES)
+                .then_some(())
+                .ok_or(ids.len().to_string())
         })
         .await;
-        let next = until("another connector server", SOON, || async {
+        let next = eventually("another connector server", SOON, || async {
             let (next, later) = cluster.connector_server(other).await?;
             (later > epoch)
                 .then_some((next, later))

@@ -9,15 +9,14 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    eventually::eventually,
+    http::{self, HttpError},
+    programs::QUORATE,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    http,
-    member::QUORATE,
-    wait::until,
-};
 
 struct Run {
     code: Option<i32>,
@@ -27,7 +26,7 @@ struct Run {
 
 /// `quorate cluster ...`, on a thread of its own.
 async fn quorate_cluster(admin: String, arguments: &[&str]) -> Run {
-    let mut command = Command::new(QUORATE);
+    let mut command = Command::new(&*QUORATE);
     command
         .arg("cluster")
         .args(arguments)
@@ -43,14 +42,14 @@ async fn quorate_cluster(admin: String, arguments: &[&str]) -> Run {
     }
 }
 
-async fn status(cluster: &Cluster, n: usize) -> Result<Value, String> {
+async fn status(cluster: &Cluster, n: usize) -> Result<Value, HttpError> {
     http::get_json(&cluster.members[n].admin_url("/v1/cluster/status")).await
 }
 
 /// Waits until a member's status says what `wanted` looks for.
 async fn status_with(cluster: &Cluster, n: usize, what: &str, wanted: impl Fn(&Value) -> bool) {
     let name = &cluster.members[n].name;
-    until(&format!("{what} at {name}"), SOON, || async {
+    eventually(&format!("{what} at {name}"), SOON, || async {
         let seen = status(cluster, n).await?;
         match wanted(&seen) {
             true => Ok(()),
@@ -197,7 +196,7 @@ async fn settings_that_name_another_promise_are_told_by_every_member_and_count_f
     cluster.members[other].start(&[]);
     for n in 0..3 {
         let at = &cluster.members[n].name;
-        until(
+        eventually(
             &format!("a warning at {at}"),
             Duration::from_secs(5),
             || async {

@@ -13,9 +13,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use quorate_testkit::{cluster::SOON, eventually::eventually, http, programs::QUORATE};
 use reqwest::Method;
-
-use crate::support::{cluster::SOON, http, member::QUORATE, wait::until};
 
 const OFFSET: u16 = 9000;
 
@@ -27,7 +26,7 @@ struct Quickstart {
 
 impl Quickstart {
     fn start(dir: &Path, offset: u16) -> Quickstart {
-        let mut child = Command::new(QUORATE)
+        let mut child = Command::new(&*QUORATE)
             .args(["quickstart", "--port-offset", &offset.to_string(), "--dir"])
             .arg(dir)
             .stdin(Stdio::null())
@@ -92,7 +91,7 @@ async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
         .await
         .expect("an answer");
     assert_eq!(ping.status(), 200);
-    let output = Command::new(QUORATE)
+    let output = Command::new(&*QUORATE)
         .args([
             "leader",
             "--output",
@@ -112,14 +111,14 @@ async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
         line.contains("quorate server --config") || line.contains(&format!("{name}/quorate.toml"))
     });
     let config = dir.join(&name).join("quorate.toml");
-    let mut by_hand = Command::new(QUORATE)
+    let mut by_hand = Command::new(&*QUORATE)
         .args(["server", "--config"])
         .arg(&config)
         .stderr(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
         .expect("a member by hand");
-    until("the member that was started by hand", SOON, || async {
+    eventually("the member that was started by hand", SOON, || async {
         let n = name
             .trim_start_matches("member-")
             .parse::<u16>()
@@ -158,7 +157,7 @@ async fn a_quickstart_whose_members_have_all_moved_gets_ready() {
     let mut second = Quickstart::start(root.path(), OFFSET);
     second.line(|line| line.starts_with("ready"));
     let members = format!("http://127.0.0.1:{}/v1/cluster/members", 17110 + OFFSET);
-    until("every member known where it is", SOON, || async {
+    eventually("every member known where it is", SOON, || async {
         let told = http::get_json(&members).await?;
         let rows = told["members"].as_array().cloned().unwrap_or_default();
         let peers: Vec<_> = rows.iter().filter_map(|row| row["peer"].as_str()).collect();
@@ -181,7 +180,7 @@ fn gone(pid: Pid) -> Result<(), String> {
 }
 
 async fn ready(offset: u16, dir: &Path) {
-    until("a quickstart that is ready", SOON, || async {
+    eventually("a quickstart that is ready", SOON, || async {
         let leader = format!("http://127.0.0.1:{}/v1/cluster/members", 17110 + offset);
         let told = http::get_json(&leader).await?;
         let voters = told["members"].as_array().cloned().unwrap_or_default();
@@ -207,7 +206,8 @@ async fn a_quickstart_whose_terminal_is_closed_stops_what_it_started() {
     let root = tempfile::tempdir().expect("a folder");
     let dir = root.path().join("my quick start");
     let command = format!(
-        "exec '{QUORATE}' quickstart --port-offset {OFFSET} --dir '{}'",
+        "exec '{}' quickstart --port-offset {OFFSET} --dir '{}'",
+        QUORATE.display(),
         dir.display()
     );
     // Whoever runs these tests may have it ignored (`nohup`).
@@ -222,12 +222,12 @@ async fn a_quickstart_whose_terminal_is_closed_stops_what_it_started() {
     let pids = ["member-1", "member-2", "member-3", "balancer"].map(|of| pid(&dir, of));
     terminal.kill().expect("its end");
     terminal.wait().expect("its end");
-    until("the end of all processes", SOON, || async {
+    eventually("the end of all processes", SOON, || async {
         pids.iter().try_for_each(|pid| gone(*pid))
     })
     .await;
     let ping = format!("http://127.0.0.1:{}/zato-lb-alive", 11223 + OFFSET);
-    until("the end of HAProxy", SOON, || async {
+    eventually("the end of HAProxy", SOON, || async {
         match http::call(Method::GET, &ping, &[], "").await {
             Ok(answer) => Err(format!("it answers {}", answer.status())),
             Err(_) => Ok(()),
@@ -245,7 +245,7 @@ async fn a_quickstart_that_can_not_say_anything_goes_on_and_stops_all() {
         let full = fs::File::options().write(true).open("/dev/full");
         full.expect("a device that is always full")
     };
-    let mut quickstart = Command::new(QUORATE)
+    let mut quickstart = Command::new(&*QUORATE)
         .args(["quickstart", "--port-offset", &OFFSET.to_string(), "--dir"])
         .arg(root.path())
         .stdin(Stdio::null())
@@ -257,7 +257,7 @@ async fn a_quickstart_that_can_not_say_anything_goes_on_and_stops_all() {
     let pids = ["member-1", "member-2", "member-3", "balancer"].map(|of| pid(root.path(), of));
     // A death is told of.
     kill(pids[0], Signal::SIGKILL).expect("a signal");
-    until("the end of the member", SOON, || async { gone(pids[0]) }).await;
+    eventually("the end of the member", SOON, || async { gone(pids[0]) }).await;
     assert!(quickstart.try_wait().expect("its status").is_none());
     kill(Pid::from_raw(quickstart.id() as i32), Signal::SIGINT).expect("a signal");
     assert!(quickstart.wait().expect("its end").success());

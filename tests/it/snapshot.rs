@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::Method;
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     http,
-    wait::until,
 };
+use reqwest::Method;
 
 const SMALL_LOG: &str = "snapshot.entries = 200\nsnapshot.keep = 20";
 const VALUE: usize = 200 * 1024;
@@ -27,7 +26,7 @@ async fn fill(cluster: &Cluster, at: usize, prefix: &str, count: usize) {
 
 /// The member's own applied state holds `key` (a stale read asks nobody else).
 async fn holds(cluster: &Cluster, at: usize, key: &str) {
-    until(
+    eventually(
         &format!("{key} at member {at}"),
         Duration::from_secs(90),
         || async {
@@ -53,7 +52,7 @@ async fn a_member_that_was_away_is_caught_up_by_snapshot_under_writes_and_kills(
 
     cluster.members[away].start(&[]);
     let log = cluster.members[away].log();
-    until("the snapshot to arrive", SOON, || {
+    eventually("the snapshot to arrive", SOON, || {
         let folder = cluster.members[away].dir.join("data/snapshots");
         async move {
             let some = std::fs::read_dir(&folder)

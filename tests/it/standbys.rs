@@ -5,15 +5,14 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
-use serde_json::{Value, json};
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     http,
     rabbitmq::{Client, Rabbit},
     traffic::sink::Sink,
-    wait::until,
 };
+use serde_json::{Value, json};
 
 const QUEUE: &str = "orders";
 
@@ -57,7 +56,7 @@ impl Bed {
 
     /// Waits until the channel's row, as member `asked` gives it, is as it should be.
     async fn row(&self, asked: usize, right: impl Fn(&Value) -> bool) -> Value {
-        until("the channel's row", SOON, || async {
+        eventually("the channel's row", SOON, || async {
             let row = self.cluster.connector(asked, QUEUE).await?;
             right(&row).then_some(row.clone()).ok_or(row.to_string())
         })
@@ -90,7 +89,7 @@ async fn a_member_that_could_not_take_over_is_named_with_its_reason_at_once() {
             assert!(took < Duration::from_millis(450), "{signal:?}: {took:?}");
         }
         let url = bed.cluster.members[left].admin_url("/v1/cluster/status");
-        until("a warning", SOON, || async {
+        eventually("a warning", SOON, || async {
             let status = http::get_json(&url).await?;
             let warned = status["warnings"].to_string();
             let right =
@@ -115,7 +114,7 @@ async fn a_member_that_is_paused_holds_no_message_up() {
         bed.broker.publish(QUEUE, ids).await;
     };
     let handled = async |count: usize| {
-        until("all handled", SOON, || async {
+        eventually("all handled", SOON, || async {
             let now = bed.sink.calls_len();
             (now >= count).then_some(()).ok_or(now.to_string())
         })
@@ -152,7 +151,7 @@ async fn a_death_is_told_by_every_member_with_the_time_of_each_step() {
     let mut told = Vec::new();
     for member in &bed.cluster.members {
         let url = member.admin_url("/v1/cluster/takeovers");
-        let takeover = until("the takeover to be told", SOON, || async {
+        let takeover = eventually("the takeover to be told", SOON, || async {
             let answer = http::get_json(&url).await?;
             let list = answer["takeovers"].as_array().cloned().unwrap_or_default();
             let found = list.into_iter().find(|it| it["epoch"] == epoch);

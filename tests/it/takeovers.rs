@@ -3,13 +3,12 @@
 use std::fs;
 
 use quorate_clock::rng;
-use rand::Rng;
-
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     takeovers::{self, Bed, Plan},
-    wait::until,
 };
+use rand::Rng;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn takeovers_in_a_row_lose_nothing_and_never_make_two_copies() {
@@ -59,7 +58,7 @@ async fn a_start_tells_of_no_takeover_as_if_it_happened_now() {
     cluster.members[follower].kill();
     let before = fs::read_to_string(&log).expect("its log").len();
     cluster.members[follower].start(&[]);
-    let told = until("what it found", SOON, || async {
+    let told = eventually("what it found", SOON, || async {
         let told = fs::read_to_string(&log).expect("its log").split_off(before);
         match told.contains("the connector server, as found") {
             true => Ok(told),

@@ -8,15 +8,14 @@ use std::{
     time::Duration,
 };
 
+use quorate_testkit::{
+    balancer::Balancer,
+    cluster::{Cluster, SOON},
+    eventually::eventually,
+    http,
+};
 use reqwest::Method;
 use serde_json::json;
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    front::Balancer,
-    http,
-    wait::until,
-};
 
 // guarantee: HTTP-2
 #[tokio::test]
@@ -68,7 +67,7 @@ async fn no_get_fails_while_a_member_is_killed_and_another_restarted() {
         .collect();
     let progress = async |more: usize| {
         let from = done.load(Ordering::SeqCst);
-        until("further requests", SOON, || async {
+        eventually("further requests", SOON, || async {
             let count = done.load(Ordering::SeqCst) - from;
             (count >= more).then_some(()).ok_or(count.to_string())
         })
@@ -107,7 +106,7 @@ async fn a_member_that_joins_is_served_and_with_nobody_left_the_answer_is_the_en
     cluster.members[new].start(&["--join", &join]);
     cluster.voters(2).await;
     let port = cluster.members[new].http.to_string();
-    until("the newcomer in haproxy.cfg", SOON, || async {
+    eventually("the newcomer in haproxy.cfg", SOON, || async {
         let path = cluster.root.path().join("balancer/haproxy.cfg");
         let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
         text.contains(&port).then_some(()).ok_or(text)
@@ -116,7 +115,7 @@ async fn a_member_that_joins_is_served_and_with_nobody_left_the_answer_is_the_en
     for member in &mut cluster.members {
         member.kill();
     }
-    until("the envelope", SOON, || async {
+    eventually("the envelope", SOON, || async {
         let answer = http::call(Method::GET, balancer.at("/zato/ping"), &[], "").await?;
         let status = answer.status().as_u16();
         let cid = answer.headers().contains_key("x-zato-cid");

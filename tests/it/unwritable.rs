@@ -10,15 +10,14 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Method;
-
-use crate::support::{
+use quorate_testkit::{
+    balancer::Balancer,
     cluster::{Cluster, SOON},
-    front::Balancer,
+    eventually::eventually,
     http,
-    member::QUORATE,
-    wait::until,
+    programs::QUORATE,
 };
+use reqwest::Method;
 
 fn full() -> File {
     let full = OpenOptions::new().write(true).open("/dev/full");
@@ -46,7 +45,7 @@ async fn lost(cluster: &Cluster) -> Result<u64, String> {
 
 async fn loses_lines(cluster: &Cluster) {
     let ping = cluster.members[0].http_url("/zato/ping");
-    until("lost lines that are counted", SOON, || async {
+    eventually("lost lines that are counted", SOON, || async {
         // Each says something, where so much is asked for.
         for _ in 0..200 {
             http::call(Method::GET, &ping, &[], "").await?;
@@ -130,7 +129,7 @@ async fn a_balancer_whose_log_finds_no_room_serves_and_is_not_ended_by_a_hangup(
     let balancer = Balancer::start_saying_to(&cluster, full()).await;
     balancer.signal(nix::sys::signal::Signal::SIGHUP);
     cluster.members[0].signal(nix::sys::signal::Signal::SIGHUP);
-    until("a line about the signal", SOON, || async {
+    eventually("a line about the signal", SOON, || async {
         let log = fs::read_to_string(cluster.members[0].log()).unwrap_or_default();
         let told = log.contains("SIGHUP is ignored");
         told.then_some(()).ok_or("there is none")
@@ -147,7 +146,7 @@ async fn a_command_that_can_not_say_what_it_did_has_done_it() {
     let cluster = Cluster::start(1, 500, "").await;
     let admin = cluster.members[0].admin_url("");
     let run = |arguments: &[&str], admin: &str| {
-        let status = Command::new(QUORATE)
+        let status = Command::new(&*QUORATE)
             .args(arguments)
             .env("QUORATE_ADMIN", admin)
             .stdin(Stdio::null())
@@ -173,7 +172,7 @@ async fn a_command_that_can_not_say_what_it_did_has_done_it() {
 async fn connector_processes_log_as_their_member_does() {
     let extra = "[log]\nlevel = \"debug\"\nformat = \"json\"\n";
     let cluster = Cluster::start(1, 500, extra).await;
-    let port = crate::support::ports::free();
+    let port = quorate_testkit::ports::free();
     let service = serde_json::json!({"name": "echo-it", "builtin": "echo"});
     cluster.put(0, "service", service).await;
     let channel = serde_json::json!({
@@ -182,7 +181,7 @@ async fn connector_processes_log_as_their_member_does() {
     });
     cluster.put(0, "zmq_channel", channel).await;
     let log = cluster.members[0].log();
-    until(
+    eventually(
         "a line of the connector's process",
         Duration::from_secs(30),
         || async {
@@ -206,7 +205,8 @@ async fn on_a_terminal(no_color: &str) -> Vec<u8> {
     let cluster = Cluster::prepare(1, 500, "");
     let (member, out) = (&cluster.members[0], cluster.root.path().join("terminal"));
     let command = format!(
-        "exec {QUORATE} server --config {} --bootstrap",
+        "exec {} server --config {} --bootstrap",
+        QUORATE.display(),
         member.config().display()
     );
     let mut terminal = Command::new("script")
@@ -218,7 +218,7 @@ async fn on_a_terminal(no_color: &str) -> Vec<u8> {
         .stdout(Stdio::null())
         .spawn()
         .expect("a terminal");
-    let text = until("a line of log", SOON, || async {
+    let text = eventually("a line of log", SOON, || async {
         let text = fs::read(&out).unwrap_or_default();
         let told = String::from_utf8_lossy(&text).contains("in service");
         told.then_some(text).ok_or("there is none")

@@ -6,19 +6,18 @@ mod command;
 use std::time::Duration;
 
 use quorate_clock::Instant;
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    event_stream::{END, Stream, of},
+    eventually::eventually,
+    http,
+};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
-};
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    http,
-    stream::{END, Stream, of},
-    wait::until,
 };
 
 const SMALL_LOG: &str = "snapshot.entries = 100\nsnapshot.keep = 10";
@@ -320,7 +319,7 @@ async fn a_member_without_a_quorum_serves_what_it_has_applied() {
     let last = put(&cluster, 0, "before", "x").await;
     let alone = cluster.follower().await;
     let held = url(&cluster, alone, "");
-    until("the write at the follower", SOON, || async {
+    eventually("the write at the follower", SOON, || async {
         let stale = cluster.members[alone].admin_url("/v1/kv/before?consistency=stale");
         match http::call(Method::GET, stale, &[], "").await?.status() {
             reqwest::StatusCode::OK => Ok(()),
@@ -379,7 +378,7 @@ async fn a_member_with_as_many_watchers_as_it_takes_refuses_one_more_and_still_e
     let text = text.text().await.expect("text");
     assert!(text.contains("quorate_watchers 128"), "{text}");
     streams.pop();
-    let room = until("room for one", SOON, || async {
+    let room = eventually("room for one", SOON, || async {
         let opened = Stream::open(&held, None).await;
         opened.map_err(|(status, _)| status.to_string())
     });

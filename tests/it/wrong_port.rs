@@ -1,15 +1,14 @@
 //! Commands that are pointed at a port of a member that is not its admin port.
 
+use quorate_testkit::{cluster::Cluster, programs::QUORATE};
 use std::process::{Command, Stdio};
-
-use crate::support::{cluster::Cluster, member::QUORATE};
 
 #[tokio::test]
 async fn a_command_at_the_port_of_the_services_is_told_so() {
     let cluster = Cluster::start(1, 500, "").await;
     let member = &cluster.members[0];
     let run = |arguments: &[&str], admin: &str| {
-        let run = Command::new(QUORATE)
+        let run = Command::new(&*QUORATE)
             .args(arguments)
             .env("QUORATE_ADMIN", admin)
             .stdin(Stdio::null())

@@ -70,7 +70,21 @@ const KNOWS: &[(&str, &[&str])] = &[
     ),
     ("raft", &["clock", "planted", "platform", "proto", "types"]),
     // The chaos suite knows the product as a program alone.
-    ("jepsen", &["clock"]),
+    ("jepsen", &["clock", "testkit"]),
+    ("testkit", &["clock"]),
+    (
+        "simulated-group",
+        &[
+            "clock",
+            "ipc",
+            "resources",
+            "service",
+            "state",
+            "supervisor",
+            "testkit",
+            "types",
+        ],
+    ),
     ("mq-stand-in", &[]),
     ("house", &[]),
 ];
@@ -96,7 +110,7 @@ const SOLE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "lapin",
-        &["connector", "jepsen"],
+        &["connector", "jepsen", "testkit"],
         "the broker is spoken to by connector processes alone, so that a fence can hold them",
     ),
     (
@@ -213,7 +227,7 @@ fn dependencies_against_the_rules_are_found() {
     assert_eq!(
         found,
         [
-            "crates/service/Cargo.toml:4 service depends on lapin, as only [\"connector\", \"jepsen\"] may",
+            "crates/service/Cargo.toml:4 service depends on lapin, as only [\"connector\", \"jepsen\", \"testkit\"] may",
             "crates/state/Cargo.toml:4 state depends on tokio",
             "crates/state/Cargo.toml:5 state depends on quorate-raft",
             "crates/stranger/Cargo.toml:1 stranger has no line in tests/tidy/manifests.rs",

@@ -13,8 +13,3 @@ mod peer;
 mod takeovers;
 mod trips;
 mod world;
-
-#[path = "../support/group.rs"]
-mod group;
-#[path = "../it/support/ports.rs"]
-mod ports;

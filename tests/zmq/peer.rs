@@ -1,19 +1,14 @@
 //! Peers: `peer.py` as a process, and sockets of this program.
 
-use std::{
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-};
+use std::{path::Path, process::Stdio, sync::Arc};
 
 use parking_lot::Mutex;
-
-use crate::group::*;
+use quorate_simulated_group::*;
+use quorate_testkit::process::{Process, bound};
 
 /// `peer.py`, ended when it is dropped.
 pub struct Peer {
-    child: Child,
+    _process: Process,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -22,21 +17,25 @@ impl Peer {
     pub async fn start(role: &str, method: &str, address: &str, count: usize) -> Peer {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/zmq/peer.py");
         // Debian's own, for which python3-zmq is installed.
-        let mut child = Command::new("/usr/bin/python3")
+        let mut command = bound("/usr/bin/python3");
+        command
             .arg(script)
             .args([role, method, address, &count.to_string()])
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("/usr/bin/python3 is there: scripts/setup.sh installs it");
+            .stdout(Stdio::piped());
+        let process = Process::spawn(command);
+        let mut process = process.expect("/usr/bin/python3 is there: scripts/setup.sh installs it");
         let lines = Arc::<Mutex<Vec<String>>>::default();
-        let (output, seen) = (BufReader::new(child.stdout.take().unwrap()), lines.clone());
+        let (said, seen) = (process.lines(), lines.clone());
         std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
+            for line in said {
                 seen.lock().push(line);
             }
         });
-        let peer = Peer { child, lines };
+        let peer = Peer {
+            _process: process,
+            lines,
+        };
         peer.says("ready").await;
         peer
     }
@@ -55,13 +54,6 @@ impl Peer {
     pub async fn says(&self, word: &str) {
         let said = async || (!self.said(word).is_empty()).then_some(());
         eventually(&format!("the peer says {word:?}"), said).await;
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -2,19 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use quorate_clock::Instant;
 use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
+pub use quorate_simulated_group::*;
 use quorate_supervisor::ConnectorState;
+use quorate_testkit::ports;
+pub use quorate_testkit::process::signal;
 use serde_json::{Value, json};
-
-pub use crate::group::*;
-use crate::ports;
 
 /// An address that nobody has bound.
 pub fn free_address() -> String {
@@ -53,10 +49,6 @@ pub async fn two(resource: Value, failover_ms: u64) -> (Member, Member) {
         .when(&name, "standby", |it| it.state == ConnectorState::Standby)
         .await;
     (first, second)
-}
-
-pub fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
 }
 
 /// Sends one message by an outgoing.

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use quorate_testkit::error_chain::chain;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::operation::{self, ClientOperation};
 use crate::{
-    error_chain::chain,
     history::{
         EventType, FaultRecord, FinalState, HistoryEvent, HostSamples, ReignObservation, SinkCall,
     },

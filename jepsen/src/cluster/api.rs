@@ -8,84 +8,54 @@ use std::{
     time::Duration,
 };
 
-use quorate_clock::Instant;
-use reqwest::{Client, ClientBuilder, Method, redirect, retry};
+use quorate_testkit::{eventually::within, http};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
 use super::error::ClusterError;
 
-/// Begins a client that asks whom it is told to ask, and once: it knows no proxy, follows no
-/// redirect and repeats nothing.
-pub fn client_builder() -> ClientBuilder {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-}
-
-/// Returns the one client for all of the harness' own questions.
+/// Returns the one client for all of the harness' own questions. It repeats nothing.
 pub fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        client_builder()
+        http::builder()
             .timeout(Duration::from_secs(3))
-            .pool_max_idle_per_host(0)
             .build()
             .expect("invariant: the client's options are right")
     })
 }
 
+fn request(method: Method, url: &str, body: String) -> RequestBuilder {
+    let request = client().request(method, url).body(body);
+    request.header("content-type", "application/json")
+}
+
 /// Sends one request; gives status and body.
 pub async fn call(method: Method, url: &str, body: String) -> Result<(u16, String), ClusterError> {
-    let unanswered = |source: reqwest::Error| ClusterError::Unanswered {
-        url: url.to_owned(),
-        source: source.without_url(),
-    };
-    let request = client()
-        .request(method, url)
-        .header("content-type", "application/json")
-        .body(body);
-    let response = request.send().await.map_err(unanswered)?;
-    let status = response.status().as_u16();
-    let text = response.text().await.map_err(unanswered)?;
-    Ok((status, text))
+    Ok(http::status_and_text(request(method, url, body)).await?)
+}
+
+/// Sends one request that must be answered by success; gives the body.
+pub async fn accepted(method: Method, url: &str, body: String) -> Result<String, ClusterError> {
+    Ok(http::body_of(request(method, url, body)).await?)
 }
 
 /// A GET that must give JSON.
 pub async fn get(url: &str) -> Result<Value, ClusterError> {
-    let url = url.to_owned();
-    let (status, text) = call(Method::GET, &url, String::new()).await?;
-    if status != 200 {
-        return Err(ClusterError::Refused { url, status, text });
-    }
-    serde_json::from_str(&text).map_err(|source| ClusterError::Unreadable { url, text, source })
+    Ok(http::get_json_by(client(), url).await?)
 }
 
 /// Probes again until it succeeds. Fails when it doesn't within `limit`, with what was seen last.
 pub async fn until<T, E, F>(
     what: &str,
     limit: Duration,
-    mut probe: impl FnMut() -> F,
+    probe: impl FnMut() -> F,
 ) -> Result<T, ClusterError>
 where
     E: Into<Box<dyn Error + Send + Sync>>,
     F: Future<Output = Result<T, E>>,
 {
-    let deadline = Instant::now() + limit;
-    loop {
-        match probe().await {
-            Ok(it) => return Ok(it),
-            Err(seen) if Instant::now() > deadline => {
-                return Err(ClusterError::TimedOut {
-                    what: what.to_owned(),
-                    limit,
-                    seen: seen.into(),
-                });
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    }
+    Ok(within(what, limit, probe).await?)
 }
 
 /// Returns the log index that a member has applied, and a hash of all keys and resources and of the

@@ -1,6 +1,7 @@
 //! Errors of the members: to start them, to ask them, to wait for them, to change their links.
 
-use std::{error::Error, io, time::Duration};
+use quorate_testkit::{eventually::TimedOut, http::HttpError};
+use std::{io, time::Duration};
 
 /// Failure to start, ask or observe members.
 #[derive(Debug, thiserror::Error)]
@@ -20,15 +21,9 @@ pub enum ClusterError {
         /// The member, from 1.
         member: u64,
     },
-    /// A request was not answered.
-    #[error("{url}")]
-    Unanswered {
-        /// The address.
-        url: String,
-        /// The cause.
-        #[source]
-        source: reqwest::Error,
-    },
+    /// A request failed.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// A request was not answered in the time for one request.
     #[error("{url}: no answer within {limit:?}")]
     Slow {
@@ -37,38 +32,9 @@ pub enum ClusterError {
         /// The time for one request.
         limit: Duration,
     },
-    /// A request was answered by something else than success.
-    #[error("{url}: {status} {text}")]
-    Refused {
-        /// The address.
-        url: String,
-        /// The status of the answer.
-        status: u16,
-        /// The body of the answer.
-        text: String,
-    },
-    /// A request was answered by something else than JSON.
-    #[error("{url} answered {text:?}, which is no JSON")]
-    Unreadable {
-        /// The address.
-        url: String,
-        /// The body of the answer.
-        text: String,
-        /// The cause.
-        #[source]
-        source: serde_json::Error,
-    },
     /// A condition did not come about in time.
-    #[error("waited {limit:?} for {what}; seen last")]
-    TimedOut {
-        /// The condition.
-        what: String,
-        /// The time limit.
-        limit: Duration,
-        /// The last observation instead of the condition.
-        #[source]
-        seen: Box<dyn Error + Send + Sync>,
-    },
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
     /// A condition does not hold yet; the text is what was observed instead.
     #[error("{0}")]
     NotYet(String),

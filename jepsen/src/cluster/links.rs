@@ -15,7 +15,7 @@ use std::{
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
 use super::error::ClusterError;
-use crate::netns::Net;
+use quorate_testkit::netns::Net;
 
 const TABLE: &str = "inet quorate_chaos";
 
@@ -262,10 +262,8 @@ impl LinkRules {
     }
 
     fn command(&self, at: u64, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        let namespace = self.net.namespace(at as usize - 1);
-        command.arg(format!("--net=/run/netns/{namespace}"));
-        command.arg("--").args(words).kill_on_drop(true);
+        let mut command = Command::from(self.net.command(at as usize - 1, words[0]));
+        command.args(&words[1..]).kill_on_drop(true);
         command.stdin(Stdio::null());
         command
     }

@@ -1,13 +1,11 @@
 //! Member of the cluster: its folder, its addresses and, while it runs, its processes.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
+    fs, io,
     net::Ipv4Addr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Arc,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -17,9 +15,13 @@ use nix::{
 };
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_testkit::{
+    host::Host,
+    ports,
+    process::{self, Process},
+};
 
-use super::{error::ClusterError, spawner};
-use crate::netns::Net;
+use super::error::ClusterError;
 
 /// Name of a member's log.
 pub const LOG: &str = "quorate.log";
@@ -33,6 +35,17 @@ pub struct MemberPorts {
     pub admin: u16,
     /// The port for other members.
     pub peer: u16,
+}
+
+impl MemberPorts {
+    /// Returns ports that nobody listens on.
+    pub fn free() -> MemberPorts {
+        MemberPorts {
+            http: ports::free(),
+            admin: ports::free(),
+            peer: ports::free(),
+        }
+    }
 }
 
 /// Member of the cluster under test.
@@ -49,14 +62,14 @@ pub struct ClusterMember {
     pub ip: Ipv4Addr,
     /// The ports.
     pub ports: MemberPorts,
-    /// The namespaces, where members have them.
-    pub net: Option<Arc<Net>>,
+    /// The namespace, where members have some.
+    pub host: Host,
     /// The program under test.
     pub quorate: PathBuf,
     /// The variables that are set for the process.
     pub environment: Vec<(String, String)>,
     /// The process, while it runs.
-    pub process: Mutex<Option<Child>>,
+    pub process: Mutex<Option<Process>>,
     /// The ends of processes that nobody had ended.
     pub ended: Mutex<Vec<String>>,
     /// The reason why the member need not run or have the same state in the end.
@@ -64,11 +77,6 @@ pub struct ClusterMember {
 }
 
 impl ClusterMember {
-    /// Returns the member's place among the namespaces.
-    pub fn place(&self) -> usize {
-        self.id as usize - 1
-    }
-
     /// Returns the path of the settings.
     pub fn config(&self) -> PathBuf {
         self.dir.join("quorate.toml")
@@ -93,22 +101,9 @@ impl ClusterMember {
         format!("http://{}:{}{path}", self.ip, self.ports.http)
     }
 
-    /// A command that runs where the member does.
+    /// Makes a command that runs where the member does.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = match &self.net {
-            Some(net) => {
-                let mut command = spawner::bound("nsenter");
-                let namespace = net.namespace(self.place());
-                command.arg(format!("--net=/run/netns/{namespace}"));
-                command.arg("--").arg(program);
-                command
-            }
-            None => {
-                let mut command = spawner::bound("env");
-                command.arg(program);
-                command
-            }
-        };
+        let mut command = self.host.command(program);
         command.stdin(Stdio::null());
         command
     }
@@ -127,10 +122,6 @@ impl ClusterMember {
         if process.is_some() {
             return Ok(());
         }
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.log)?;
         let mut command = self.command(&self.quorate);
         command
             .arg("server")
@@ -138,18 +129,16 @@ impl ClusterMember {
             .arg(self.config())
             .args(flags)
             .envs(self.environment.iter().cloned())
-            .stdout(log.try_clone()?)
-            .stderr(log)
             // A group of its own: it can be stopped as a whole, and Ctrl-C doesn't reach it.
             .process_group(0);
-        *process = Some(spawner::spawn(command)?);
+        process::logged(&mut command, &self.log)?;
+        *process = Some(Process::spawn(command)?);
         Ok(())
     }
 
     /// Notes the end of a process that ended by itself.
-    fn reap(&self, process: &mut Option<Child>) {
-        let status = process.as_mut().and_then(|child| child.try_wait().ok());
-        if let Some(Some(status)) = status {
+    fn reap(&self, process: &mut Option<Process>) {
+        if let Some(status) = process.as_mut().and_then(Process::status) {
             self.ended.lock().push(status.to_string());
             *process = None;
         }
@@ -159,7 +148,7 @@ impl ClusterMember {
     pub fn pid(&self) -> Option<u32> {
         let mut process = self.process.lock();
         self.reap(&mut process);
-        process.as_ref().map(Child::id)
+        process.as_ref().map(Process::pid)
     }
 
     /// Kills the process, and reaps it; gives whether it ran. The processes of its connectors end
@@ -167,21 +156,14 @@ impl ClusterMember {
     pub fn kill(&self) -> bool {
         let mut process = self.process.lock();
         self.reap(&mut process);
-        let Some(mut child) = process.take() else {
-            return false;
-        };
-        let _ = child.kill();
-        let _ = child.wait();
-        true
+        process.take().is_some()
     }
 
     /// Kills every process of the member, also those that are stopped.
     pub fn end(&self) {
         let mut process = self.process.lock();
-        if let Some(mut child) = process.take() {
-            let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some(process) = process.take() {
+            let _ = killpg(Pid::from_raw(process.pid() as i32), Signal::SIGKILL);
         }
     }
 
@@ -199,28 +181,6 @@ impl ClusterMember {
 
     /// Returns the processes of the member's connectors.
     pub fn connectors(&self) -> Vec<u32> {
-        self.pid().map(children).unwrap_or_default()
+        self.pid().map(process::children).unwrap_or_default()
     }
-}
-
-/// The processes whose parent this is.
-fn children(parent: u32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let pids = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.1 == parent))
-        .collect()
-}
-
-/// Returns the state of a process (`T`: stopped) and its parent; `None` when it is gone.
-pub fn stat(pid: u32) -> Option<(char, u32)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name stands in parentheses and may hold anything.
-    let rest = text.rsplit_once(')')?.1;
-    let mut words = rest.split_whitespace();
-    let state = words.next()?.chars().next()?;
-    Some((state, words.next()?.parse().ok()?))
 }

@@ -6,10 +6,8 @@
 use std::{net::TcpStream, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
+use quorate_testkit::process::{send, stat};
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -17,7 +15,7 @@ use super::{
     error::NemesisError,
 };
 use crate::{
-    cluster::{api, error::ClusterError, id_of, member::stat},
+    cluster::{api, error::ClusterError, id_of},
     run_context::RunContext,
 };
 
@@ -112,7 +110,7 @@ impl BrokerStall {
 fn signal(pid: Option<u32>, signal: Signal) {
     if let Some(pid) = pid {
         // Whoever is gone needs nothing.
-        let _ = kill(Pid::from_raw(pid as i32), signal);
+        send(signal, &[pid]);
     }
 }
 
@@ -158,7 +156,7 @@ impl Nemesis for BrokerStall {
     }
 
     async fn probe(&mut self, _: &Arc<RunContext>) -> Result<String, NemesisError> {
-        let state = |pid: u32| stat(pid).map(|(state, _)| state);
+        let state = |pid: u32| stat(pid).map(|stat| stat.state);
         let broker = self.broker.and_then(state);
         let stopped: Vec<_> = self.stopped.iter().map(|pid| state(*pid)).collect();
         let stands = |state: &Option<char>| *state == Some('T');

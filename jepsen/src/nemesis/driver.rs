@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
+use quorate_testkit::error_chain::chain;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
@@ -10,8 +11,7 @@ use super::{
     contract::Nemesis,
 };
 use crate::{
-    cancel::CancelToken, error_chain::chain, history::FaultRecord, plan::PlannedFault,
-    run_context::RunContext,
+    cancel::CancelToken, history::FaultRecord, plan::PlannedFault, run_context::RunContext,
 };
 
 /// Time limit for a fault to show.

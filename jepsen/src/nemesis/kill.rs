@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use quorate_testkit::error_chain::chain;
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use tokio::task::JoinHandle;
 
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     cancel::CancelToken,
     cluster::{api, error::ClusterError, member::ClusterMember},
-    error_chain::chain,
     run_context::RunContext,
 };
 
@@ -156,15 +156,9 @@ pub async fn answers(member: &ClusterMember, limit: Duration) -> Result<(), Clus
         if member.pid().is_none() {
             return Ok(false);
         }
-        let asked = api::call(reqwest::Method::GET, &url, String::new());
+        let asked = api::accepted(reqwest::Method::GET, &url, String::new());
         match tokio::time::timeout(ONE_ANSWER, asked).await {
-            Ok(Ok((200, _))) => Ok(true),
-            Ok(Ok((status, text))) => Err(ClusterError::Refused {
-                url: url.clone(),
-                status,
-                text,
-            }),
-            Ok(Err(error)) => Err(error),
+            Ok(answered) => answered.map(|_| true),
             Err(_) => Err(ClusterError::Slow {
                 url: url.clone(),
                 limit: ONE_ANSWER,

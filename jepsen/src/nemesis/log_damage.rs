@@ -14,6 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use quorate_testkit::error_chain::chain;
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
     error::NemesisError,
     kill::{VictimChoice, answers, choose, start},
 };
-use crate::{cluster::disk::run, error_chain::chain, run_context::RunContext};
+use crate::{cluster::disk::run, run_context::RunContext};
 
 /// Time limit for a member to refuse, or to answer.
 const DECIDES_WITHIN: Duration = Duration::from_secs(10);

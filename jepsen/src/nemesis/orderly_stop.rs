@@ -6,10 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
+use quorate_testkit::process::send;
 use rand::{Rng, rngs::StdRng};
 use reqwest::Method;
 
@@ -45,7 +43,7 @@ impl Nemesis for StopAll {
         let member = context.cluster.member(ids[0]);
         let own = member.pid().ok_or(NemesisError::NotRunning(ids[0]))?;
         for pid in std::iter::once(own).chain(member.connectors()) {
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+            send(Signal::SIGTERM, &[pid]);
         }
         self.stopped = Some(ids[0]);
         Ok(FaultTarget::new("SIGTERM to all processes of", ids))

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
+use quorate_testkit::process::{send, stat};
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
@@ -14,7 +12,7 @@ use super::{
     error::NemesisError,
     kill::{VictimChoice, choose},
 };
-use crate::{cluster::member::stat, run_context::RunContext};
+use crate::run_context::RunContext;
 
 /// Processes that are stopped.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +68,7 @@ impl Nemesis for ProcessPause {
                 ("stopped a connector of", vec![*one])
             }
         };
-        for pid in &pids {
-            let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGSTOP);
-        }
+        send(Signal::SIGSTOP, &pids);
         self.pids = pids;
         Ok(FaultTarget::new(told, ids))
     }
@@ -81,7 +77,7 @@ impl Nemesis for ProcessPause {
         let states: Vec<_> = self.pids.iter().map(|pid| (*pid, stat(*pid))).collect();
         let stopped = states
             .iter()
-            .all(|(_, stat)| matches!(stat, Some(('T', _))));
+            .all(|(_, stat)| stat.is_some_and(|stat| stat.state == 'T'));
         if stopped {
             Ok(format!("state T: {:?}", self.pids))
         } else {
@@ -90,10 +86,8 @@ impl Nemesis for ProcessPause {
     }
 
     async fn heal(&mut self, _: &Arc<RunContext>) -> Result<(), NemesisError> {
-        for pid in &self.pids {
-            // Whoever is gone by now needs nothing.
-            let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGCONT);
-        }
+        // Whoever is gone by now needs nothing.
+        send(Signal::SIGCONT, &self.pids);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use quorate_testkit::scratch::gone;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     error::NemesisError,
     kill::{VictimChoice, choose, start},
 };
-use crate::{cluster::scratch::gone, run_context::RunContext};
+use crate::run_context::RunContext;
 
 const ROOT: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "quorate-chaos-";

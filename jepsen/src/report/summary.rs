@@ -1,5 +1,6 @@
 //! Summary of many runs.
 
+use quorate_testkit::error_chain::chain;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -9,9 +10,7 @@ use super::{
     html::{self, escape, grouped, table},
     run_page,
 };
-use crate::{
-    checker::operation::brief, error_chain::chain, outcome::RunOutcome, verdict::RunVerdict,
-};
+use crate::{checker::operation::brief, outcome::RunOutcome, verdict::RunVerdict};
 
 /// Numbers that are a worst, and not a sum, over runs.
 fn is_worst(name: &str) -> bool {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     cancel::CancelToken,
-    cluster::{SOON, api, error::ClusterError},
+    cluster::{SOON, api},
     run_context::RunContext,
 };
 
@@ -82,14 +82,7 @@ pub async fn outgoing(context: &RunContext, name: &str, queue: &str) -> Result<(
     for member in &context.cluster.members {
         let url = member.admin(&send_path(name));
         api::until("a message that is sent", SOON, || async {
-            match api::call(Method::POST, &url, "first".to_owned()).await? {
-                (200, _) => Ok(()),
-                (status, text) => Err(ClusterError::Refused {
-                    url: url.clone(),
-                    status,
-                    text,
-                }),
-            }
+            api::accepted(Method::POST, &url, "first".to_owned()).await
         })
         .await?;
     }

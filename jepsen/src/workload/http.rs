@@ -102,8 +102,6 @@ pub async fn put(
     fields: &Value,
 ) -> Result<(), ClusterError> {
     let url = context.cluster.members[0].admin(&format!("/v1/config/{kind}/{name}"));
-    match api::call(Method::PUT, &url, fields.to_string()).await? {
-        (200, _) => Ok(()),
-        (status, text) => Err(ClusterError::Refused { url, status, text }),
-    }
+    let put = api::accepted(Method::PUT, &url, fields.to_string());
+    put.await.map(drop)
 }

@@ -12,6 +12,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_testkit::error_chain::chain;
 use rand::seq::IndexedRandom;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -26,7 +27,6 @@ use super::{
 use crate::{
     cancel::CancelToken,
     cluster::{api, error::ClusterError},
-    error_chain::chain,
     run_context::RunContext,
 };
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use quorate_testkit::error_chain::chain;
 use rand::Rng;
 use reqwest::Method;
 use serde_json::json;
@@ -24,7 +25,6 @@ use super::{
 };
 use crate::{
     cancel::CancelToken,
-    error_chain::chain,
     pinned_client::{PinnedClient, RequestOutcome},
     run_context::RunContext,
 };

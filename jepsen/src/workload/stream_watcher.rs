@@ -11,13 +11,14 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use quorate_testkit::http;
 use rand::{Rng, rngs::StdRng};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
 use crate::{
     cancel::CancelToken,
-    cluster::{api::client_builder, member::ClusterMember},
+    cluster::member::ClusterMember,
     history::{EventType, HistoryEvent},
     run_context::RunContext,
 };
@@ -59,10 +60,8 @@ pub async fn follow(
     cancel: CancelToken,
 ) {
     let mut rng = context.plan.rng(2_000 + number);
-    let client = client_builder()
-        .pool_max_idle_per_host(0)
-        .connect_timeout(Duration::from_millis(500))
-        .build();
+    let client = http::builder().connect_timeout(Duration::from_millis(500));
+    let client = client.build();
     let Ok(client) = client else {
         return context.note_trouble("a stream has no client");
     };

@@ -5,9 +5,10 @@ use std::{net::TcpStream, time::Duration};
 use bytes::Bytes;
 use quorate_clock::Instant;
 use quorate_raft::NodeStartMode;
+use quorate_testkit::ports;
 use quorate_types::ProposeError;
 
-use crate::group::{Group, SOON, free_port, until};
+use crate::group::{Group, SOON, until};
 
 #[tokio::test]
 async fn writes_and_reads_go_through_any_member() {
@@ -36,7 +37,7 @@ async fn wrong_leader_address_is_corrected_by_redirect() {
     let leader = group.settled().await;
     let followers: Vec<_> = (0..3).filter(|n| *n != leader).collect();
     let (one, other) = (&group.all[followers[0]], &group.all[followers[1]]);
-    let nobody = format!("127.0.0.1:{}", free_port());
+    let nobody = format!("127.0.0.1:{}", ports::free());
     let refusing = group.links.dial(&one.member.peer, &nobody);
     group.links.up(&nobody, false);
     until("a connection is refused", || {

@@ -3,10 +3,10 @@
 use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use quorate_clock::{Instant, rng};
+use quorate_clock::Instant;
 use quorate_raft::{AppliedProposal, Node, NodeOptions, NodeStartMode, SnapshotPolicy, StartError};
+use quorate_testkit::ports;
 use quorate_types::{Member, MemberId, ProposeError, ReadError, Role, Timing};
-use rand::Rng;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tonic::transport::server::TcpIncoming;
@@ -45,7 +45,7 @@ impl One {
                 name: name.to_owned(),
                 http: address(1),
                 admin: address(2),
-                peer: address(free_port()),
+                peer: address(ports::free()),
             },
             view: View::default(),
             timing: Timing::from_failover_ms(failover_ms).unwrap(),
@@ -341,16 +341,6 @@ fn show_logs() {
             .with_env_filter(filter)
             .with_ansi(false)
             .try_init();
-    }
-}
-
-/// A port that nobody listens on, out of the range that the kernel gives to others.
-pub fn free_port() -> u16 {
-    loop {
-        let port = rng().random_range(18_000..32_000);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

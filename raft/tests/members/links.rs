@@ -10,6 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::{Instant, rng};
+use quorate_testkit::ports;
 use rand::Rng;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,7 +23,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use crate::group::{free_port, listen};
+use crate::group::listen;
 
 /// How a link carries what it is given.
 #[derive(Clone, Copy, Default)]
@@ -133,7 +134,7 @@ impl Links {
     }
 
     fn open(&self, to: &str) -> Link {
-        let proxy = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let proxy = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let (silent, listening) = watch::channel(false);
         let (speed, sped) = watch::channel(LinkSpeed::default());
         let (up, alive) = watch::channel(true);

@@ -1,31 +1,32 @@
-//! A member as a process of its own, so that it can die, or be stopped, as one does.
+//! Member as a process of its own, so that it can die, or be stopped, as one does.
 //!
 //! The process is this very program, asked to run one "test" that is no test. It takes
 //! orders line by line and says line by line what happens to it.
 
 use std::{
     env,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::PathBuf,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{ChildStdin, Stdio},
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_raft::{MemberIdentity, Node, NodeOptions, NodeStartMode};
+use quorate_testkit::{
+    eventually, ports,
+    process::{Process, bound},
+};
 use quorate_types::{Member, MemberId, Timing};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader};
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
-    group::{SNAPSHOTS, SOON, free_port, listen},
+    group::{SNAPSHOTS, SOON, listen},
     machine::{Counting, View, write},
 };
 
@@ -56,12 +57,12 @@ pub struct Said {
 
 /// The process, while it runs.
 struct Running {
-    child: Child,
+    process: Process,
     orders: ChildStdin,
     answers: mpsc::Receiver<String>,
 }
 
-pub struct Process {
+pub struct MemberProcess {
     dir: TempDir,
     pub member: Member,
     failover_ms: u64,
@@ -70,15 +71,15 @@ pub struct Process {
     said: Arc<Mutex<Said>>,
 }
 
-impl Process {
-    pub fn new(name: &str, failover_ms: u64) -> Process {
-        Process {
+impl MemberProcess {
+    pub fn new(name: &str, failover_ms: u64) -> MemberProcess {
+        MemberProcess {
             dir: TempDir::new().unwrap(),
             member: Member {
                 name: name.to_owned(),
                 http: "127.0.0.1:1".to_owned(),
                 admin: "127.0.0.1:2".to_owned(),
-                peer: format!("127.0.0.1:{}", free_port()),
+                peer: format!("127.0.0.1:{}", ports::free()),
             },
             failover_ms,
             join: None,
@@ -94,19 +95,19 @@ impl Process {
             failover_ms: self.failover_ms,
             join: self.join.clone(),
         };
-        let mut child = Command::new(env::current_exe().unwrap())
+        let mut command = bound(env::current_exe().unwrap());
+        command
             .args(["--ignored", "--exact", "--nocapture", "process::a_member"])
             .env(TOLD, serde_json::to_string(&told).unwrap())
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped());
+        let mut process = Process::spawn(command).unwrap();
         let (answered, answers) = mpsc::channel();
         self.said = Arc::default();
         let said = self.said.clone();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = process.lines();
         std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
+            for line in lines {
                 let at = Instant::now();
                 if let Some(news) = line.strip_prefix("news ") {
                     take_in(&mut said.lock(), news, at);
@@ -116,8 +117,8 @@ impl Process {
             }
         });
         self.running = Some(Running {
-            orders: child.stdin.take().unwrap(),
-            child,
+            orders: process.input(),
+            process,
             answers,
         });
     }
@@ -152,27 +153,14 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = self.running.as_ref().unwrap().child.id();
-        kill(Pid::from_raw(pid as i32), signal).unwrap();
+        self.running.as_ref().unwrap().process.signal(signal);
     }
 
     /// kill -9, and reaps it. Returns when the signal was sent.
     pub fn kill(&mut self) -> Instant {
         let at = Instant::now();
-        if let Some(mut running) = self.running.take() {
-            running.child.kill().unwrap();
-            running.child.wait().unwrap();
-        }
+        self.running = None;
         at
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if self.up() {
-            self.signal(Signal::SIGCONT);
-            self.kill();
-        }
     }
 }
 
@@ -199,14 +187,14 @@ fn take_in(said: &mut Said, news: &str, at: Instant) {
 
 /// Members that belong together, each a process.
 pub struct Processes {
-    pub all: Vec<Process>,
+    pub all: Vec<MemberProcess>,
 }
 
 impl Processes {
     pub fn start(n: usize, failover_ms: u64) -> Processes {
-        let mut all: Vec<Process> = Vec::new();
+        let mut all: Vec<MemberProcess> = Vec::new();
         for i in 0..n {
-            let mut one = Process::new(&format!("member-{}", i + 1), failover_ms);
+            let mut one = MemberProcess::new(&format!("member-{}", i + 1), failover_ms);
             if let Some(first) = all.first_mut() {
                 let newcomer = serde_json::to_string(&one.member).unwrap();
                 let admission = first.ask(&format!("admit {newcomer}"));
@@ -231,10 +219,10 @@ impl Processes {
         self.agreed(|_| true)
     }
 
-    fn agreed(&self, also: impl Fn(&Process) -> bool) -> usize {
+    fn agreed(&self, also: impl Fn(&MemberProcess) -> bool) -> usize {
         let up = || self.all.iter().filter(|one| one.up());
         let agreed = || {
-            let leader = self.all.iter().position(Process::leading)?;
+            let leader = self.all.iter().position(MemberProcess::leading)?;
             let said = self.all[leader].said();
             let all = up().all(|one| {
                 let heard = one.said();
@@ -256,19 +244,15 @@ impl Processes {
 
     /// Waits until somebody leads in a later term; returns who, and since when.
     pub fn successor(&self, term: u64) -> (usize, Instant) {
-        let leads = |one: &Process| one.leading() && one.said().term > term;
+        let leads = |one: &MemberProcess| one.leading() && one.said().term > term;
         wait("a successor", || self.all.iter().any(leads));
         let leader = self.all.iter().position(leads).unwrap();
         (leader, self.all[leader].said().leading_at.unwrap())
     }
 }
 
-pub fn wait(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited {SOON:?} for {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+pub fn wait(what: &str, condition: impl FnMut() -> bool) {
+    eventually::holds(what, SOON, condition);
 }
 
 /// Not a test by itself: the process that others run.

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
+use quorate_clock::Instant;
 use quorate_raft::{CommittedCommand, MachineSnapshot, StateMachine};
 use quorate_state::Command as Put;
 use tokio::time::timeout;

@@ -6,15 +6,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use quorate_testkit::{
+    http,
+    rabbitmq::{Client, Rabbit},
+};
 use serde_json::Value;
 
-use crate::{
-    hosts::Hosts,
-    support::{
-        http,
-        rabbitmq::{Client, Rabbit},
-    },
-};
+use crate::hosts::Hosts;
 
 /// RabbitMQ and a connection to it.
 pub struct Broker {

@@ -16,6 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use quorate_clock::wall_time;
+use quorate_testkit::{cluster::Cluster, eventually::within, http};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -27,8 +28,7 @@ use crate::{
     fault::Fault,
     hosts::{Hosts, SIZE},
     processors::Processors,
-    support::{cluster::Cluster, http},
-    trial::{Measured, any_moment, eventually, ms},
+    trial::{Measured, any_moment, ms},
     writes::{Door, Writer, Writes},
 };
 
@@ -153,7 +153,7 @@ impl Quorate {
     async fn put(&self, kind: &str, resource: Value) -> Result<u64, String> {
         let name = resource["name"].as_str().unwrap_or_default();
         let url = self.cluster.members[0].admin_url(&format!("/v1/config/{kind}/{name}"));
-        http::put(&url, resource.to_string()).await
+        Ok(http::put(&url, resource.to_string()).await?)
     }
 
     /// Has the channels of this fence, and no others, consume and stand by.
@@ -178,7 +178,7 @@ impl Quorate {
         self.cluster.voters(SIZE).await;
         let (leader, epoch) = self.cluster.serving(0).await;
         let url = self.cluster.members[leader].admin_url("/v1/connectors");
-        eventually("active connectors with standbys", SOON, || async {
+        within("active connectors with standbys", SOON, || async {
             let told = http::get_json(&url).await?;
             let list = told["connectors"].as_array().cloned().unwrap_or_default();
             let there = |name: &&String| {
@@ -196,7 +196,7 @@ impl Quorate {
                 let pid = self.cluster.connector(leader, name).await?["pid"].as_u64();
                 let pid = pid.ok_or("an active connector without a process")?;
                 let known = || self.broker.knows(name, pid);
-                eventually("a connection that can be closed", SOON, known).await?;
+                within("a connection that can be closed", SOON, known).await?;
             }
         }
         Ok((leader, epoch))
@@ -214,7 +214,7 @@ impl Quorate {
         let writes = Writes::start(survivors.iter().map(|n| self.door(*n)).collect());
         let publisher = Publisher::start(self.broker.client.clone(), names.clone()).await;
         writes.flow().await?;
-        eventually("messages before the fault", SOON, || async {
+        within("messages before the fault", SOON, || async {
             let waiting = names
                 .iter()
                 .filter(|name| self.service.reign(name, epoch).is_none());
@@ -249,7 +249,7 @@ impl Quorate {
             None => Err("no reign".into()),
         };
         let effect = fault.took_effect(&self.hosts, leader, pid);
-        let server = eventually("the next connector server", LIMIT, || {
+        let server = within("the next connector server", LIMIT, || {
             self.cluster.connector_server(survivors[0])
         })
         .await;
@@ -259,7 +259,7 @@ impl Quorate {
             // Its goal is counted from there.
             (Fault::Group, Fence::Exclusive) => {
                 let told = || async { self.broker.first_release(wall_time).ok_or(String::new()) };
-                eventually("the broker's release", WRITTEN, told).await.ok()
+                within("the broker's release", WRITTEN, told).await.ok()
             }
             _ => self.broker.first_release(wall_time),
         };
@@ -356,14 +356,6 @@ struct Put {
 impl Writer for Put {
     async fn write(&mut self) -> Result<u64, String> {
         let request = self.client.request(Method::PUT, &self.url).body("x");
-        let response = request.send().await.map_err(|e| format!("{e:?}"))?;
-        let status = response.status();
-        match http::revision(&response) {
-            Some(revision) if status.is_success() => Ok(revision),
-            _ => Err(format!(
-                "{status} {}",
-                response.text().await.unwrap_or_default()
-            )),
-        }
+        Ok(http::revision_of(request).await?)
     }
 }

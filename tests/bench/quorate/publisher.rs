@@ -9,9 +9,8 @@ use std::{
 };
 
 use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
+use quorate_testkit::rabbitmq::Client;
 use tokio::task::JoinHandle;
-
-use crate::support::rabbitmq::Client;
 
 /// Between two messages, over all queues, while there are few.
 const PACE: Duration = Duration::from_millis(2);

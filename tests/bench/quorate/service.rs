@@ -11,8 +11,7 @@ use std::{
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-
-use crate::trial::eventually;
+use quorate_testkit::eventually::within;
 
 /// One channel's messages under one epoch.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +82,7 @@ impl Service {
         epoch: u64,
         limit: Duration,
     ) -> Result<(), String> {
-        eventually("messages under a new epoch", limit, || async {
+        let all = within("messages under a new epoch", limit, || async {
             let waiting = channels
                 .iter()
                 .filter(|name| self.later(name, epoch).is_none());
@@ -91,8 +90,8 @@ impl Service {
                 0 => Ok(()),
                 left => Err(format!("{left} of {} channels have none", channels.len())),
             }
-        })
-        .await
+        });
+        Ok(all.await?)
     }
 
     /// Messages that came more than once, and calls under an epoch older than one that had

@@ -5,13 +5,13 @@ pub mod resp;
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use quorate_testkit::eventually::within;
 use tempfile::TempDir;
 
 use crate::{
     hosts::{Hosts, SIZE},
     peer::Peer,
-    process::{Process, free_address},
-    trial::eventually,
+    process::{ServerProcess, free_address},
     writes::{Door, Writer},
 };
 use resp::Redis;
@@ -22,10 +22,10 @@ const JOIN: Duration = Duration::from_secs(10);
 
 /// Servers and Sentinels.
 pub struct Sentinels {
-    servers: Vec<Process>,
+    servers: Vec<ServerProcess>,
     addresses: Vec<String>,
     sentinels: Vec<String>,
-    watchers: Vec<Process>,
+    watchers: Vec<ServerProcess>,
     root: TempDir,
 }
 
@@ -38,7 +38,7 @@ impl Sentinels {
         let servers = (0..SIZE).map(|n| {
             let dir = root.path().join(format!("redis-{n}"));
             let program = server(&dir, &addresses[n], (n > 0).then_some(&addresses[0]));
-            Process::new(hosts, n, dir, program)
+            ServerProcess::new(hosts, n, dir, program)
         });
         let servers = servers.collect();
         let watchers = (0..SIZE)
@@ -52,7 +52,7 @@ impl Sentinels {
                      sentinel failover-timeout {GROUP} {timeout}\n"
                 );
                 let program = configured(&dir, "redis-sentinel", &sentinels[n], &more);
-                Process::new(hosts, n, dir, program)
+                ServerProcess::new(hosts, n, dir, program)
             })
             .collect();
         Sentinels {
@@ -149,7 +149,7 @@ fn field(info: &str, name: &str) -> Result<String, String> {
 
 #[async_trait]
 impl Peer for Sentinels {
-    fn servers(&mut self) -> &mut [Process] {
+    fn servers(&mut self) -> &mut [ServerProcess] {
         &mut self.servers
     }
 
@@ -172,13 +172,13 @@ impl Peer for Sentinels {
 
     /// A Sentinel that finds no replicas when it first looks looks again after 10 s.
     async fn begun(&mut self) -> Result<(), String> {
-        eventually("replicas", JOIN, || self.in_step()).await?;
-        self.watchers.iter_mut().for_each(Process::start);
+        within("replicas", JOIN, || self.in_step()).await?;
+        self.watchers.iter_mut().for_each(ServerProcess::start);
         Ok(())
     }
 
     async fn rejoin(&mut self, host: usize) -> Result<(), String> {
-        let master = eventually("a master", JOIN, || self.master(Some(host))).await?;
+        let master = within("a master", JOIN, || self.master(Some(host))).await?;
         let dir = self.root.path().join(format!("redis-{host}"));
         server(&dir, &self.addresses[host], Some(&self.addresses[master]));
         self.servers[host].start();
@@ -186,7 +186,7 @@ impl Peer for Sentinels {
     }
 
     async fn returned(&mut self, host: usize) -> Result<(), String> {
-        eventually("a replica again", JOIN, || self.follow(host)).await
+        Ok(within("a replica again", JOIN, || self.follow(host)).await?)
     }
 
     fn address(&self, host: usize) -> String {

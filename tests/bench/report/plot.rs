@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use quorate_testkit::svg;
+
 use crate::{
     fault::Fault,
     plan::Case,
@@ -11,7 +13,6 @@ use crate::{
         legend::{Style, style},
         stats::{percentile, sorted},
     },
-    svg,
 };
 
 const FAULTS: [Fault; 5] = [

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     hosts::{Hosts, SIZE},
     peer::Peer,
-    process::{Process, free_address},
+    process::{ServerProcess, free_address},
     writes::{Door, Writer},
 };
 use wire::{NO_NODE, NODE_EXISTS, Session};
@@ -24,7 +24,7 @@ const NODE: &str = "/bench";
 
 /// The servers.
 pub struct ZooKeeper {
-    servers: Vec<Process>,
+    servers: Vec<ServerProcess>,
     addresses: Vec<String>,
     _root: TempDir,
 }
@@ -57,7 +57,7 @@ impl ZooKeeper {
             fs::write(dir.join("zoo.cfg"), config).expect("its configuration");
             let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
             let program = ["java", "-Xmx256m", "-cp", JAR, main, "zoo.cfg"];
-            Process::new(hosts, n, dir, program.map(str::to_owned).to_vec())
+            ServerProcess::new(hosts, n, dir, program.map(str::to_owned).to_vec())
         });
         ZooKeeper {
             servers: servers.collect(),
@@ -86,7 +86,7 @@ async fn mode(address: &str) -> Result<String, String> {
 
 #[async_trait]
 impl Peer for ZooKeeper {
-    fn servers(&mut self) -> &mut [Process] {
+    fn servers(&mut self) -> &mut [ServerProcess] {
         &mut self.servers
     }
 

@@ -15,16 +15,13 @@ use futures_util::StreamExt;
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-
-use super::{
-    super::support::{
-        ports,
-        rabbitmq::{Client, Rabbit},
-        traffic::sink::Sink,
-    },
-    mix::Connector,
-    queue_manager::QueueManager,
+use quorate_testkit::{
+    ports,
+    rabbitmq::{Client, Rabbit},
+    traffic::sink::Sink,
 };
+
+use super::{mix::Connector, queue_manager::QueueManager};
 
 /// The queue that all outgoings of AMQP send to.
 const OUT: &str = "scale-out";

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +18,7 @@ use mq_stand_in::{
 };
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_testkit::programs;
 use serde_json::{Value, json};
 
 /// The queue that all outgoings send to.
@@ -63,7 +63,7 @@ impl QueueManager {
             "kind": "ibm_mq_connection", "name": "manager", "host": "127.0.0.1",
             "port": self.manager.address().port(), "queue_manager": "STANDIN",
             "channel": "DEV.APP.SVRCONN", "username": "app", "password": "secret", "ssl": false,
-            "library": library(),
+            "library": programs::built("libmq_stand_in.so"),
         })
     }
 
@@ -75,20 +75,8 @@ impl QueueManager {
 
     /// Puts a text.
     pub fn put(&self, queue: &str, text: &str) {
-        let mut plain = descriptor::plain();
-        descriptor::set_field(&mut plain, descriptor::CCSID, 1208);
-        let format = descriptor::FORMAT..descriptor::FORMAT + 8;
-        descriptor::set_text(&mut plain[format], "MQSTR");
-        let put = self.control.lock().put(queue, &plain, text.as_bytes());
+        let head = descriptor::utf_8();
+        let put = self.control.lock().put(queue, &head, text.as_bytes());
         put.expect("it takes a message");
     }
-}
-
-/// The stand-in's library, which is built beside this program.
-fn library() -> PathBuf {
-    let program = std::env::current_exe().expect("a program");
-    let mut folders = program.ancestors().skip(1).take(2);
-    folders
-        .find_map(|folder| Some(folder.join("libmq_stand_in.so")).filter(|path| path.exists()))
-        .expect("libmq_stand_in.so stands beside this program: build the workspace")
 }

@@ -4,14 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::StreamExt;
 use quorate_clock::{Instant, rng};
+use quorate_testkit::{cluster::Cluster, http};
 use rand::Rng;
 use reqwest::Method;
 
-use super::{
-    super::support::{cluster::Cluster, http},
-    mix::Connector,
-    peers::Peers,
-};
+use super::{mix::Connector, peers::Peers};
 
 /// Between two looks at what has come.
 const LOOK: Duration = Duration::from_millis(5);

@@ -9,13 +9,11 @@ use std::{
 };
 
 use quorate_clock::Instant;
+use quorate_testkit::{cluster::Cluster, http, programs::QUORATE};
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        footprint::{self, Process},
-        support::{cluster::Cluster, http, member::QUORATE},
-    },
+    super::footprint::{self, Process},
     mix::Connector,
     peers::Peers,
     round::{Round, round},
@@ -81,7 +79,7 @@ pub async fn run(peers: &Peers, connectors: Vec<Connector>, failover_ms: u64) ->
         trial.measure(&cluster, before).await;
         trial.take_over(peers, &mut cluster).await;
     }
-    let keep = !trial.findings.is_empty() || super::super::support::cluster::keep();
+    let keep = !trial.findings.is_empty() || quorate_testkit::cluster::keep();
     cluster.root.disable_cleanup(keep);
     trial
 }
@@ -104,7 +102,7 @@ impl Trial {
         let (server, _) = cluster.serving(server).await;
         let wanted = self.connectors.len().min(STANDBY_MAX);
         for n in (0..3).filter(|n| *n != server) {
-            let pid = cluster.members[n].pid().as_raw() as u32;
+            let pid = cluster.members[n].pid();
             while standing(cluster, n).await < wanted {
                 if begun.elapsed() > LIMIT {
                     let there = footprint::children(pid).len();
@@ -139,11 +137,7 @@ impl Trial {
     async fn measure(&mut self, cluster: &Cluster, before: u64) {
         tokio::time::sleep(QUIET).await;
         let (server, _) = cluster.serving(0).await;
-        let pids: Vec<u32> = cluster
-            .members
-            .iter()
-            .map(|member| member.pid().as_raw() as u32)
-            .collect();
+        let pids: Vec<u32> = cluster.members.iter().map(|member| member.pid()).collect();
         let acting = footprint::children(pids[server]);
         let others = (0..3).filter(|n| *n != server);
         let waiting: Vec<u32> = others.flat_map(|n| footprint::children(pids[n])).collect();
@@ -332,7 +326,7 @@ async fn apply(cluster: &Cluster, at: usize, documents: &[Value]) -> Result<(), 
     let log = cluster.root.path().join("apply.log");
     write(&file, &text).map_err(|error| error.to_string())?;
     let output = std::fs::File::create(&log).map_err(|error| error.to_string())?;
-    let mut command = Command::new(QUORATE);
+    let mut command = Command::new(&*QUORATE);
     command
         .args(["apply", "--admin", &cluster.members[at].admin_url(""), "-f"])
         .arg(&file)

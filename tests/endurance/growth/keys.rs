@@ -9,13 +9,11 @@ use std::{
 };
 
 use quorate_clock::{Instant, id128};
+use quorate_testkit::{cluster::Cluster, http};
 use serde::Serialize;
 
 use super::measure::{self, Restarts};
-use crate::{
-    full_load::VALUE,
-    support::{cluster::Cluster, http},
-};
+use crate::full_load::VALUE;
 
 /// How long a writer waits after a write that failed.
 const PAUSE: Duration = Duration::from_millis(20);

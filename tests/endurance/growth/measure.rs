@@ -3,13 +3,11 @@
 use std::{fs, time::Duration};
 
 use quorate_clock::Instant;
+use quorate_testkit::{cluster::Cluster, eventually::eventually, http};
 use reqwest::Method;
 use serde::Serialize;
 
-use crate::{
-    footprint::Process,
-    support::{cluster::Cluster, http, wait::until},
-};
+use crate::footprint::Process;
 
 /// How long anything here may take; what takes longer is a fault.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -57,7 +55,7 @@ pub async fn restarts(cluster: &mut Cluster) -> Restarts {
 
 async fn ready(cluster: &Cluster, n: usize) {
     let url = cluster.members[n].admin_url("/health/ready");
-    until("a member that is ready", LIMIT, || async {
+    eventually("a member that is ready", LIMIT, || async {
         let answer = http::call(Method::GET, &url, &[], "").await?;
         match answer.status().as_u16() {
             200 => Ok(()),
@@ -69,7 +67,7 @@ async fn ready(cluster: &Cluster, n: usize) {
 
 async fn first_write(cluster: &Cluster) {
     let mut asked = cluster.members.iter().cycle();
-    until("a write", LIMIT, || {
+    eventually("a write", LIMIT, || {
         let member = asked.next().expect("members go round for ever");
         let url = member.admin_url("/v1/kv/first-write");
         async move {
@@ -83,17 +81,14 @@ async fn first_write(cluster: &Cluster) {
 /// The memory of a member, the mean of all, in KiB: its part of the pages that it has.
 pub fn memory(cluster: &Cluster) -> u64 {
     let of = |pid: i32| Process::of(pid as u32).map_or(0, |process| process.pss);
-    let all = cluster
-        .members
-        .iter()
-        .map(|member| of(member.pid().as_raw()));
+    let all = cluster.members.iter().map(|member| of(member.pid()));
     all.sum::<u64>() / cluster.members.len() as u64
 }
 
 /// The term in which a leader is in office.
 pub async fn term(cluster: &Cluster) -> u64 {
     let url = cluster.members[0].admin_url("/v1/cluster/leader");
-    until("a term", LIMIT, || async {
+    eventually("a term", LIMIT, || async {
         let answer = http::get_json(&url).await?;
         answer["term"].as_u64().ok_or(answer.to_string())
     })

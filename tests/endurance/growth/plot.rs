@@ -8,7 +8,7 @@ use super::{
     resources::ResourcesRow,
     tables::{APPLY, FIRST_WRITE, READY, VALIDATE, thousands},
 };
-use crate::svg;
+use quorate_testkit::svg;
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 60.0;

@@ -9,6 +9,13 @@ use std::{
 };
 
 use quorate_clock::Instant;
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    durations::median,
+    eventually::eventually,
+    http,
+    programs::QUORATE,
+};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;
@@ -17,12 +24,6 @@ use super::measure::{self, Restarts};
 use crate::{
     full_load::{FullLoad, Volume},
     lapses,
-    support::{
-        cluster::{Cluster, SOON},
-        http,
-        member::QUORATE,
-        wait::{median, until},
-    },
 };
 
 /// How many single puts a median is of.
@@ -135,7 +136,7 @@ fn manifest(count: u64, upstream: &str) -> String {
 /// Runs `quorate apply` as a user would; gives how long it took.
 async fn apply(cluster: &Cluster, file: &Path, dry_run: bool, findings: &mut Vec<String>) -> f64 {
     let admin: Vec<_> = cluster.members.iter().map(|m| m.admin_url("")).collect();
-    let mut command = Command::new(QUORATE);
+    let mut command = Command::new(&*QUORATE);
     command.args(["apply", "--admin", &admin.join(","), "--file"]);
     command.arg(file).args(dry_run.then_some("--dry-run"));
     let log = cluster.root.path().join("apply.log");
@@ -178,7 +179,7 @@ async fn puts(cluster: &Cluster, name: &str) -> f64 {
 async fn served(cluster: &Cluster, count: u64) {
     let last = count - (count / 5).max(1) - 1;
     for member in &cluster.members {
-        until("the last channel", SOON, || async {
+        eventually("the last channel", SOON, || async {
             let url = member.http_url(&format!("/grown/{last}/1"));
             let answer = http::call(Method::GET, url, &[], "").await?;
             match answer.status().as_u16() {

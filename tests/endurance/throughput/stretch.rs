@@ -13,18 +13,13 @@ use futures_util::StreamExt;
 use lapin::{BasicProperties, Channel, options::BasicConsumeOptions, types::FieldTable};
 use parking_lot::Mutex;
 use quorate_clock::{Instant, rng};
+use quorate_testkit::{
+    rabbitmq::{Client, Rabbit},
+    traffic::sink::Sink,
+};
 use rand::Rng;
 
-use super::{
-    super::{
-        footprint,
-        support::{
-            rabbitmq::{Client, Rabbit},
-            traffic::sink::Sink,
-        },
-    },
-    subject::Subject,
-};
+use super::{super::footprint, subject::Subject};
 
 /// Which way messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

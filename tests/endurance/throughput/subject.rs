@@ -1,21 +1,17 @@
 //! What is measured: a cluster, or the bare program beside it.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    eventually::eventually,
+    ports,
+    process::{Process, bound},
+    rabbitmq::Rabbit,
+};
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        footprint,
-        support::{
-            cluster::{Cluster, SOON},
-            ports,
-            rabbitmq::Rabbit,
-            wait::until,
-        },
-    },
-    stretch::Work,
-};
+use super::{super::footprint, stretch::Work};
 
 /// Whose messages they are.
 pub enum Subject {
@@ -25,7 +21,7 @@ pub enum Subject {
         cluster: Cluster,
     },
     /// The program that has only lapin.
-    Bare { running: Option<Child>, port: u16 },
+    Bare { running: Option<Process>, port: u16 },
 }
 
 impl Subject {
@@ -92,20 +88,21 @@ impl Subject {
             }
             Subject::Bare { running, port } => {
                 let program = std::env::current_exe().expect("this program");
-                let mut command = Command::new(program);
+                let mut command = bound(program);
                 command.args(["bare", work.bare(), &rabbit.uri(), &queue]);
                 match work {
                     Work::In => command.args([url, &at_a_time.to_string()]),
                     Work::Out => command.arg(port.to_string()),
                 };
-                *running = Some(command.stdin(Stdio::null()).spawn().expect("a process"));
+                command.stdin(Stdio::null());
+                *running = Some(Process::spawn(command).expect("a process"));
                 if work == Work::Out {
                     let there = || async {
                         tokio::net::TcpStream::connect(("127.0.0.1", *port))
                             .await
                             .map(drop)
                     };
-                    until("the bare publisher", SOON, there).await;
+                    eventually("the bare publisher", SOON, there).await;
                 }
             }
         }
@@ -120,12 +117,7 @@ impl Subject {
                 cluster.put(0, kind, resource).await;
                 cluster.connector_in(0, work.connector(), "paused").await;
             }
-            Subject::Bare { running, .. } => {
-                if let Some(mut child) = running.take() {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                }
-            }
+            Subject::Bare { running, .. } => *running = None,
         }
     }
 
@@ -133,25 +125,12 @@ impl Subject {
     pub fn pids(&self) -> Vec<u32> {
         match self {
             Subject::Quorate { cluster, .. } => {
-                let members = cluster.members.iter().map(|it| it.pid().as_raw() as u32);
+                let members = cluster.members.iter().map(|it| it.pid());
                 members
                     .flat_map(|pid| [vec![pid], footprint::children(pid)].concat())
                     .collect()
             }
-            Subject::Bare { running, .. } => running.iter().map(Child::id).collect(),
-        }
-    }
-}
-
-impl Drop for Subject {
-    fn drop(&mut self) {
-        if let Subject::Bare {
-            running: Some(child),
-            ..
-        } = self
-        {
-            let _ = child.kill();
-            let _ = child.wait();
+            Subject::Bare { running, .. } => running.iter().map(Process::pid).collect(),
         }
     }
 }

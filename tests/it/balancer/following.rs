@@ -3,10 +3,11 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use hyper::StatusCode;
+use quorate_testkit::process::is_alive;
 
 use super::{
     fake::{Cluster, Fake},
-    rig::{Balancer, alive, folder, set, until},
+    rig::{Balancer, folder, set, until},
 };
 
 #[tokio::test]
@@ -126,7 +127,7 @@ async fn a_change_that_takes_a_new_process_breaks_off_no_request() {
     a.controls.go_on.notify_waiters();
     assert_eq!(slow.await.unwrap().unwrap().body, "member-1");
     until("the old process is gone", async || {
-        !process.is_some_and(alive)
+        !process.is_some_and(is_alive)
     })
     .await;
 

@@ -9,19 +9,19 @@ use std::{
 };
 
 use hyper::StatusCode;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use quorate::balancer;
 use quorate_clock::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::member::QUORATE;
+use quorate_testkit::{
+    process::{is_alive, signal},
+    programs::QUORATE,
+};
 
 use super::{
     fake::{Cluster, Fake},
-    rig::{Balancer, alive, folder, set, until},
+    rig::{Balancer, folder, set, until},
 };
 
 fn one() -> (Cluster, Fake) {
@@ -100,14 +100,14 @@ async fn an_haproxy_that_dies_is_started_again() {
     balancer.serves(&[&member, &second]).await;
     for _ in 0..2 {
         let before = balancer.process().await.unwrap();
-        kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+        signal(before, Signal::SIGKILL);
         until("a new HAProxy answers", async || {
             balancer.process().await.is_some_and(|pid| pid != before)
         })
         .await;
         balancer.serves(&[&member, &second]).await;
         assert_eq!(balancer.get("/").await.unwrap().status, StatusCode::OK);
-        assert!(!alive(before));
+        assert!(!is_alive(before));
     }
     balancer.stop().await;
 }
@@ -135,7 +135,7 @@ async fn at_its_end_requests_are_finished_and_haproxy_is_gone() {
     member.controls.go_on.notify_waiters();
     assert_eq!(slow.await.unwrap().unwrap().body, "member-1");
     balancer.stop().await;
-    assert!(!alive(process));
+    assert!(!is_alive(process));
 }
 
 // guarantee: HTTP-3
@@ -146,8 +146,8 @@ async fn signals_to_the_balancer_and_to_haproxy_cut_no_request_off() {
     let mut child = as_a_process(dir.path());
     let balancer = Balancer::of_a_process(dir.path());
     balancer.serves(&[&member]).await;
-    let haproxy = Pid::from_raw(balancer.process().await.unwrap());
-    let own = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let haproxy = balancer.process().await.unwrap();
+    let own = child.id();
     let mut client = balancer.connect().await.unwrap();
     let slow = tokio::spawn(async move { client.get("/slow").await });
     until("the slow request has arrived", async || {
@@ -156,14 +156,14 @@ async fn signals_to_the_balancer_and_to_haproxy_cut_no_request_off() {
     .await;
     // A terminal that is closed ends nothing, and neither does what others send by habit.
     for ignored in [Signal::SIGHUP, Signal::SIGUSR2] {
-        kill(haproxy, ignored).unwrap();
-        kill(own, ignored).unwrap();
+        signal(haproxy, ignored);
+        signal(own, ignored);
     }
     balancer.serves(&[&member]).await;
     for asked in [Signal::SIGINT, Signal::SIGTERM] {
-        kill(haproxy, asked).unwrap();
+        signal(haproxy, asked);
     }
-    kill(own, Signal::SIGTERM).unwrap();
+    signal(own, Signal::SIGTERM);
     until("nobody listens any more", async || {
         tokio::net::TcpStream::connect(balancer.bind).await.is_err()
     })
@@ -173,7 +173,7 @@ async fn signals_to_the_balancer_and_to_haproxy_cut_no_request_off() {
     assert_eq!(slow.await.unwrap().unwrap().body, "member-1");
     let status = tokio::task::spawn_blocking(move || child.wait());
     assert!(status.await.unwrap().unwrap().success());
-    assert!(!alive(haproxy.as_raw()));
+    assert!(!is_alive(haproxy));
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn a_request_that_does_not_end_does_not_hold_up_the_end() {
 /// `quorate balancer` as a process of its own.
 fn as_a_process(dir: &Path) -> Child {
     let log = fs::File::create(dir.join("balancer.log")).unwrap();
-    Command::new(QUORATE)
+    Command::new(&*QUORATE)
         .args(["balancer", "--config"])
         .arg(dir.join("balancer.toml"))
         .stdin(Stdio::null())
@@ -212,11 +212,11 @@ async fn haproxy_ends_with_the_balancer_however_that_ends() {
     let (_cluster, member) = one();
     let dir = folder(&[&member]);
     let pid_file = dir.path().join("pid");
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
+    for asked_by in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
         let mut child = as_a_process(dir.path());
         let balancer = Balancer::of_a_process(dir.path());
         balancer.serves(&[&member]).await;
-        let pid = i32::try_from(child.id()).unwrap();
+        let pid = child.id();
         let told = fs::read_to_string(&pid_file).unwrap();
         assert_eq!(told.trim(), pid.to_string());
         let process = balancer.process().await.unwrap();
@@ -225,31 +225,27 @@ async fn haproxy_ends_with_the_balancer_however_that_ends() {
         client.get("/").await.unwrap();
 
         let asked = Instant::now();
-        kill(Pid::from_raw(pid), signal).unwrap();
+        signal(pid, asked_by);
         let status = tokio::task::spawn_blocking(move || child.wait())
             .await
             .unwrap()
             .unwrap();
         assert_eq!(
             status.success(),
-            signal != Signal::SIGKILL,
-            "{signal}: {status}"
+            asked_by != Signal::SIGKILL,
+            "{asked_by}: {status}"
         );
-        until("HAProxy is gone", async || !alive(process)).await;
+        until("HAProxy is gone", async || !is_alive(process)).await;
         assert!(
             asked.elapsed() < Duration::from_secs(3),
-            "{signal}: {:?}",
+            "{asked_by}: {:?}",
             asked.elapsed()
         );
         // What a killed one leaves behind is no obstacle for the next.
-        assert_eq!(pid_file.exists(), signal == Signal::SIGKILL);
+        assert_eq!(pid_file.exists(), asked_by == Signal::SIGKILL);
     }
     let mut child = as_a_process(dir.path());
     Balancer::of_a_process(dir.path()).serves(&[&member]).await;
-    kill(
-        Pid::from_raw(i32::try_from(child.id()).unwrap()),
-        Signal::SIGTERM,
-    )
-    .unwrap();
+    signal(child.id(), Signal::SIGTERM);
     assert!(child.wait().unwrap().success());
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use hyper::{HeaderMap, Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use quorate::balancer::{self, BalancerError};
 use quorate_clock::Instant;
+use quorate_testkit::ports;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -56,8 +57,7 @@ pub fn set(dir: &Path, line: &str) {
 
 /// An address that nobody listens on now.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    (Ipv4Addr::LOCALHOST, ports::free()).into()
 }
 
 impl Balancer {
@@ -141,7 +141,7 @@ impl Balancer {
     }
 
     /// The process that serves now.
-    pub async fn process(&self) -> Option<i32> {
+    pub async fn process(&self) -> Option<u32> {
         let mut stream = UnixStream::connect(self.dir.join("haproxy.sock"))
             .await
             .ok()?;
@@ -230,15 +230,4 @@ pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// Whether a process exists and isn't a zombie.
-pub fn alive(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .starts_with(" Z")
-    })
 }

@@ -15,20 +15,20 @@ const WITHIN: [u64; 11] = [
 #[tokio::test]
 async fn what_a_stopped_connector_server_may_have_sent_is_never_told_as_not_sent() {
     let bed = Bed::start().await;
-    let broker = Pid::from_raw(bed.rabbit.pid().expect("it runs") as i32);
+    let broker = bed.rabbit.pid().expect("it runs");
     let mut denied = Vec::new();
     for within in WITHIN {
         let leader = bed.cluster.leader().await;
         let (server, _) = bed.cluster.serving(leader).await;
         let at = other(server);
-        until("the outgoing to be ready", SOON, || async {
+        eventually("the outgoing to be ready", SOON, || async {
             let status = bed.cluster.connector(at, "invoices").await?;
             let ready = status["state"] == "active" && status["ready_standbys"] == 2;
             ready.then_some(()).ok_or(status.to_string())
         })
         .await;
         let url = bed.url(at, "/v1/outgoing/amqp_outgoing/invoices/send");
-        kill(broker, Signal::SIGSTOP).expect("the broker is there");
+        signal(broker, Signal::SIGSTOP);
         let waiting = tokio::spawn(async move {
             let (key, within) = (format!("doubt-{within}"), within.to_string());
             let headers = [
@@ -37,14 +37,14 @@ async fn what_a_stopped_connector_server_may_have_sent_is_never_told_as_not_sent
             ];
             send(&url, &headers, &key).await
         });
-        until("the send is under way", SOON, || async {
+        eventually("the send is under way", SOON, || async {
             let status = bed.cluster.connector(at, "invoices").await?;
             let under_way = status["in_flight"] == 1;
             under_way.then_some(()).ok_or(status.to_string())
         })
         .await;
         bed.cluster.members[server].signal(Signal::SIGSTOP);
-        kill(broker, Signal::SIGCONT).expect("the broker is there");
+        signal(broker, Signal::SIGCONT);
         let (status, answer) = waiting.await.expect("a task").expect("an answer");
         bed.cluster.members[server].signal(Signal::SIGCONT);
         let there = bed.bodies().await;

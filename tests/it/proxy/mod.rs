@@ -11,10 +11,10 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use self::client::{Answer, Client};
-use crate::support::{
+use quorate_testkit::{
+    balancer::Balancer,
     cluster::{Cluster, SOON},
-    front::Balancer,
-    wait::until,
+    eventually::eventually,
 };
 
 /// A member and the balancer in front of it.
@@ -98,7 +98,7 @@ impl Ways {
             balancer,
             upstream,
         };
-        until("the longest service at the balancer", SOON, || async {
+        eventually("the longest service at the balancer", SOON, || async {
             let path = ways.cluster.root.path().join("balancer/haproxy.cfg");
             let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
             let told = text.contains("timeout server 65000ms");
@@ -316,7 +316,7 @@ async fn the_balancer_tells_whether_any_member_is_ready() {
     let ready = ask(port, get("/zato-lb-ready", "")).await;
     assert_eq!(ready.status, 200, "{ready:?}");
     ways.cluster.members[0].kill();
-    until("no member is ready", SOON, || async {
+    eventually("no member is ready", SOON, || async {
         let answer = ask(port, get("/zato-lb-ready", "")).await;
         (answer.status == 503)
             .then_some(answer)

@@ -6,12 +6,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::{ask, client::Client, get, is_envelope};
-use crate::support::{
+use quorate_testkit::{
+    balancer::Balancer,
     cluster::{Cluster, SOON},
-    front::Balancer,
+    eventually::eventually,
     rabbitmq::Rabbit,
     upstream::Upstream,
-    wait::until,
 };
 
 /// As many connections as a member takes, and as many calls of clients.
@@ -61,7 +61,7 @@ async fn eight_thousand_slow_clients_hold_up_no_message_and_others_are_told() {
         client.send(head).await;
         slow.push(client);
     }
-    until("somebody is told that there is no room", SOON, || async {
+    eventually("somebody is told that there is no room", SOON, || async {
         let answer = ask(member, get("/zato/ping", "")).await;
         (answer.status == 503)
             .then_some(())
@@ -78,13 +78,13 @@ async fn eight_thousand_slow_clients_hold_up_no_message_and_others_are_told() {
         );
     }
     broker.publish("orders", ["one".to_owned()]).await;
-    until("a message is handled", Duration::from_secs(10), || async {
+    eventually("a message is handled", Duration::from_secs(10), || async {
         let handled = upstream.handled();
         (handled == 1).then_some(()).ok_or(handled.to_string())
     })
     .await;
     drop(slow);
-    until("there is room again", SOON, || async {
+    eventually("there is room again", SOON, || async {
         let answer = ask(balancer.port(), get("/zato/ping", "")).await;
         (answer.status == 200)
             .then_some(())

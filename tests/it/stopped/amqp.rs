@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill as signal},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -20,10 +17,11 @@ use super::{
     callers::Callers,
     round::{FAULTS, befall},
 };
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
+    process::signal,
     rabbitmq::{Client, Rabbit},
-    wait::until,
 };
 
 /// At each fault.
@@ -65,7 +63,7 @@ impl Taker {
 
 /// Waits until some messages wait for the broker's word.
 async fn under_way(cluster: &Cluster, server: usize) {
-    until("messages under way", SOON, || async {
+    eventually("messages under way", SOON, || async {
         let status = cluster.connector(server, "invoices").await?;
         let some = status["in_flight"].as_u64() >= Some(UNDER_WAY);
         some.then_some(()).ok_or(status.to_string())
@@ -93,7 +91,7 @@ async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped
     cluster.connector_in(0, "invoices", "active").await;
     let callers = Callers::start(&cluster, "amqp_outgoing", "invoices");
     let taker = Taker::start(rabbit.client().await, "invoices");
-    let broker_process = Pid::from_raw(rabbit.pid().expect("it runs") as i32);
+    let broker_process = rabbit.pid().expect("it runs");
     callers.confirm(100).await;
     for fault in FAULTS {
         befall(
@@ -104,11 +102,11 @@ async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped
             // The broker says nothing until the connector server is gone: what is under way
             // then comes into the queue, and nobody hears of it.
             async |cluster, server| {
-                signal(broker_process, Signal::SIGSTOP).expect("the broker is there");
+                signal(broker_process, Signal::SIGSTOP);
                 under_way(cluster, server).await;
             },
             async |_, _| {
-                signal(broker_process, Signal::SIGCONT).expect("the broker is there");
+                signal(broker_process, Signal::SIGCONT);
                 callers.confirm(50).await;
             },
         )
@@ -116,10 +114,10 @@ async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped
         callers.confirm(50).await;
     }
     let told = callers.finish().await;
-    until("an empty queue", SOON, || async {
+    eventually("an empty queue", SOON, || async {
         match broker.count("invoices").await.0 {
             0 => Ok(()),
-            left => Err(left),
+            left => Err(left.to_string()),
         }
     })
     .await;

@@ -11,15 +11,14 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_testkit::{
+    cluster::{Cluster, SOON},
+    eventually::eventually,
+    http,
+};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
-
-use crate::support::{
-    cluster::{Cluster, SOON},
-    http,
-    wait::until,
-};
 
 const CALLERS: usize = 8;
 /// Between two messages of one caller.
@@ -113,10 +112,10 @@ impl Callers {
     /// They leave this member alone; returns when none of them waits for it any more.
     pub async fn leave(&self, at: usize) {
         self.shared.open.lock().retain(|it| *it != at);
-        until("nobody waits for the member", SOON, || async {
+        eventually("nobody waits for the member", SOON, || async {
             match self.shared.busy[at].load(Ordering::SeqCst) {
                 0 => Ok(()),
-                busy => Err(busy),
+                busy => Err(busy.to_string()),
             }
         })
         .await;
@@ -131,12 +130,12 @@ impl Callers {
     pub async fn confirm(&self, more: usize) {
         let confirmed = || self.shared.told.lock().confirmed.len();
         let from = confirmed();
-        until(
+        eventually(
             &format!("more of {} confirmed", self.name),
             SOON,
             || async {
                 let now = confirmed() - from;
-                (now >= more).then_some(()).ok_or(now)
+                (now >= more).then_some(()).ok_or(now.to_string())
             },
         )
         .await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use quorate_clock::Instant;
 
 use super::round::{Round, SENT_LATE};
-use crate::support::traffic::{
+use quorate_testkit::traffic::{
     sink::{Call, Sink},
     verdict,
 };

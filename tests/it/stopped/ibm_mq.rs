@@ -12,11 +12,11 @@ use super::{
     queue_manager::{IN, OUT, QueueManager},
     round::{FAULTS, befall, settled},
 };
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
-    takeovers::fault::Fault,
+    eventually::eventually,
+    takeovers::Fault,
     traffic::{sink::Sink, verdict},
-    wait::until,
 };
 
 const ALL: [&str; 2] = ["orders", "invoices"];
@@ -63,10 +63,10 @@ impl Bed {
 
     /// Waits until everything that was put was handled and committed.
     async fn drained(&self) {
-        until("an empty queue", SOON, || async {
+        eventually("an empty queue", SOON, || async {
             match self.manager.depth() {
                 0 => Ok(()),
-                left => Err(left),
+                left => Err(left.to_string()),
             }
         })
         .await;
@@ -75,9 +75,9 @@ impl Bed {
 
 async fn more_calls(sink: &Sink, more: usize) {
     let from = sink.calls_len();
-    until("more calls", SOON, || async {
+    eventually("more calls", SOON, || async {
         let now = sink.calls_len() - from;
-        (now >= more).then_some(()).ok_or(now)
+        (now >= more).then_some(()).ok_or(now.to_string())
     })
     .await;
 }
@@ -101,7 +101,7 @@ async fn ibm_mq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() 
             // The queue is held by the connection of a stopped process. A queue manager
             // would drop it after its heartbeats; the stand-in has none.
             if fault == Fault::StopProcesses {
-                until("told who holds the queue", SOON, || async {
+                eventually("told who holds the queue", SOON, || async {
                     let status = cluster.connector(next, "orders").await?;
                     let error = status["last_error"].as_str().unwrap_or_default();
                     error
@@ -151,7 +151,7 @@ async fn ibm_mq_loses_nothing_when_the_queue_manager_is_killed_under_load() {
     for n in 1..=KILLS {
         let killed = Instant::now();
         bed.manager.kill();
-        until("the channel to tell of it", SOON, || async {
+        eventually("the channel to tell of it", SOON, || async {
             let status = bed.cluster.connector(0, "orders").await?;
             let told = status["state"] != "active" && status["last_error"].is_string();
             told.then_some(()).ok_or(status.to_string())

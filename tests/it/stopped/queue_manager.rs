@@ -3,8 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     thread,
     time::Duration,
 };
@@ -15,7 +14,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::peers::Peer;
-use crate::support::{cluster::SOON, ports};
+use quorate_testkit::{
+    cluster::SOON,
+    ports,
+    process::{Process, bound},
+    programs,
+};
 
 /// The channel's queue, and the outgoing's.
 pub const IN: &str = "ORDERS";
@@ -28,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// A queue manager; ends with this. What is persistent outlives its process.
 pub struct QueueManager {
-    child: Option<Child>,
+    process: Option<Process>,
     port: u16,
     journal: TempDir,
 }
@@ -36,7 +40,7 @@ pub struct QueueManager {
 impl QueueManager {
     pub fn start() -> QueueManager {
         let mut manager = QueueManager {
-            child: None,
+            process: None,
             port: ports::free(),
             journal: tempfile::tempdir().expect("a folder"),
         };
@@ -50,24 +54,20 @@ impl QueueManager {
 
     /// Starts the process.
     pub fn up(&mut self) {
-        assert!(self.child.is_none(), "it runs");
-        let child = Command::new(beside("mq-stand-in"))
+        assert!(self.process.is_none(), "it runs");
+        let mut command = bound(programs::built("mq-stand-in"));
+        command
             .args(["--listen", &self.address(), "--journal"])
             .arg(self.journal.path().join("journal"))
             .args([IN, OUT])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the stand-in's process");
-        self.child = Some(child);
+            .stdout(Stdio::null());
+        self.process = Some(Process::spawn(command).expect("the stand-in's process"));
     }
 
     /// kill -9, and reaps it.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process = None;
     }
 
     /// The connection to it, as a resource.
@@ -76,7 +76,7 @@ impl QueueManager {
             "name": "manager", "host": "127.0.0.1", "port": self.port,
             "queue_manager": "STANDIN", "channel": "DEV.APP.SVRCONN",
             "username": "app", "password": "secret", "ssl": false,
-            "library": beside("libmq_stand_in.so"),
+            "library": programs::built("libmq_stand_in.so"),
         })
     }
 
@@ -93,7 +93,7 @@ impl QueueManager {
                     break;
                 }
                 let body = format!("order-{n:05}");
-                match control.put(IN, &text(), body.as_bytes()) {
+                match control.put(IN, &descriptor::utf_8(), body.as_bytes()) {
                     Ok(()) => drop(sure.insert(body)),
                     Err(_) => {
                         unknown.insert(body);
@@ -152,12 +152,6 @@ impl QueueManager {
     }
 }
 
-impl Drop for QueueManager {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// Waits for a queue manager that answers, with its queues.
 fn connect(address: &str) -> Control {
     let deadline = Instant::now() + SOON;
@@ -172,24 +166,4 @@ fn connect(address: &str) -> Control {
         }
         thread::sleep(LOOK);
     }
-}
-
-/// The descriptor of a persistent text.
-fn text() -> Vec<u8> {
-    let mut plain = descriptor::plain();
-    descriptor::set_field(&mut plain, descriptor::CCSID, 1208);
-    let format = descriptor::FORMAT;
-    descriptor::set_text(&mut plain[format..format + 8], "MQSTR");
-    plain
-}
-
-/// What of the stand-in is built beside this program.
-fn beside(name: &str) -> PathBuf {
-    let program = std::env::current_exe().expect("this program");
-    let folders = program.ancestors().skip(1).take(2);
-    let found = folders.map(|it| it.join(name)).find(|it| it.exists());
-    found.unwrap_or_else(|| {
-        let program = program.display();
-        panic!("{name} is not beside {program}: run `make build` first")
-    })
 }

@@ -6,11 +6,12 @@ use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 
 use super::callers::Callers;
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     http,
-    takeovers::fault::{Fault, family, send},
-    wait::until,
+    process::{family, send},
+    takeovers::Fault,
 };
 
 /// What befalls a connector server, one after the other.
@@ -47,7 +48,7 @@ impl fmt::Display for Round {
 /// stands by at the others; gives the connector server and its epoch.
 pub async fn settled(cluster: &Cluster, connectors: &[&str]) -> (usize, u64) {
     cluster.voters(3).await;
-    until("one at work and two that stand by", SOON, || async {
+    eventually("one at work and two that stand by", SOON, || async {
         let (server, epoch) = cluster.connector_server(0).await?;
         for name in connectors {
             let status = cluster.connector(server, name).await?;
@@ -89,7 +90,7 @@ pub async fn befall(
         Fault::Kill => cluster.members[server].kill(),
         _ => send(Signal::SIGSTOP, &processes),
     }
-    let (next, later) = until("another connector server", SOON, || async {
+    let (next, later) = eventually("another connector server", SOON, || async {
         let (next, later) = cluster.connector_server(other).await?;
         let another = next != server && later > epoch;
         another
@@ -128,7 +129,7 @@ pub async fn befall(
 /// Waits until the old connector server follows another one, of a newer epoch than its own.
 async fn follows(cluster: &Cluster, old: usize, later: u64) {
     let member = &cluster.members[old];
-    until("the old one follows", SOON, || async {
+    eventually("the old one follows", SOON, || async {
         let answer = http::get_json(&member.admin_url("/v1/cluster/leader")).await?;
         let of = |what: &str| answer[what]["name"].as_str().map(str::to_owned);
         let other = |name: Option<String>| name.is_some_and(|it| it != member.name);

@@ -12,12 +12,12 @@ use super::{
     peers::{self, PUSH_BUFFER, PUSH_QUEUE, PUSHED},
     round::{FAULTS, befall},
 };
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
+    eventually::eventually,
     ports,
-    takeovers::fault::Fault,
+    takeovers::Fault,
     traffic::sink::Sink,
-    wait::until,
 };
 
 /// Most messages of a channel in flight, most that wait in libzmq for one peer, and most
@@ -34,10 +34,10 @@ fn address() -> String {
 /// Waits until so many messages of the channel began from now on.
 async fn more(sink: &Sink, channel: &str, more: usize) {
     let from = sink.calls_len();
-    until(&format!("more calls of {channel}"), SOON, || async {
+    eventually(&format!("more calls of {channel}"), SOON, || async {
         let calls = sink.calls_from(from);
         let now = calls.iter().filter(|call| call.channel == channel).count();
-        (now >= more).then_some(()).ok_or(now)
+        (now >= more).then_some(()).ok_or(now.to_string())
     })
     .await;
 }
@@ -136,7 +136,7 @@ async fn zeromq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() 
         assert!(handled.repeated <= most, "{} again", handled.repeated);
     }
     let pushed = push.finish().await;
-    until("nothing comes any more", SOON, || async {
+    eventually("nothing comes any more", SOON, || async {
         let newest = newest(&sink, "pulled").map(|at: Instant| at.elapsed());
         let quiet = newest.is_some_and(|since| since > Duration::from_millis(500));
         quiet.then_some(()).ok_or(format!("{newest:?}"))

@@ -1,36 +1,32 @@
 //! `quorate kv watch` as a process, while members come and go.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use serde_json::Value;
 
 use super::{MIB, put};
-use crate::support::{
+use quorate_testkit::{
     cluster::{Cluster, SOON},
-    member::QUORATE,
-    stream::of,
-    wait::until,
+    event_stream::of,
+    eventually::eventually,
+    process::{Process, bound},
+    programs::QUORATE,
 };
 
 /// The process, and the lines that it has printed.
 struct Watch {
-    child: Child,
+    process: Process,
     out: Arc<Mutex<Vec<String>>>,
     told: Arc<Mutex<Vec<String>>>,
 }
 
-fn lines(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+fn gathered(from: impl Iterator<Item = String> + Send + 'static) -> Arc<Mutex<Vec<String>>> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let to = lines.clone();
     std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
+        for line in from {
             to.lock().push(line);
         }
     });
@@ -39,23 +35,26 @@ fn lines(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
 
 impl Watch {
     fn start(admin: &str, args: &[&str]) -> Watch {
-        let mut child = Command::new(QUORATE)
+        let mut command = bound(&*QUORATE);
+        command
             .args(["kv", "watch"])
             .args(args)
             .env("QUORATE_ADMIN", admin)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command");
-        let out = lines(child.stdout.take().expect("stdout"));
-        let told = lines(child.stderr.take().expect("stderr"));
-        Watch { child, out, told }
+            .stderr(Stdio::piped());
+        let mut process = Process::spawn(command).expect("the command");
+        let (out, told) = (process.lines(), process.error_lines());
+        Watch {
+            process,
+            out: gathered(out),
+            told: gathered(told),
+        }
     }
 
     /// Waits until something on stderr contains `what`.
     async fn says(&self, what: &str) {
-        until(what, SOON, || async {
+        eventually(what, SOON, || async {
             let told = self.told.lock();
             match told.iter().any(|line| line.contains(what)) {
                 true => Ok(()),
@@ -66,7 +65,7 @@ impl Watch {
     }
 
     async fn printed(&self, count: usize) -> Vec<String> {
-        until(&format!("{count} lines"), SOON, || async {
+        eventually(&format!("{count} lines"), SOON, || async {
             let out = self.out.lock();
             match out.len() >= count {
                 true => Ok(out.clone()),
@@ -79,9 +78,9 @@ impl Watch {
     async fn exit(mut self) -> (i32, String) {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("a status") {
+            if let Some(status) = self.process.status() {
                 // its last words may still be on their way
-                let told = until("last words", SOON, || async {
+                let told = eventually("last words", SOON, || async {
                     let told = self.told.lock().join("\n");
                     match told.contains("error") {
                         true => Ok(told),
@@ -94,13 +93,6 @@ impl Watch {
             assert!(start.elapsed() < SOON, "it goes on: {:?}", self.told.lock());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -156,7 +148,7 @@ async fn the_command_goes_on_at_another_member_and_prints_each_change_once() {
     cluster.voters(3).await;
     written.push(put(&cluster, 0, "w", "z").await);
     watch.printed(written.len()).await;
-    assert!(watch.child.try_wait().expect("a status").is_none());
+    assert!(watch.process.status().is_none());
 }
 
 #[tokio::test]
@@ -183,7 +175,7 @@ async fn the_command_ends_with_the_right_code_and_says_what_to_do() {
     assert!(told.contains("another cluster"), "{told}");
     let (code, told) = Watch::start(&admin, &["--from", "abc"]).exit().await;
     assert_eq!(code, 2, "{told}");
-    let nobody = format!("http://127.0.0.1:{}", crate::support::ports::free());
+    let nobody = format!("http://127.0.0.1:{}", quorate_testkit::ports::free());
     let (code, told) = Watch::start(&nobody, &[]).exit().await;
     assert_eq!(code, 3, "{told}");
     assert!(told.contains("no member answered"), "{told}");

@@ -75,6 +75,14 @@ pub fn plain() -> Vec<u8> {
     descriptor
 }
 
+/// One for a persistent text in UTF-8.
+pub fn utf_8() -> Vec<u8> {
+    let mut descriptor = plain();
+    set_field(&mut descriptor, CCSID, 1208);
+    set_text(&mut descriptor[FORMAT..FORMAT + 8], "MQSTR");
+    descriptor
+}
+
 /// A number.
 pub fn field(descriptor: &[u8], at: usize) -> i32 {
     descriptor

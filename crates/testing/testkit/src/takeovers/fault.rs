@@ -1,0 +1,27 @@
+//! Faults of the connector server, by signals to its processes.
+
+use std::fmt;
+
+/// One kind of fault.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Fault {
+    /// kill -9 of the member's process.
+    Kill,
+    /// SIGSTOP of the member's process alone; its connectors' processes go on.
+    StopMember,
+    /// SIGSTOP of the member's process and of all that it has started.
+    StopProcesses,
+    /// SIGSTOP of the process of this channel alone.
+    StopConnector(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Kill => f.write_str("kill -9 of the member"),
+            Fault::StopMember => f.write_str("SIGSTOP of the member's process"),
+            Fault::StopProcesses => f.write_str("SIGSTOP of all its processes"),
+            Fault::StopConnector(_) => f.write_str("SIGSTOP of a connector's process"),
+        }
+    }
+}
