@@ -230,11 +230,11 @@ impl ProcessState {
                 process.active_since = None;
                 effects.push(ActorEffect::EndSession);
             }
-            (ActorEvent::StandsBy(number), ProcessPhase::Running(process)) => {
-                if number == self.standby_commands && process.target.stands_by() {
-                    process.parked = true;
-                    effects.push(ActorEffect::KillAt(None));
-                }
+            (ActorEvent::StandsBy(number), ProcessPhase::Running(process))
+                if number == self.standby_commands && process.target.stands_by() =>
+            {
+                process.parked = true;
+                effects.push(ActorEffect::KillAt(None));
             }
             (ActorEvent::Ended { why, lease_over }, ProcessPhase::Running(_)) => {
                 self.end(why, lease_over, now, &mut effects);
