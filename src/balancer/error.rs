@@ -26,37 +26,37 @@ pub enum BalancerError {
     },
     /// The address can't be listened on.
     #[error(
-        "can't listen on {bind}: {source}; set `bind` to an address that is free on this machine"
+        "can't listen on {bind}: {error}; set `bind` to an address that is free on this machine"
     )]
     Bind {
         /// The address.
         bind: SocketAddr,
         /// The system's error.
-        source: io::Error,
+        error: io::Error,
     },
     /// There is no HAProxy, or none that can be used.
     #[error("{0}")]
     Program(String),
     /// HAProxy says that the configuration is wrong.
-    #[error("HAProxy refuses the configuration {}: {source}", .path.display())]
+    #[error("HAProxy refuses the configuration {}: {error}", .path.display())]
     Refused {
         /// The refused file, kept to be looked at.
         path: PathBuf,
         /// HAProxy's own words.
-        source: ConfigCheckError,
+        error: ConfigCheckError,
     },
     /// HAProxy ended, or gave no sign of life, right after its start.
     #[error("HAProxy did not start: {0}")]
     Start(String),
     /// A file can't be read or written.
-    #[error("{what} {}: {source}", .path.display())]
+    #[error("{what} {}: {error}", .path.display())]
     File {
         /// The action that failed.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        error: io::Error,
     },
 }
 

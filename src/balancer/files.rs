@@ -14,7 +14,7 @@ use super::BalancerError;
 /// Makes the folder, for its owner alone. The settings may lie in it, so that others may read
 /// there; a user who could write there would command HAProxy.
 pub(super) fn make_folder(dir: &Path) -> Result<(), BalancerError> {
-    trusted_path::make_folder(dir).map_err(|source| failed("can't work in", dir, source))
+    trusted_path::make_folder(dir).map_err(|error| failed("can't work in", dir, error))
 }
 
 /// Writes a file in place.
@@ -26,12 +26,12 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), BalancerError> {
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|source| failed("can't write", path, source))
+    written.map_err(|error| failed("can't write", path, error))
 }
 
 /// Renames `from` to `to`, replacing it.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), BalancerError> {
-    fs::rename(from, to).map_err(|source| failed("can't replace", to, source))
+    fs::rename(from, to).map_err(|error| failed("can't replace", to, error))
 }
 
 /// Replaces a file; a reader sees the old text or the new one.
@@ -42,10 +42,10 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), BalancerError> {
 }
 
 /// Makes the error of a file, with the action that failed.
-pub(super) fn failed(what: &'static str, path: &Path, source: std::io::Error) -> BalancerError {
+pub(super) fn failed(what: &'static str, path: &Path, error: std::io::Error) -> BalancerError {
     BalancerError::File {
         what,
         path: path.to_owned(),
-        source,
+        error,
     }
 }

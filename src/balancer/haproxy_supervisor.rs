@@ -65,7 +65,7 @@ impl HaproxySupervisor {
         view: ClusterView,
     ) -> Result<HaproxySupervisor, BalancerError> {
         let runtime = RuntimeSocket::new(&settings.dir)
-            .map_err(|source| files::failed("can't open", &settings.dir, source))?;
+            .map_err(|error| files::failed("can't open", &settings.dir, error))?;
         let now = Instant::now();
         let mut engine = HaproxySupervisor {
             settings,
@@ -197,10 +197,10 @@ impl HaproxySupervisor {
         let dir = &self.settings.dir;
         let candidate = dir.join(CANDIDATE);
         files::write(&candidate, &text)?;
-        if let Err(source) = self.program.check(dir, CANDIDATE).await {
+        if let Err(error) = self.program.check(dir, CANDIDATE).await {
             return Err(BalancerError::Refused {
                 path: candidate,
-                source,
+                error,
             });
         }
         files::rename(&candidate, &dir.join(FILE))?;
@@ -249,7 +249,7 @@ impl HaproxySupervisor {
             Ok(_) => Ok(()),
             // Not ours to judge: HAProxy may have a right that we don't have.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-            Err(source) => Err(BalancerError::Bind { bind, source }),
+            Err(error) => Err(BalancerError::Bind { bind, error }),
         }
     }
 

@@ -49,11 +49,11 @@ pub(super) enum MemberClientError {
     #[error("{0} is not a URL that can be asked")]
     NotAUrl(String),
     #[error("{}", root_cause(.0))]
-    Unreachable(#[source] hyper_util::client::legacy::Error),
+    Unreachable(hyper_util::client::legacy::Error),
     #[error("its answer can't be read: {0}")]
-    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unreadable(Box<dyn std::error::Error + Send + Sync>),
     #[error("its answer is not a list of members: {0}")]
-    NotAList(#[source] serde_json::Error),
+    NotAList(serde_json::Error),
     #[error("it answered with no member at all")]
     NoMember,
     #[error("it answered {0}")]

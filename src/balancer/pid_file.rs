@@ -26,7 +26,7 @@ impl BalancerPidFile {
             .read(true)
             .write(true)
             .open(&path)
-            .map_err(|source| failed("can't write", &path, source))?;
+            .map_err(|error| failed("can't write", &path, error))?;
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
             let pid = fs::read_to_string(&path).unwrap_or_default();
             BalancerError::Taken {
@@ -37,7 +37,7 @@ impl BalancerPidFile {
         lock.set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(|source| failed("can't write", &path, source))?;
+            .map_err(|error| failed("can't write", &path, error))?;
         Ok(BalancerPidFile { path, _lock: lock })
     }
 }

@@ -61,12 +61,12 @@ impl BalancerSettings {
             problems,
         };
         let text = fs::read_to_string(path)
-            .map_err(|source| files::failed("can't read the balancer's settings", path, source))?;
+            .map_err(|error| files::failed("can't read the balancer's settings", path, error))?;
         let file: BalancerSettingsFile =
             toml::from_str(&text).map_err(|e| wrong(vec![BadBalancerSetting::NotToml(e)]))?;
         let parent = path.parent().unwrap_or(Path::new("."));
         let home = std::path::absolute(parent)
-            .map_err(|source| files::failed("can't find the folder", parent, source))?;
+            .map_err(|error| files::failed("can't find the folder", parent, error))?;
         file.check(&home).map_err(wrong)
     }
 }

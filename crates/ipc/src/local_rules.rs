@@ -26,7 +26,7 @@ use std::{
 use nix::unistd::User;
 use quorate_platform::{
     private_folder::{self, FolderError},
-    trusted_path,
+    trusted_path::{self, UntrustedPath},
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,6 @@ pub enum LocalRuleError {
         /// Allowed names and paths.
         allowed: Vec<String>,
         /// Reason.
-        #[source]
         reason: PathProblem,
     },
     /// The key repository may not be used.
@@ -67,7 +66,6 @@ pub enum LocalRuleError {
         /// Folder of allowed repositories.
         folder: PathBuf,
         /// Reason.
-        #[source]
         reason: PathProblem,
     },
     /// The `ipc://` socket may not be used.
@@ -81,7 +79,6 @@ pub enum LocalRuleError {
         /// Folder of allowed sockets.
         folder: PathBuf,
         /// Reason.
-        #[source]
         reason: PathProblem,
     },
     /// The address may not be bound.
@@ -123,18 +120,17 @@ pub enum PathProblem {
         /// The link.
         path: PathBuf,
         /// Error of following it.
-        #[source]
         error: io::Error,
     },
     /// Other users may read a key.
     #[error("others may read {}: chmod o-rwx {}", .0.display(), private_folder::quoted(.0))]
     ReadableByOthers(PathBuf),
     /// Other users may write the file or a folder above it.
-    #[error("{0}")]
-    Untrusted(String),
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedPath),
     /// Other users may write a folder in which libraries are searched.
     #[error("a folder of LD_LIBRARY_PATH can't be trusted: {0}")]
-    SearchFolder(String),
+    SearchFolder(UntrustedPath),
     /// The folder for sockets is not private.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -352,8 +348,7 @@ fn search_folders() -> Result<(), PathProblem> {
             &folder
         };
         if let Ok(real) = here.canonicalize() {
-            trusted_path::check(&real, installer())
-                .map_err(|why| PathProblem::SearchFolder(why.to_string()))?;
+            trusted_path::check(&real, installer()).map_err(PathProblem::SearchFolder)?;
         }
     }
     Ok(())
@@ -361,7 +356,7 @@ fn search_folders() -> Result<(), PathProblem> {
 
 /// Checks that nobody else can write the file or a folder above it.
 fn check_trusted(path: &Path) -> Result<(), PathProblem> {
-    trusted_path::check(path, installer()).map_err(|why| PathProblem::Untrusted(why.to_string()))
+    Ok(trusted_path::check(path, installer())?)
 }
 
 /// Returns the user that IBM's installer gives its files to, where there is one.

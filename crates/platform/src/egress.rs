@@ -17,6 +17,27 @@ use tokio::{net::lookup_host, sync::watch, time::timeout};
 
 use crate::ip_network::IpNetwork;
 
+/// Connection that the rules refuse.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a service may not connect to {to} from this member: {reason}; if it is meant, put {} into egress.allow of the member's settings",
+    to.ip().to_canonical()
+)]
+pub struct EgressRefusal {
+    to: SocketAddr,
+    reason: RefusalReason,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RefusalReason {
+    #[error("egress.deny has it")]
+    Denied,
+    #[error("it is the admin or the peer port of this member")]
+    OwnPort,
+    #[error("it is the {port} port of {member}")]
+    MemberPort { port: &'static str, member: String },
+}
+
 /// For the addresses of a member that is known by a name.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
@@ -52,41 +73,38 @@ impl EgressPolicy {
 
     /// Whether a connection may go to this address; `from` is where on this host it begins, once
     /// there is one.
-    pub async fn check(&self, to: SocketAddr, from: Option<IpAddr>) -> Result<(), String> {
+    pub async fn check(&self, to: SocketAddr, from: Option<IpAddr>) -> Result<(), EgressRefusal> {
         let address = to.ip().to_canonical();
         let listed = |list: &[IpNetwork]| list.iter().any(|it| it.contains(address));
-        let refused = |why: &str| {
-            Err(format!(
-                "a service may not connect to {to} from this member: {why}; if it is meant, put {address} into egress.allow of the member's settings"
-            ))
-        };
+        let refused = |reason| Err(EgressRefusal { to, reason });
         if listed(&self.0.allow) {
             return Ok(());
         }
         if listed(&self.0.deny) {
-            return refused("egress.deny has it");
+            return refused(RefusalReason::Denied);
         }
         let is_here =
             address.is_loopback() || from.is_some_and(|from| from.to_canonical() == address);
         if is_here && self.0.own_ports.contains(&to.port()) {
-            return refused("it is the admin or the peer port of this member");
+            return refused(RefusalReason::OwnPort);
         }
         match self
             .port_of_member(SocketAddr::new(address, to.port()))
             .await
         {
-            Some(port) => refused(&port),
+            Some(reason) => refused(reason),
             None => Ok(()),
         }
     }
 
     /// Which member's port for its like or for operators it is.
-    async fn port_of_member(&self, to: SocketAddr) -> Option<String> {
+    async fn port_of_member(&self, to: SocketAddr) -> Option<RefusalReason> {
         let members = self.0.members.as_ref()?.borrow().clone();
         for it in members {
-            for (what, face) in [("admin", &it.member.admin), ("peer", &it.member.peer)] {
+            for (port, face) in [("admin", &it.member.admin), ("peer", &it.member.peer)] {
                 if leads_to(face, to).await {
-                    return Some(format!("it is the {what} port of {}", it.member.name));
+                    let member = it.member.name.clone();
+                    return Some(RefusalReason::MemberPort { port, member });
                 }
             }
         }
@@ -183,12 +201,16 @@ mod tests {
     async fn what_is_allowed_is_connected_to_and_a_refusal_says_how() {
         let denied = egress(&[], "192.0.2.2:17110");
         let to = "169.254.169.254:80".parse().unwrap();
-        let told = denied.check(to, None).await.unwrap_err();
+        let told = denied.check(to, None).await.unwrap_err().to_string();
         for text in ["169.254.169.254:80", "egress.deny", "egress.allow"] {
             assert!(told.contains(text), "{text} is not in: {told}");
         }
         let told = denied.check("192.0.2.2:17110".parse().unwrap(), None).await;
-        assert!(told.unwrap_err().contains("the admin port of two"));
+        assert!(
+            told.unwrap_err()
+                .to_string()
+                .contains("the admin port of two")
+        );
         let allowed = egress(&["169.254.169.254", "127.0.0.1"], "192.0.2.2:17110");
         assert!(may(&allowed, "169.254.169.254:80", None).await);
         assert!(may(&allowed, "127.0.0.1:17110", None).await);

@@ -2,6 +2,11 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+/// Error of a text that is no address or network.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no address or network such as 10.0.0.5, 10.0.0.0/8 or fd00::/8")]
+pub struct InvalidIpNetwork(String);
+
 /// Range of the addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpNetwork {
@@ -32,12 +37,10 @@ fn same(a: u128, b: u128, bits: u32, prefix: u32) -> bool {
 }
 
 impl FromStr for IpNetwork {
-    type Err = String;
+    type Err = InvalidIpNetwork;
 
-    fn from_str(text: &str) -> Result<IpNetwork, String> {
-        let wrong = || {
-            format!("{text:?} is no address or network such as 10.0.0.5, 10.0.0.0/8 or fd00::/8")
-        };
+    fn from_str(text: &str) -> Result<IpNetwork, InvalidIpNetwork> {
+        let wrong = || InvalidIpNetwork(text.to_owned());
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -95,7 +98,7 @@ mod tests {
             "::/129",
             "10.0.0.0/",
         ] {
-            let error = bad.parse::<IpNetwork>().unwrap_err();
+            let error = bad.parse::<IpNetwork>().unwrap_err().to_string();
             assert!(error.contains("10.0.0.0/8"), "{error}");
         }
     }

@@ -37,14 +37,14 @@ pub enum FolderError {
     },
 
     /// The system refused.
-    #[error("{action} the folder {}: {source}", dir.display())]
+    #[error("{action} the folder {}: {error}", dir.display())]
     Io {
         /// The folder.
         dir: PathBuf,
         /// The step that failed.
         action: &'static str,
         /// The error of the system.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -82,11 +82,7 @@ pub fn check(dir: &Path, holds: &'static str) -> Result<(), FolderError> {
 
 fn failed(dir: &Path, action: &'static str) -> impl FnOnce(io::Error) -> FolderError {
     let dir = dir.to_owned();
-    move |source| FolderError::Io {
-        dir,
-        action,
-        source,
-    }
+    move |error| FolderError::Io { dir, action, error }
 }
 
 /// Quotes a path for a command that is printed to be typed, where a shell would otherwise take

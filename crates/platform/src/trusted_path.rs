@@ -11,30 +11,56 @@ use std::{
     fs::{self, DirBuilder},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::unistd::{getegid, geteuid};
 
 use crate::private_folder::quoted;
 
+/// Reason why a path is not trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum UntrustedPath {
+    /// The system does not show it.
+    #[error("{} can't be looked at: {error}", path.display())]
+    NotShown {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// It belongs to a user who is not trusted.
+    #[error(
+        "{} belongs to user {owner}, who could replace what is there: chown {} {}",
+        path.display(), geteuid(), quoted(path)
+    )]
+    OthersOwn {
+        /// The file or folder.
+        path: PathBuf,
+        /// The number of the user.
+        owner: u32,
+    },
+    /// Users who are not trusted may write it.
+    #[error("others may write {}: chmod go-w {}", .0.display(), quoted(.0))]
+    OthersWrite(PathBuf),
+}
+
 /// Checks a path without links in it, and each folder above it. `also` is another owner that is
 /// trusted. Blocks.
-pub fn check(path: &Path, also: Option<u32>) -> Result<(), String> {
+pub fn check(path: &Path, also: Option<u32>) -> Result<(), UntrustedPath> {
     path.ancestors().try_for_each(|it| check_one(it, also))
 }
 
 /// Checks one file or folder alone. Blocks.
-pub fn check_one(path: &Path, also: Option<u32>) -> Result<(), String> {
-    let shown = path.display();
-    let seen =
-        fs::metadata(path).map_err(|error| format!("{shown} can't be looked at: {error}"))?;
+pub fn check_one(path: &Path, also: Option<u32>) -> Result<(), UntrustedPath> {
+    let path = path.to_owned();
+    let seen = match fs::metadata(&path) {
+        Ok(seen) => seen,
+        Err(error) => return Err(UntrustedPath::NotShown { path, error }),
+    };
     let (me, owner, mode) = (geteuid().as_raw(), seen.uid(), seen.permissions().mode());
     if ![0, me].contains(&owner) && also != Some(owner) {
-        return Err(format!(
-            "{shown} belongs to user {owner}, who could replace what is there: chown {me} {}",
-            quoted(path)
-        ));
+        return Err(UntrustedPath::OthersOwn { path, owner });
     }
     // Of a folder like /tmp its entries' owners alone can replace them, and they are looked at.
     let is_sticky = seen.is_dir() && mode & 0o1000 != 0;
@@ -46,10 +72,7 @@ pub fn check_one(path: &Path, also: Option<u32>) -> Result<(), String> {
     if mode & others == 0 || is_sticky {
         return Ok(());
     }
-    Err(format!(
-        "others may write {shown}: chmod go-w {}",
-        quoted(path)
-    ))
+    Err(UntrustedPath::OthersWrite(path))
 }
 
 /// Makes a folder for this user alone, and those above it that are absent; one that is there
@@ -90,18 +113,18 @@ mod tests {
         for path in &paths {
             set(path, 0o755);
         }
-        assert_eq!(check(&file, None), Ok(()));
+        check(&file, None).unwrap();
         for path in &paths {
             for wide in [0o757, 0o777, 0o702] {
                 set(path, wide);
-                let refused = check(&file, None).unwrap_err();
+                let refused = check(&file, None).unwrap_err().to_string();
                 let command = format!("chmod go-w {}", path.display());
                 assert!(refused.ends_with(&command), "{refused}");
             }
             set(path, 0o755);
         }
         set(&paths[0], 0o1777);
-        assert_eq!(check(&file, None), Ok(()));
+        check(&file, None).unwrap();
         set(&file, 0o1777);
         assert!(check(&file, None).is_err(), "of a file it means nothing");
         assert!(check(&root.join("absent"), None).is_err());
@@ -134,8 +157,8 @@ mod tests {
         assert!(check(&file, None).is_err(), "root's group has others in it");
         set(&file, 0o755);
         std::os::unix::fs::chown(&file, Some(4242), None).unwrap();
-        let refused = check(&file, None).unwrap_err();
+        let refused = check(&file, None).unwrap_err().to_string();
         assert!(refused.contains("belongs to user 4242"), "{refused}");
-        assert_eq!(check(&file, Some(4242)), Ok(()));
+        check(&file, Some(4242)).unwrap();
     }
 }

@@ -42,7 +42,7 @@ declare! {
 fn backoff_grows(fields: &mut FieldReader<'_>, least: &u64, most: &u64) {
     if most < least {
         let problem = format!("must be at least backoff_ms, which is {least}");
-        fields.refuse("backoff_max_ms", most.to_string(), problem);
+        fields.refuse("backoff_max_ms", &most.to_string(), problem);
     }
 }
 

@@ -4,13 +4,13 @@
 //! log. A field, a type of value or a choice that this program does not know is no matter of
 //! rules, and kept apart ([`ParseOutcome`]).
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, fmt::Display, sync::LazyLock};
 
 use quorate_proto::command::FieldError;
 use serde_json::{Map, Value};
 
 /// Rule of a text; the error says what would be right.
-pub(super) type TextRule = fn(&str) -> Result<(), String>;
+pub(super) type TextRule<E> = fn(&str) -> Result<(), E>;
 
 /// The longest value that is quoted in an error, in characters.
 const QUOTED_MAX: usize = 80;
@@ -23,6 +23,16 @@ pub(super) struct ParseOutcome<T> {
     pub errors: Vec<FieldError>,
     /// What this program does not know: where it stands in the log, another version wrote it.
     pub unknown: Vec<FieldError>,
+}
+
+impl<T> ParseOutcome<T> {
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> ParseOutcome<U> {
+        ParseOutcome {
+            value: make(self.value),
+            errors: self.errors,
+            unknown: self.unknown,
+        }
+    }
 }
 
 /// Object that is read in place of a value that is none.
@@ -44,11 +54,10 @@ impl<'a> FieldReader<'a> {
         let mut fields = FieldReader::over(String::new(), &NOTHING);
         match spec.as_object() {
             Some(map) => fields.map = map,
-            None => fields.refuse_unreadable(
-                "",
-                quoted(spec),
-                "must be an object with the resource's fields",
-            ),
+            None => {
+                let problem = "must be an object with the resource's fields";
+                fields.refuse_unreadable("", &quoted(spec), problem);
+            }
         }
         fields
     }
@@ -69,60 +78,43 @@ impl<'a> FieldReader<'a> {
         self.value(field).is_some()
     }
 
-    pub fn value(&self, field: &str) -> Option<&'a Value> {
+    fn value(&self, field: &str) -> Option<&'a Value> {
         self.map.get(field).filter(|value| !value.is_null())
     }
 
     /// Takes the value of a field, which is known from then on.
-    pub fn take(&mut self, field: &'static str) -> Option<&'a Value> {
+    pub fn take(&mut self, field: &'static str) -> Option<GivenValue<'_, 'a>> {
         self.known.push(field);
-        self.value(field)
+        let value = self.value(field)?;
+        Some(GivenValue {
+            place: field.into(),
+            value,
+            quote: quoted,
+            fields: self,
+        })
     }
 
-    pub fn refuse(&mut self, field: &str, value: impl Into<String>, problem: impl Into<String>) {
-        self.errors.push(FieldError {
+    fn error(&self, field: &str, value: &str, problem: impl Display) -> FieldError {
+        FieldError {
             field: format!("{}{field}", self.prefix),
-            value: shortened(&value.into()),
-            problem: problem.into(),
-        });
+            value: shortened(value),
+            problem: problem.to_string(),
+        }
+    }
+
+    pub fn refuse(&mut self, field: &str, value: &str, problem: impl Display) {
+        self.errors.push(self.error(field, value, problem));
     }
 
     /// Refuses what this program can't read, whatever its rules.
-    pub fn refuse_unreadable(
-        &mut self,
-        field: &str,
-        value: impl Into<String>,
-        problem: impl Into<String>,
-    ) {
+    pub fn refuse_unreadable(&mut self, field: &str, value: &str, problem: impl Display) {
+        self.not_known(field, value, &problem);
         self.refuse(field, value, problem);
-        self.unknown.extend(self.errors.last().cloned());
     }
 
     /// Marks a value that a rule refuses as one that this program can't read either.
-    pub fn not_known(&mut self, field: &str, value: &str, problem: &str) {
-        self.unknown.push(FieldError {
-            field: format!("{}{field}", self.prefix),
-            value: shortened(value),
-            problem: problem.to_owned(),
-        });
-    }
-
-    /// Reads a text that must be there; errors quote it as `shown` says.
-    pub fn read_text(
-        &mut self,
-        field: &str,
-        value: &Value,
-        rule: impl Fn(&str) -> Result<(), String>,
-        shown: fn(&Value) -> String,
-    ) -> Option<String> {
-        let Some(text) = value.as_str() else {
-            self.refuse_unreadable(field, shown(value), must_be_text(value));
-            return None;
-        };
-        if let Err(problem) = rule(text) {
-            self.refuse(field, shown(value), problem);
-        }
-        Some(text.to_owned())
+    pub fn not_known(&mut self, field: &str, value: &str, problem: impl Display) {
+        self.unknown.push(self.error(field, value, problem));
     }
 
     /// Refuses a field that users may expect and that is not to be had. Its value may be
@@ -134,47 +126,19 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// Reads a list of different texts, at least one.
-    pub fn list(
-        &mut self,
-        field: &'static str,
-        list: &[Value],
-        most: usize,
-        rule: TextRule,
-    ) -> Vec<String> {
-        if list.is_empty() || list.len() > most {
-            self.refuse(
-                field,
-                format!("{} of them", list.len()),
-                format!("must list 1 to {most} values"),
-            );
-        }
-        let mut texts: Vec<String> = Vec::with_capacity(list.len());
-        for (position, value) in list.iter().enumerate() {
-            let place = format!("{field}[{position}]");
-            match value.as_str() {
-                Some(text) if texts.iter().any(|seen| seen == text) => {
-                    self.refuse(&place, quoted(value), "stands in the list twice");
-                    texts.push(text.to_owned());
-                }
-                _ => texts.extend(self.read_text(&place, value, rule, quoted)),
-            }
-        }
-        texts
-    }
-
     /// Reads an object within this one; of one that is missing or none, its defaults.
     pub fn nested<T>(
         &mut self,
         field: &'static str,
         read: impl FnOnce(&mut FieldReader<'a>) -> T,
     ) -> T {
-        let value = self.take(field);
-        let map = value.and_then(Value::as_object);
-        if let (Some(value), None) = (value, map) {
-            let problem = "must be an object with fields of its own";
-            self.refuse_unreadable(field, quoted(value), problem);
-        }
+        let map = self.take(field).and_then(|mut given| {
+            let map = given.value.as_object();
+            if map.is_none() {
+                given.refuse_unreadable("must be an object with fields of its own");
+            }
+            map
+        });
         let prefix = format!("{}{field}.", self.prefix);
         let mut inner = FieldReader::over(prefix, map.unwrap_or(&NOTHING));
         let it = read(&mut inner);
@@ -186,37 +150,100 @@ impl<'a> FieldReader<'a> {
 
     fn refuse_unknown(&mut self) {
         let map = self.map;
-        for field in map
-            .keys()
-            .filter(|field| !self.known.contains(&field.as_str()))
-            .filter(|field| !self.barred.contains(&field.as_str()))
-        {
+        for field in map.keys().map(String::as_str) {
+            if self.known.contains(&field) || self.barred.contains(&field) {
+                continue;
+            }
+            let known = self.known.join(", ");
+            let problem = format!("there is no such field; the fields are {known}");
             // The value is not shown: it may be a secret under a misspelt name.
-            let problem = format!(
-                "there is no such field; the fields are {}",
-                self.known.join(", ")
-            );
-            let error = FieldError {
-                field: format!("{}{}", self.prefix, shortened(field)),
-                value: String::new(),
-                problem,
-            };
-            self.unknown.push(error.clone());
-            self.errors.push(error);
+            self.refuse_unreadable(&shortened(field), "", problem);
         }
     }
 
     /// Returns the value that was read, with all errors.
     pub fn finish<T>(mut self, it: T) -> ParseOutcome<T> {
         self.refuse_unknown();
-        let FieldReader {
-            errors, unknown, ..
-        } = self;
         ParseOutcome {
             value: it,
-            errors,
-            unknown,
+            errors: self.errors,
+            unknown: self.unknown,
         }
+    }
+}
+
+/// Value that is there, at its place among the fields.
+pub(super) struct GivenValue<'r, 'a> {
+    fields: &'r mut FieldReader<'a>,
+    place: Cow<'static, str>,
+    pub value: &'a Value,
+    quote: fn(&Value) -> String,
+}
+
+impl<'a> GivenValue<'_, 'a> {
+    /// Keeps the value out of errors.
+    pub fn hide(&mut self) {
+        self.quote = |_| "(hidden)".to_owned();
+    }
+
+    pub fn refuse(&mut self, problem: impl Display) {
+        self.fields
+            .refuse(&self.place, &(self.quote)(self.value), problem);
+    }
+
+    /// Refuses what this program can't read, whatever its rules.
+    pub fn refuse_unreadable(&mut self, problem: impl Display) {
+        self.fields
+            .refuse_unreadable(&self.place, &(self.quote)(self.value), problem);
+    }
+
+    /// Marks a value that a rule refuses as one that this program can't read either.
+    pub fn not_known(&mut self, problem: impl Display) {
+        self.fields
+            .not_known(&self.place, &(self.quote)(self.value), problem);
+    }
+
+    /// Reads a text.
+    pub fn text<E: Display>(&mut self, rule: impl Fn(&str) -> Result<(), E>) -> Option<String> {
+        let Some(text) = self.value.as_str() else {
+            self.refuse_unreadable(must_be_text(self.value));
+            return None;
+        };
+        if let Err(problem) = rule(text) {
+            self.refuse(problem);
+        }
+        Some(text.to_owned())
+    }
+
+    /// Reads a list of different texts, at least one.
+    pub fn list<E: Display>(
+        &mut self,
+        list: &'a [Value],
+        most: usize,
+        rule: TextRule<E>,
+    ) -> Vec<String> {
+        if list.is_empty() || list.len() > most {
+            let count = format!("{} of them", list.len());
+            let problem = format!("must list 1 to {most} values");
+            self.fields.refuse(&self.place, &count, problem);
+        }
+        let mut texts: Vec<String> = Vec::with_capacity(list.len());
+        for (position, value) in list.iter().enumerate() {
+            let mut element = GivenValue {
+                place: format!("{}[{position}]", self.place).into(),
+                value,
+                quote: self.quote,
+                fields: self.fields,
+            };
+            match value.as_str() {
+                Some(text) if texts.iter().any(|seen| seen == text) => {
+                    element.refuse("stands in the list twice");
+                    texts.push(text.to_owned());
+                }
+                _ => texts.extend(element.text(rule)),
+            }
+        }
+        texts
     }
 }
 

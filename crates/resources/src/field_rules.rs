@@ -1,224 +1,237 @@
 //! Rules of single fields, from which kinds are declared.
+//!
+//! A [`ValueRule`] says what a value must be. [`Required`], [`Optional`] and [`Or`] make a
+//! field's rule of it: they say what a field is that was left out, or can't be read.
 
-use std::{
-    fmt::{self, Debug},
-    marker::PhantomData,
-    ops::RangeInclusive,
-};
-
-use serde_json::Value;
+use std::{fmt::Display, marker::PhantomData, ops::RangeInclusive};
 
 use crate::{
-    Kind, ResourceReference,
-    declaration::{Choice, Declared, FieldDescription, FieldRule},
-    field_reader::{FieldReader, TextRule, quoted},
-    text_rules,
+    Kind,
+    declaration::{Choice, Declared, FieldNature, FieldRule},
+    field_reader::{FieldReader, GivenValue, TextRule},
+    text_rules::{self, InvalidText},
 };
 
-const TEXT: &str = "text";
-const NUMBER: &str = "whole number";
+/// What a value must be.
+pub(crate) trait ValueRule {
+    type Value;
 
-/// The sentence by which a rule refuses a text that is wrong in every way.
-fn in_words(rule: TextRule) -> String {
-    rule(&"\0".repeat(5000)).err().unwrap_or_default()
-}
+    /// Reads a value; what this program can't read is refused, and none.
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<Self::Value>;
 
-/// A text that must be there; empty where it is not.
-pub(crate) struct Required {
-    rule: TextRule,
-    /// Said when it is missing, instead of what the rule says of an empty text.
-    missing: Option<&'static str>,
-}
+    /// The sentence by which a required value is missed.
+    fn missing(&self) -> String {
+        "is required".to_owned()
+    }
 
-pub(crate) const fn required(rule: TextRule) -> Required {
-    Required {
-        rule,
-        missing: None,
+    fn nature<'a>(&self, _value: &'a Self::Value) -> FieldNature<'a> {
+        FieldNature::Plain
+    }
+
+    fn is_secret(&self) -> bool {
+        false
     }
 }
 
-/// A text that must be there, and may be empty.
-pub(crate) const fn required_or_empty(rule: TextRule, missing: &'static str) -> Required {
-    Required {
-        rule,
-        missing: Some(missing),
-    }
-}
+/// A value that must be there.
+pub(crate) struct Required<R>(R);
 
-impl FieldRule for Required {
-    type Value = String;
+impl<R: ValueRule<Value: Default>> FieldRule for Required<R> {
+    type Value = R::Value;
 
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> String {
-        let Some(value) = fields.take(field) else {
-            let problem = match (self.missing, (self.rule)("")) {
-                (Some(missing), _) => missing.to_owned(),
-                (None, Err(wants)) => format!("is required; it {wants}"),
-                (None, Ok(())) => "is required".to_owned(),
-            };
-            fields.refuse_unreadable(field, "", problem);
-            return String::new();
+    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> R::Value {
+        let Some(mut given) = fields.take(field) else {
+            fields.refuse_unreadable(field, "", self.0.missing());
+            return R::Value::default();
         };
-        let text = fields.read_text(field, value, self.rule, quoted);
-        text.unwrap_or_default()
+        self.0.parse(&mut given).unwrap_or_default()
     }
 
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            is_required: true,
-            ..FieldDescription::new(TEXT, in_words(self.rule))
+    fn nature<'a>(&self, value: &'a R::Value) -> FieldNature<'a> {
+        self.0.nature(value)
+    }
+}
+
+/// A value that may be left out.
+pub(crate) struct Optional<R>(pub R);
+
+impl<R: ValueRule> FieldRule for Optional<R> {
+    type Value = Option<R::Value>;
+
+    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Option<R::Value> {
+        self.0.parse(&mut fields.take(field)?)
+    }
+
+    fn nature<'a>(&self, value: &'a Option<R::Value>) -> FieldNature<'a> {
+        let there = value.as_ref();
+        there.map_or(FieldNature::LeftOut, |it| self.0.nature(it))
+    }
+
+    fn is_secret(&self) -> bool {
+        self.0.is_secret()
+    }
+}
+
+/// A value that is the second where it is left out.
+pub(crate) struct Or<R, D>(pub R, pub D);
+
+impl<R: ValueRule, D: Copy + Into<R::Value>> FieldRule for Or<R, D> {
+    type Value = R::Value;
+
+    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> R::Value {
+        let given = fields.take(field);
+        let value = given.and_then(|mut it| self.0.parse(&mut it));
+        value.unwrap_or_else(|| self.1.into())
+    }
+}
+
+/// A field that the JSON form does without where it is the default of its type.
+pub(crate) struct LeftOutByDefault<R>(pub R);
+
+impl<R: FieldRule<Value: Default + PartialEq>> FieldRule for LeftOutByDefault<R> {
+    type Value = R::Value;
+
+    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> R::Value {
+        self.0.read(fields, field)
+    }
+
+    fn nature<'a>(&self, value: &'a R::Value) -> FieldNature<'a> {
+        if *value == R::Value::default() {
+            return FieldNature::LeftOut;
         }
+        self.0.nature(value)
     }
 }
 
-/// A text that is this one where it is left out.
-pub(crate) struct WithDefault(TextRule, &'static str);
-
-pub(crate) const fn text_or(default: &'static str, rule: TextRule) -> WithDefault {
-    WithDefault(rule, default)
-}
-
-impl FieldRule for WithDefault {
-    type Value = String;
-
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> String {
-        let text = optional(self.0).read(fields, field);
-        text.unwrap_or_else(|| self.1.to_owned())
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            default: Some(self.1.into()),
-            ..optional(self.0).describe()
-        }
-    }
-}
-
-/// How far a text that may be left out is shown.
-#[derive(Clone, Copy, PartialEq)]
+/// How far a text is shown.
+#[derive(Clone, Copy)]
 enum Secrecy {
     Shown,
     /// Shown, but never quoted in an error: what was put there by mistake may be a secret.
     NotQuoted,
+    /// Shown to the part that this gives, and never quoted.
+    InPart(fn(&str) -> String),
     Secret,
 }
 
-/// A text that may be left out.
-pub(crate) struct Optional {
-    rule: TextRule,
+/// A text.
+pub(crate) struct Text<E> {
+    rule: TextRule<E>,
     secrecy: Secrecy,
-    /// What of the text may be shown.
-    shown: Option<fn(&str) -> String>,
+    /// Said when it is missing, instead of what the rule says of an empty text.
+    missing: Option<&'static str>,
 }
 
-pub(crate) const fn optional(rule: TextRule) -> Optional {
-    Optional {
+const fn text<E>(rule: TextRule<E>, secrecy: Secrecy) -> Text<E> {
+    Text {
+        rule,
+        secrecy,
+        missing: None,
+    }
+}
+
+pub(crate) const fn required<E>(rule: TextRule<E>) -> Required<Text<E>> {
+    Required(text(rule, Secrecy::Shown))
+}
+
+/// A text that must be there, and may be empty.
+pub(crate) const fn required_or_empty<E>(
+    rule: TextRule<E>,
+    missing: &'static str,
+) -> Required<Text<E>> {
+    Required(Text {
         rule,
         secrecy: Secrecy::Shown,
-        shown: None,
-    }
+        missing: Some(missing),
+    })
 }
 
-pub(crate) const fn optional_not_quoted(rule: TextRule) -> Optional {
-    Optional {
-        secrecy: Secrecy::NotQuoted,
-        ..optional(rule)
-    }
+pub(crate) const fn text_or<E>(
+    default: &'static str,
+    rule: TextRule<E>,
+) -> Or<Text<E>, &'static str> {
+    Or(text(rule, Secrecy::Shown), default)
+}
+
+pub(crate) const fn optional<E>(rule: TextRule<E>) -> Optional<Text<E>> {
+    Optional(text(rule, Secrecy::Shown))
+}
+
+pub(crate) const fn optional_not_quoted<E>(rule: TextRule<E>) -> Optional<Text<E>> {
+    Optional(text(rule, Secrecy::NotQuoted))
 }
 
 /// A text of which only a part may be shown.
-pub(crate) const fn optional_in_part(rule: TextRule, shown: fn(&str) -> String) -> Optional {
-    Optional {
-        shown: Some(shown),
-        ..optional_not_quoted(rule)
-    }
+pub(crate) const fn optional_in_part<E>(
+    rule: TextRule<E>,
+    shown: fn(&str) -> String,
+) -> Optional<Text<E>> {
+    Optional(text(rule, Secrecy::InPart(shown)))
 }
 
 /// A text that is never shown again and never quoted.
-pub(crate) const fn secret(rule: TextRule) -> Optional {
-    Optional {
-        secrecy: Secrecy::Secret,
-        ..optional(rule)
-    }
+pub(crate) const fn secret<E>(rule: TextRule<E>) -> Optional<Text<E>> {
+    Optional(text(rule, Secrecy::Secret))
 }
 
-impl FieldRule for Optional {
-    type Value = Option<String>;
+impl<E: Display> ValueRule for Text<E> {
+    type Value = String;
 
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Option<String> {
-        let value = fields.take(field)?;
-        let quoting = match self.secrecy {
-            Secrecy::Shown => quoted,
-            Secrecy::NotQuoted | Secrecy::Secret => |_: &Value| "(hidden)".to_owned(),
-        };
-        fields.read_text(field, value, self.rule, quoting)
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<String> {
+        if !matches!(self.secrecy, Secrecy::Shown) {
+            given.hide();
+        }
+        given.text(self.rule)
     }
 
-    fn describe(&self) -> FieldDescription {
-        FieldDescription::new(TEXT, in_words(self.rule))
+    fn missing(&self) -> String {
+        match (self.missing, (self.rule)("")) {
+            (Some(missing), _) => missing.to_owned(),
+            (None, Err(wants)) => format!("is required; it {wants}"),
+            (None, Ok(())) => "is required".to_owned(),
+        }
     }
 
-    fn is_left_out(&self, value: &Option<String>) -> bool {
-        value.is_none()
+    fn nature<'a>(&self, value: &'a String) -> FieldNature<'a> {
+        match self.secrecy {
+            Secrecy::Secret => FieldNature::Secret(value),
+            Secrecy::InPart(shown) => FieldNature::InPart(shown, value),
+            Secrecy::Shown | Secrecy::NotQuoted => FieldNature::Plain,
+        }
     }
 
     fn is_secret(&self) -> bool {
-        self.secrecy == Secrecy::Secret
-    }
-
-    fn secret<'a>(&self, value: &'a Option<String>) -> Option<&'a str> {
-        value.as_deref().filter(|_| self.is_secret())
-    }
-
-    fn debug<'a>(&self, value: &'a Option<String>) -> Box<dyn Debug + 'a> {
-        match (self.secrecy, self.shown) {
-            (Secrecy::Secret, _) => Box::new(HiddenSecret(value.is_some())),
-            (_, Some(shown)) => Box::new(value.as_deref().map(shown)),
-            _ => Box::new(value),
-        }
-    }
-}
-
-/// How a secret is written where it must not be seen.
-struct HiddenSecret(bool);
-
-impl Debug for HiddenSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0 { "(hidden)" } else { "(none)" })
+        matches!(self.secrecy, Secrecy::Secret)
     }
 }
 
 /// The name of a resource of this kind.
-pub(crate) struct Reference(pub Kind);
+pub(crate) struct Reference(Kind);
 
-impl FieldRule for Reference {
+pub(crate) const fn reference(kind: Kind) -> Required<Reference> {
+    Required(Reference(kind))
+}
+
+const NAME: Text<InvalidText> = text(text_rules::name, Secrecy::Shown);
+
+impl ValueRule for Reference {
     type Value = String;
 
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> String {
-        required(text_rules::name).read(fields, field)
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<String> {
+        NAME.parse(given)
     }
 
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            rule_in_words: format!("must be the name of a resource of the kind {}", self.0),
-            ..required(text_rules::name).describe()
-        }
+    fn missing(&self) -> String {
+        NAME.missing()
     }
 
-    fn reference<'a>(
-        &self,
-        field: &'static str,
-        name: &'a String,
-    ) -> Option<ResourceReference<'a>> {
-        Some(ResourceReference {
-            field,
-            text: name,
-            kind: self.0,
-            name,
-        })
+    fn nature<'a>(&self, name: &'a String) -> FieldNature<'a> {
+        let (text, kind) = (name, self.0);
+        FieldNature::Reference { text, kind, name }
     }
 }
 
-/// A resource of one of these kinds, as `KIND/NAME`; it may be left out.
+/// A resource of one of these kinds, as `KIND/NAME`.
 pub(crate) struct QualifiedReference {
     pub kinds: &'static [Kind],
     /// The sentence by which others are refused.
@@ -233,278 +246,110 @@ impl QualifiedReference {
     }
 }
 
-impl FieldRule for QualifiedReference {
-    type Value = Option<String>;
+impl ValueRule for QualifiedReference {
+    type Value = String;
 
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Option<String> {
-        let value = fields.take(field)?;
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<String> {
         let rule = |text: &str| match self.split(text) {
             Some((_, name)) => text_rules::name(name),
-            None => Err(self.wants.to_owned()),
+            None => Err(InvalidText::Form(self.wants)),
         };
-        let text = fields.read_text(field, value, rule, quoted)?;
+        let text = given.text(rule)?;
         // What it names all members must read alike.
         if self.split(&text).is_none() {
-            fields.not_known(field, &text, self.wants);
+            given.not_known(self.wants);
         }
         Some(text)
     }
 
-    fn describe(&self) -> FieldDescription {
-        FieldDescription::new(TEXT, self.wants.to_owned())
-    }
-
-    fn is_left_out(&self, value: &Option<String>) -> bool {
-        value.is_none()
-    }
-
-    fn reference<'a>(
-        &self,
-        field: &'static str,
-        value: &'a Option<String>,
-    ) -> Option<ResourceReference<'a>> {
-        let text = value.as_deref()?;
-        let (kind, name) = self.split(text)?;
-        Some(ResourceReference {
-            field,
-            text,
-            kind,
-            name,
-        })
+    fn nature<'a>(&self, text: &'a String) -> FieldNature<'a> {
+        match self.split(text) {
+            Some((kind, name)) => FieldNature::Reference { text, kind, name },
+            None => FieldNature::Plain,
+        }
     }
 }
 
 /// A whole number.
-pub(crate) struct Number<T>(T, RangeInclusive<u64>);
+pub(crate) struct Number<T>(RangeInclusive<u64>, PhantomData<T>);
 
-pub(crate) const fn number<T>(default: T, range: RangeInclusive<u64>) -> Number<T> {
-    Number(default, range)
-}
-
-impl<T: TryFrom<u64> + Copy + Debug + Into<Value>> FieldRule for Number<T> {
-    type Value = T;
-
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> T {
-        let Number(default, range) = self;
-        let Some(value) = fields.take(field) else {
-            return *default;
-        };
-        let number = value.as_u64();
-        let Some(held) = number.and_then(|number| T::try_from(number).ok()) else {
-            fields.refuse_unreadable(field, quoted(value), range_in_words(range));
-            return *default;
-        };
-        if !number.is_some_and(|number| range.contains(&number)) {
-            fields.refuse(field, quoted(value), range_in_words(range));
-        }
-        held
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            default: Some(self.0.into()),
-            ..FieldDescription::new(NUMBER, range_in_words(&self.1))
-        }
+impl<T> Number<T> {
+    pub const fn within(range: RangeInclusive<u64>) -> Self {
+        Number(range, PhantomData)
     }
 }
 
-fn range_in_words(range: &RangeInclusive<u64>) -> String {
-    let (low, high) = (range.start(), range.end());
-    format!("must be a whole number from {low} to {high}")
+pub(crate) const fn number<T>(default: T, range: RangeInclusive<u64>) -> Or<Number<T>, T> {
+    Or(Number::within(range), default)
 }
 
 /// A whole number from 1 on that may be left out.
-pub(crate) struct OptionalNumber<T>(u64, PhantomData<T>);
-
-pub(crate) const fn optional_number<T>(most: u64) -> OptionalNumber<T> {
-    OptionalNumber(most, PhantomData)
+pub(crate) const fn optional_number<T>(most: u64) -> Optional<Number<T>> {
+    Optional(Number::within(1..=most))
 }
 
-impl<T: TryFrom<u64> + Copy + Debug + Into<Value> + From<u8>> FieldRule for OptionalNumber<T> {
-    type Value = Option<T>;
-
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Option<T> {
-        let given = fields.has(field);
-        let held = number(T::from(1), 1..=self.0).read(fields, field);
-        given.then_some(held)
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            default: None,
-            ..number(T::from(1), 1..=self.0).describe()
-        }
-    }
-
-    fn is_left_out(&self, value: &Option<T>) -> bool {
-        value.is_none()
-    }
-}
-
-/// One of several numbers, each with what it means; the last is the default.
-pub(crate) struct OneOfNumbers(pub &'static [(u8, &'static str)]);
-
-impl OneOfNumbers {
-    fn in_words(&self) -> String {
-        let texts: Vec<String> = (self.0.iter())
-            .map(|(number, meaning)| format!("{number} ({meaning})"))
-            .collect();
-        format!("must be {}", texts.join(" or "))
-    }
-
-    fn default(&self) -> u8 {
-        self.0.last().map_or(0, |(number, _)| *number)
-    }
-}
-
-impl FieldRule for OneOfNumbers {
-    type Value = u8;
-
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> u8 {
-        let Some(value) = fields.take(field) else {
-            return self.default();
-        };
-        let is_it = |(number, _): &&(u8, &str)| value.as_u64() == Some(u64::from(*number));
-        match self.0.iter().find(is_it) {
-            Some((number, _)) => *number,
-            None => {
-                fields.refuse_unreadable(field, quoted(value), self.in_words());
-                self.default()
-            }
-        }
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            default: Some(self.default().into()),
-            ..FieldDescription::new(NUMBER, self.in_words())
-        }
-    }
-}
-
-/// `true` or `false`; this where it is left out.
-pub(crate) struct Flag(pub bool);
-
-impl FieldRule for Flag {
-    type Value = bool;
-
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> bool {
-        let Some(value) = fields.take(field) else {
-            return self.0;
-        };
-        value.as_bool().unwrap_or_else(|| {
-            fields.refuse_unreadable(field, quoted(value), "must be true or false");
-            self.0
-        })
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            default: Some(self.0.into()),
-            ..FieldDescription::new("true or false", String::new())
-        }
-    }
-}
-
-/// One of several texts; the first of them where it is left out or bad.
-pub(crate) struct OneOf<T> {
-    is_required: bool,
-    /// Whether the JSON form does without the default.
-    leaves_default_out: bool,
-    of: PhantomData<T>,
-}
-
-pub(crate) const fn one_of<T>() -> OneOf<T> {
-    OneOf {
-        is_required: false,
-        leaves_default_out: false,
-        of: PhantomData,
-    }
-}
-
-pub(crate) const fn required_one_of<T>() -> OneOf<T> {
-    OneOf {
-        is_required: true,
-        ..one_of()
-    }
-}
-
-pub(crate) const fn one_of_left_out_by_default<T>() -> OneOf<T> {
-    OneOf {
-        leaves_default_out: true,
-        ..one_of()
-    }
-}
-
-impl<T: Choice> FieldRule for OneOf<T> {
+impl<T: TryFrom<u64>> ValueRule for Number<T> {
     type Value = T;
 
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> T {
-        let default = T::CHOICES[0].1;
-        let Some(value) = fields.take(field) else {
-            if self.is_required {
-                let problem = format!("is required; it {}", T::in_words());
-                fields.refuse_unreadable(field, "", problem);
-            }
-            return default;
-        };
-        let is_it = |(text, _): &&(&str, T)| value.as_str() == Some(text);
-        match T::CHOICES.iter().find(is_it) {
-            Some((_, chosen)) => *chosen,
-            None => {
-                fields.refuse_unreadable(field, quoted(value), T::in_words());
-                default
-            }
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<T> {
+        let (low, high) = (self.0.start(), self.0.end());
+        let problem = format!("must be a whole number from {low} to {high}");
+        let number = given.value.as_u64();
+        let held = number.and_then(|number| T::try_from(number).ok());
+        if held.is_none() {
+            given.refuse_unreadable(problem);
+        } else if !number.is_some_and(|number| self.0.contains(&number)) {
+            given.refuse(problem);
         }
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            default: (!self.is_required).then(|| T::CHOICES[0].0.into()),
-            is_required: self.is_required,
-            ..FieldDescription::new(TEXT, T::in_words())
-        }
-    }
-
-    fn is_left_out(&self, value: &T) -> bool {
-        self.leaves_default_out && *value == T::CHOICES[0].1
+        held
     }
 }
 
-/// A list of different texts, at least one.
-pub(crate) struct List {
-    pub most: usize,
-    pub rule: TextRule,
-    pub default: &'static [&'static str],
+/// `true` or `false`.
+pub(crate) struct Flag;
+
+pub(crate) const fn flag(default: bool) -> Or<Flag, bool> {
+    Or(Flag, default)
 }
 
-impl FieldRule for List {
-    type Value = Vec<String>;
+impl ValueRule for Flag {
+    type Value = bool;
 
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Vec<String> {
-        let default = || self.default.iter().map(|it| (*it).to_owned()).collect();
-        let Some(value) = fields.take(field) else {
-            return default();
-        };
-        let Some(list) = value.as_array() else {
-            fields.refuse_unreadable(field, quoted(value), "must be a list of texts");
-            return default();
-        };
-        fields.list(field, list, self.most, self.rule)
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<bool> {
+        let flag = given.value.as_bool();
+        if flag.is_none() {
+            given.refuse_unreadable("must be true or false");
+        }
+        flag
+    }
+}
+
+/// One of several texts.
+pub(crate) struct OneOf<T>(PhantomData<T>);
+
+/// The first where it is left out.
+pub(crate) fn one_of<T: Choice>() -> Or<OneOf<T>, T> {
+    Or(OneOf(PhantomData), T::default())
+}
+
+pub(crate) const fn required_one_of<T>() -> Required<OneOf<T>> {
+    Required(OneOf(PhantomData))
+}
+
+impl<T: Choice> ValueRule for OneOf<T> {
+    type Value = T;
+
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<T> {
+        let is_it = |(text, _): &&(&str, T)| given.value.as_str() == Some(text);
+        let chosen = T::CHOICES.iter().find(is_it);
+        if chosen.is_none() {
+            given.refuse_unreadable(T::in_words());
+        }
+        chosen.map(|(_, chosen)| *chosen)
     }
 
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            default: Some(self.default.into()),
-            ..FieldDescription::new(
-                "list of texts",
-                format!(
-                    "must list 1 to {} values, of which each {}",
-                    self.most,
-                    in_words(self.rule)
-                ),
-            )
-        }
+    fn missing(&self) -> String {
+        format!("is required; it {}", T::in_words())
     }
 }
 
@@ -515,17 +360,10 @@ pub(crate) const fn nested<T>() -> Nested<T> {
     Nested(PhantomData)
 }
 
-impl<T: Declared + Debug> FieldRule for Nested<T> {
+impl<T: Declared> FieldRule for Nested<T> {
     type Value = T;
 
     fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> T {
         fields.nested(field, T::read_fields)
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            fields: T::FIELDS,
-            ..FieldDescription::new("object", String::new())
-        }
     }
 }

@@ -1,15 +1,15 @@
 //! `service` and `http_channel`.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     Kind, PathTemplate,
-    declaration::{FieldDescription, FieldRule, choices, declare},
-    field_reader::FieldReader,
+    declaration::{FieldRule, choices, declare},
+    field_reader::{FieldReader, GivenValue},
     field_rules::{
-        Flag, List, QualifiedReference, Reference, number, one_of_left_out_by_default, optional,
-        required,
+        LeftOutByDefault, Optional, QualifiedReference, ValueRule, flag, number, one_of, optional,
+        reference, required,
     },
     text_rules,
 };
@@ -24,7 +24,7 @@ const METHODS_MAX: usize = 16;
 const BODY_BYTES_MAX: u64 = 1 << 30;
 
 /// One URL or several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum UpstreamUrls {
     /// `upstream: http://a`
@@ -49,17 +49,17 @@ declare! {
         /// The name of the service.
         name: String = required(text_rules::name);
         /// HTTP URLs that handle its calls, tried in turn.
-        upstream: Option<UpstreamUrls> = Upstream;
+        upstream: Option<UpstreamUrls> = Optional(Upstream);
         /// A service that the program carries in code (`ping`, `echo`, or one of an embedder's).
         builtin: Option<String> = optional(text_rules::name), then one_handles_calls(builtin);
         /// By which key the calls of an upstream are signed: `api_key/NAME`.
-        sign: Option<String> = SIGN;
+        sign: Option<String> = Optional(SIGN);
         /// Longest time for one call, in milliseconds.
         timeout_ms: u64 = number(10_000, 1..=TIMEOUT_MS_MAX);
         /// Further tries after a call that failed.
         retries: u32 = number(0, 0..=100);
         /// The `Host` that an upstream is sent.
-        host: HostHeader = one_of_left_out_by_default();
+        host: HostHeader = LeftOutByDefault(one_of());
     }
 }
 
@@ -68,31 +68,19 @@ const SIGN: QualifiedReference = QualifiedReference {
     wants: "must be api_key/NAME, the key by which calls are signed",
 };
 
-/// One URL or a list of them, or none.
+/// One URL or a list of them.
 struct Upstream;
 
-impl FieldRule for Upstream {
-    type Value = Option<UpstreamUrls>;
+impl ValueRule for Upstream {
+    type Value = UpstreamUrls;
 
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Option<UpstreamUrls> {
-        if let Some(Value::Array(list)) = fields.value(field) {
-            fields.take(field);
-            let urls = fields.list(field, list, UPSTREAMS_MAX, text_rules::url);
-            return Some(UpstreamUrls::Many(urls));
-        }
-        let url = optional(text_rules::url).read(fields, field)?;
-        Some(UpstreamUrls::One(url))
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            type_in_words: "text, or a list of 1 to 32 texts",
-            ..optional(text_rules::url).describe()
-        }
-    }
-
-    fn is_left_out(&self, value: &Option<UpstreamUrls>) -> bool {
-        value.is_none()
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<UpstreamUrls> {
+        Some(match given.value {
+            Value::Array(list) => {
+                UpstreamUrls::Many(given.list(list, UPSTREAMS_MAX, text_rules::url))
+            }
+            _ => UpstreamUrls::One(given.text(text_rules::url)?),
+        })
     }
 }
 
@@ -157,17 +145,13 @@ declare! {
         /// A path, with parameters in braces: `/orders/{id}`.
         path: String = required(PathTemplate::check), then braces_are_known(path);
         /// The methods that it takes.
-        methods: Vec<String> = List {
-            most: METHODS_MAX,
-            rule: text_rules::method,
-            default: &["GET", "POST"],
-        };
+        methods: Vec<String> = Methods;
         /// The service that handles its requests.
-        service: String = Reference(Kind::Service);
+        service: String = reference(Kind::Service);
         /// A `basic_auth` or `api_key` by `kind/name`.
-        security: Option<String> = SECURITY;
+        security: Option<String> = Optional(SECURITY);
         /// Inactive channels answer 404.
-        active: bool = Flag(true);
+        active: bool = flag(true);
         /// Larger bodies get 413. Bytes.
         max_body_bytes: u64 = number(1 << 20, 0..=BODY_BYTES_MAX);
     }
@@ -177,6 +161,25 @@ const SECURITY: QualifiedReference = QualifiedReference {
     kinds: &[Kind::BasicAuth, Kind::ApiKey],
     wants: "must be basic_auth/NAME or api_key/NAME",
 };
+
+/// A list of methods, at least one.
+struct Methods;
+
+impl FieldRule for Methods {
+    type Value = Vec<String>;
+
+    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Vec<String> {
+        let usual = || vec!["GET".to_owned(), "POST".to_owned()];
+        let Some(mut given) = fields.take(field) else {
+            return usual();
+        };
+        let Some(list) = given.value.as_array() else {
+            given.refuse_unreadable("must be a list of texts");
+            return usual();
+        };
+        given.list(list, METHODS_MAX, text_rules::method)
+    }
+}
 
 /// Says of a path that it can't be compared with others: all members must read it alike.
 fn braces_are_known(fields: &mut FieldReader<'_>, path: &str) {

@@ -4,10 +4,11 @@ mod names;
 
 use crate::{
     Kind, StandbyMode,
-    declaration::{FieldDescription, FieldRule, declare},
-    field_reader::FieldReader,
+    declaration::declare,
+    field_reader::{FieldReader, GivenValue},
     field_rules::{
-        Flag, Reference, number, one_of, optional, optional_number, required, secret, text_or,
+        Number, Optional, ValueRule, flag, number, one_of, optional, optional_number, reference,
+        required, secret, text_or,
     },
     sending, text_rules,
 };
@@ -43,7 +44,7 @@ declare! {
         /// user: without `username` there is none.
         password: Option<String> = secret(names::password);
         /// Whether the queue manager is spoken to over TLS.
-        ssl: bool = Flag(false);
+        ssl: bool = flag(false);
         /// With `ssl`, the CipherSpec, such as `ANY_TLS12_OR_HIGHER`.
         ssl_cipher_spec: Option<String> = optional(names::cipher_spec);
         /// With `ssl`, the key repository on each member; what IBM's client finds in the
@@ -82,22 +83,22 @@ declare! {
         /// The name of the channel.
         name: String = required(text_rules::name);
         /// The `ibm_mq_connection` that it uses.
-        connection: String = Reference(Kind::IbmMqConnection);
+        connection: String = reference(Kind::IbmMqConnection);
         /// The queue that it gets from, exclusively; it must exist.
         queue: String = required(names::object);
         /// Where messages go that failed for good.
         backout_queue: Option<String> = optional(names::object),
             then backout_leads_on(backout_queue, queue);
         /// The service that handles its messages.
-        service: String = Reference(Kind::Service);
+        service: String = reference(Kind::Service);
         /// Whether messages are read as JMS writes them. Plain ones are read either way.
-        jms: bool = Flag(true);
+        jms: bool = flag(true);
         /// How often a message is tried before it has failed for good.
         backout_threshold: u32 = number(5, 1..=BACKOUT_THRESHOLD_MAX);
         /// What the members that don't run it have of it.
         standby: StandbyMode = one_of();
         /// Inactive channels get nothing.
-        active: bool = Flag(true);
+        active: bool = flag(true);
     }
 }
 
@@ -117,11 +118,11 @@ declare! {
         /// The name of the outgoing.
         name: String = required(text_rules::name);
         /// The `ibm_mq_connection` that it uses.
-        connection: String = Reference(Kind::IbmMqConnection);
+        connection: String = reference(Kind::IbmMqConnection);
         /// The queue that it puts to; it must exist.
         queue: String = required(names::object);
         /// Whether messages are written as JMS reads them, or plain.
-        jms: bool = Flag(true);
+        jms: bool = flag(true);
         /// 1 is transient, 2 is persistent.
         delivery_mode: u8 = sending::DELIVERY_MODE;
         /// 0 to 9, the highest.
@@ -131,39 +132,25 @@ declare! {
         expiration_ms: Option<u64> = optional_number(EXPIRATION_MS_MAX);
         /// The character set that texts are written in; as they are otherwise, in UTF-8 or
         /// ISO 8859-1.
-        ccsid: Option<u16> = Ccsid;
+        ccsid: Option<u16> = Optional(Ccsid);
         /// Inactive outgoings send nothing.
-        active: bool = Flag(true);
+        active: bool = flag(true);
     }
 }
 
-/// One of [`CCSIDS`], or none.
+/// One of [`CCSIDS`].
 struct Ccsid;
 
-impl Ccsid {
-    fn known() -> String {
-        CCSIDS.map(|it| it.to_string()).join(", ")
-    }
-}
+impl ValueRule for Ccsid {
+    type Value = u16;
 
-impl FieldRule for Ccsid {
-    type Value = Option<u16>;
-
-    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Option<u16> {
-        let ccsid: u16 = number(0, 1..=u16::MAX as u64).read(fields, field);
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<u16> {
+        let ccsid = Number::<u16>::within(1..=u16::MAX.into()).parse(given)?;
         if ccsid != 0 && !CCSIDS.contains(&ccsid) {
-            let known = Ccsid::known();
+            let known = CCSIDS.map(|it| it.to_string()).join(", ");
             let problem = format!("is no character set that texts can be written in: {known}");
-            fields.refuse(field, ccsid.to_string(), problem);
+            given.refuse(problem);
         }
         Some(ccsid).filter(|ccsid| *ccsid != 0)
-    }
-
-    fn describe(&self) -> FieldDescription {
-        FieldDescription::new("whole number", format!("must be one of {}", Ccsid::known()))
-    }
-
-    fn is_left_out(&self, value: &Option<u16>) -> bool {
-        value.is_none()
     }
 }

@@ -1,83 +1,73 @@
-//! Kinds of resources.
+//! Kinds of resources, and the one list of them.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Kind of a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A user name and password that an HTTP channel can ask for.
-    BasicAuth,
-    /// A key in a header that an HTTP channel can ask for.
-    ApiKey,
-    /// Something that handles a request or a message.
-    Service,
-    /// A URL path that leads to a service.
-    HttpChannel,
-    /// An AMQP broker's address and credentials.
-    AmqpConnection,
-    /// A queue whose messages go to a service.
-    AmqpChannel,
-    /// An exchange that messages are published to.
-    AmqpOutgoing,
-    /// The address of an IBM MQ queue manager, and credentials.
-    IbmMqConnection,
-    /// A queue of IBM MQ whose messages go to a service.
-    IbmMqChannel,
-    /// A queue of IBM MQ that messages are put to.
-    IbmMqOutgoing,
-    /// A ZeroMQ socket whose messages go to a service.
-    ZmqChannel,
-    /// A ZeroMQ socket that messages are sent with.
-    ZmqOutgoing,
+/// Calls a macro with the list of kinds: of each the doc, the type and the name. The order is the
+/// one in which resources can be created.
+macro_rules! for_each_kind {
+    ($make:ident) => {
+        $make! {
+            /// A user name and password that an HTTP channel can ask for.
+            BasicAuth = "basic_auth",
+            /// A key in a header that an HTTP channel can ask for.
+            ApiKey = "api_key",
+            /// Something that handles a request or a message.
+            Service = "service",
+            /// A URL path that leads to a service.
+            HttpChannel = "http_channel",
+            /// An AMQP broker's address and credentials.
+            AmqpConnection = "amqp_connection",
+            /// A queue whose messages go to a service.
+            AmqpChannel = "amqp_channel",
+            /// An exchange that messages are published to.
+            AmqpOutgoing = "amqp_outgoing",
+            /// The address of an IBM MQ queue manager, and credentials.
+            IbmMqConnection = "ibm_mq_connection",
+            /// A queue of IBM MQ whose messages go to a service.
+            IbmMqChannel = "ibm_mq_channel",
+            /// A queue of IBM MQ that messages are put to.
+            IbmMqOutgoing = "ibm_mq_outgoing",
+            /// A ZeroMQ socket whose messages go to a service.
+            ZmqChannel = "zmq_channel",
+            /// A ZeroMQ socket that messages are sent with.
+            ZmqOutgoing = "zmq_outgoing",
+        }
+    };
+}
+pub(crate) use for_each_kind;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal,)+) => {
+        /// Kind of a resource.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        pub enum Kind {
+            $($(#[doc = $doc])+ #[serde(rename = $name)] $kind,)+
+        }
+
+        impl Kind {
+            /// Every kind, in the order in which resources can be created.
+            pub const ALL: [Kind; [$($name),+].len()] = [$(Kind::$kind),+];
+
+            /// Returns the name used in REST, on the command line and in files.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $name,)+
+                }
+            }
+        }
+    };
 }
 
+for_each_kind!(kinds);
+
 impl Kind {
-    /// Every kind, in the order in which resources can be created.
-    pub const ALL: [Kind; 12] = [
-        Kind::BasicAuth,
-        Kind::ApiKey,
-        Kind::Service,
-        Kind::HttpChannel,
-        Kind::AmqpConnection,
-        Kind::AmqpChannel,
-        Kind::AmqpOutgoing,
-        Kind::IbmMqConnection,
-        Kind::IbmMqChannel,
-        Kind::IbmMqOutgoing,
-        Kind::ZmqChannel,
-        Kind::ZmqOutgoing,
-    ];
-
-    /// Returns the name used in REST, on the command line and in files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::BasicAuth => "basic_auth",
-            Kind::ApiKey => "api_key",
-            Kind::Service => "service",
-            Kind::HttpChannel => "http_channel",
-            Kind::AmqpConnection => "amqp_connection",
-            Kind::AmqpChannel => "amqp_channel",
-            Kind::AmqpOutgoing => "amqp_outgoing",
-            Kind::IbmMqConnection => "ibm_mq_connection",
-            Kind::IbmMqChannel => "ibm_mq_channel",
-            Kind::IbmMqOutgoing => "ibm_mq_outgoing",
-            Kind::ZmqChannel => "zmq_channel",
-            Kind::ZmqOutgoing => "zmq_outgoing",
-        }
-    }
-
     /// Returns the names of all kinds, for people.
     pub fn names() -> String {
         Kind::ALL.map(Kind::as_str).join(", ")
-    }
-
-    /// Returns the field that is never shown again; left out of a put it stays as it is.
-    pub fn secret_field(self) -> Option<&'static str> {
-        let mut fields = self.fields().iter();
-        fields.find(|it| it.is_secret()).map(|it| it.name)
     }
 
     /// Returns `true` if a resource of this kind may be without its secret.

@@ -12,6 +12,35 @@ const RESERVED: [&str; 4] = [
     "/zato-lb-stats",
 ];
 
+/// Path that is no template, with what would be right.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvalidPath {
+    #[error(
+        "must be a path such as /orders/{{id}}: it begins with `/` and has at most {PATH_BYTES_MAX} bytes"
+    )]
+    NoPath,
+    #[error(
+        "must not be /zato, below /zato/, /zato-lb-alive, /zato-lb-ready or /zato-lb-stats: these are reserved"
+    )]
+    Reserved,
+    #[error("has {{*{0}}} before its end: it takes the whole rest of the path")]
+    RestNotLast(String),
+    #[error("has the parameter {{{0}}} twice: each needs a name of its own")]
+    ParameterTwice(String),
+    #[error(
+        "has a parameter {{{0}}}: its name must be 1 to 64 letters, digits or `_`, and not begin with a digit"
+    )]
+    ParameterName(String),
+    #[error("has braces that do not enclose a whole segment in {0:?}: write /{{id}}/")]
+    Braces(String),
+    #[error("has an empty segment, `.` or `..`: no request's path would match it")]
+    NoSegment,
+    #[error(
+        "has {character:?} in {segment:?}: characters that a URL's path can't carry are written as %XX"
+    )]
+    Character { character: char, segment: String },
+}
+
 /// One segment of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathSegment<'a> {
@@ -154,18 +183,16 @@ impl<'a> PathTemplate<'a> {
     }
 
     /// Whether a path is a template; the error says what would be right.
-    pub fn check(path: &str) -> Result<(), String> {
+    pub(super) fn check(path: &str) -> Result<(), InvalidPath> {
         if !path.starts_with('/') || path.len() > PATH_BYTES_MAX {
-            return Err(format!(
-                "must be a path such as /orders/{{id}}: it begins with `/` and has at most {PATH_BYTES_MAX} bytes"
-            ));
+            return Err(InvalidPath::NoPath);
         }
         let taken = RESERVED.iter().any(|taken| {
             path.strip_prefix(taken)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         if taken {
-            return Err("must not be /zato, below /zato/, /zato-lb-alive, /zato-lb-ready or /zato-lb-stats: these are reserved".into());
+            return Err(InvalidPath::Reserved);
         }
         let template = PathTemplate::new(path);
         let segments = template.0.len();
@@ -177,55 +204,43 @@ impl<'a> PathTemplate<'a> {
                 PathSegment::Text(text) => text_segment(text)?,
                 PathSegment::Parameter(name) => parameter(name)?,
                 PathSegment::Rest(name) if last => parameter(name)?,
-                PathSegment::Rest(name) => {
-                    return Err(format!(
-                        "has {{*{name}}} before its end: it takes the whole rest of the path"
-                    ));
-                }
+                PathSegment::Rest(name) => return Err(InvalidPath::RestNotLast((*name).into())),
             }
         }
         let mut names: Vec<&str> = template.parameters().collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(format!(
-                "has the parameter {{{}}} twice: each needs a name of its own",
-                pair[0]
-            )),
+            Some(pair) => Err(InvalidPath::ParameterTwice(pair[0].into())),
             None => Ok(()),
         }
     }
 }
 
-fn parameter(name: &str) -> Result<(), String> {
+fn parameter(name: &str) -> Result<(), InvalidPath> {
     let valid = (1..=64).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
-    if valid {
-        return Ok(());
-    }
-    Err(format!(
-        "has a parameter {{{name}}}: its name must be 1 to 64 letters, digits or `_`, and not begin with a digit"
-    ))
+    valid
+        .then_some(())
+        .ok_or_else(|| InvalidPath::ParameterName(name.into()))
 }
 
-fn text_segment(text: &str) -> Result<(), String> {
+fn text_segment(text: &str) -> Result<(), InvalidPath> {
     if text.contains(['{', '}']) {
-        return Err(format!(
-            "has braces that do not enclose a whole segment in {text:?}: write /{{id}}/"
-        ));
+        return Err(InvalidPath::Braces(text.into()));
     }
     if text.is_empty() || text == "." || text == ".." {
-        return Err("has an empty segment, `.` or `..`: no request's path would match it".into());
+        return Err(InvalidPath::NoSegment);
     }
     let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        let escaped = c == '%'
+    while let Some(character) = rest.next() {
+        let escaped = character == '%'
             && rest.next().is_some_and(|c| c.is_ascii_hexdigit())
             && rest.next().is_some_and(|c| c.is_ascii_hexdigit());
-        if !(escaped || c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(c)) {
-            return Err(format!(
-                "has {c:?} in {text:?}: characters that a URL's path can't carry are written as %XX"
-            ));
+        let is_plain = character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(character);
+        if !(escaped || is_plain) {
+            let segment = text.into();
+            return Err(InvalidPath::Character { character, segment });
         }
     }
     Ok(())

@@ -1,9 +1,26 @@
 //! Fields that outgoings of several kinds share.
 
-use crate::field_rules::{Number, OneOfNumbers, number};
-
-/// `delivery_mode`
-pub(crate) const DELIVERY_MODE: OneOfNumbers = OneOfNumbers(&[(1, "transient"), (2, "persistent")]);
+use crate::{
+    field_reader::GivenValue,
+    field_rules::{Number, Or, ValueRule, number},
+};
 
 /// `priority`
-pub(crate) const PRIORITY: Number<u8> = number(5, 0..=9);
+pub(crate) const PRIORITY: Or<Number<u8>, u8> = number(5, 0..=9);
+
+/// `delivery_mode`
+pub(crate) const DELIVERY_MODE: Or<DeliveryMode, u8> = Or(DeliveryMode, 2);
+
+pub(crate) struct DeliveryMode;
+
+impl ValueRule for DeliveryMode {
+    type Value = u8;
+
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<u8> {
+        let mode = [1_u8, 2].into_iter().find(|it| *given.value == *it);
+        if mode.is_none() {
+            given.refuse_unreadable("must be 1 (transient) or 2 (persistent)");
+        }
+        mode
+    }
+}

@@ -2,10 +2,39 @@
 
 use std::net::IpAddr;
 
-type RuleCheck = Result<(), String>;
+use url::Url;
 
-fn when(holds: bool, wants: &str) -> RuleCheck {
-    if holds { Ok(()) } else { Err(wants.to_owned()) }
+/// Text that breaks a rule of its field.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidText {
+    /// It has not the form that this sentence names.
+    #[error("{0}")]
+    Form(&'static str),
+    /// It is no URL.
+    #[error("{wants}: {problem}")]
+    Url {
+        /// The form that it should have.
+        wants: &'static str,
+        /// The reason.
+        problem: url::ParseError,
+    },
+}
+
+type RuleCheck = Result<(), InvalidText>;
+
+/// Refuses a text that has not the form that the sentence names.
+pub(super) fn when(holds: bool, wants: &'static str) -> RuleCheck {
+    holds.then_some(()).ok_or(InvalidText::Form(wants))
+}
+
+fn parsed_url(text: &str, wants: &'static str) -> Result<Url, InvalidText> {
+    let url = Url::parse(text).map_err(|problem| InvalidText::Url { wants, problem })?;
+    when(
+        matches!(url.scheme(), "http" | "https"),
+        "must begin with http:// or https://",
+    )?;
+    when(url.host_str().is_some_and(|host| !host.is_empty()), wants)?;
+    Ok(url)
 }
 
 /// Names of resources: they stand in URLs, log lines and metrics as they are.
@@ -22,18 +51,11 @@ pub fn name(text: &str) -> RuleCheck {
 
 /// URLs of upstreams.
 pub(super) fn url(text: &str) -> RuleCheck {
-    const WANTS: &str = "must be a URL such as http://127.0.0.1:8080/orders";
-    if text.len() > 2048 || text.trim() != text {
-        return Err(format!(
-            "{WANTS}, of at most 2048 characters without spaces around it"
-        ));
-    }
-    let url = url::Url::parse(text).map_err(|problem| format!("{WANTS}: {problem}"))?;
     when(
-        matches!(url.scheme(), "http" | "https"),
-        "must begin with http:// or https://",
+        text.len() <= 2048 && text.trim() == text,
+        "must be a URL such as http://127.0.0.1:8080/orders, of at most 2048 characters without spaces around it",
     )?;
-    when(url.host_str().is_some_and(|host| !host.is_empty()), WANTS)?;
+    let url = parsed_url(text, "must be a URL such as http://127.0.0.1:8080/orders")?;
     when(
         url.username().is_empty() && url.password().is_none(),
         "must not carry a user name or password: they would be shown",
@@ -46,17 +68,14 @@ pub(super) fn url(text: &str) -> RuleCheck {
 
 /// Where a broker's management API answers. It is never quoted: it may carry a password.
 pub(super) fn management_url(text: &str) -> RuleCheck {
-    const WANTS: &str = "must be a URL such as http://rabbit.example.com:15672";
     when(
         text.len() <= 2048 && text.trim() == text,
         "must have at most 2048 characters, without spaces around it",
     )?;
-    let url = url::Url::parse(text).map_err(|problem| format!("{WANTS}: {problem}"))?;
-    when(
-        matches!(url.scheme(), "http" | "https"),
-        "must begin with http:// or https://",
+    let url = parsed_url(
+        text,
+        "must be a URL such as http://rabbit.example.com:15672",
     )?;
-    when(url.host_str().is_some_and(|host| !host.is_empty()), WANTS)?;
     when(
         url.query().is_none() && url.fragment().is_none(),
         "must end with the host, the port or a path: without `/api`, and without `?` or `#`",

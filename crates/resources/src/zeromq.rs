@@ -6,14 +6,13 @@ use crate::{
     Kind,
     declaration::{choices, declare},
     field_reader::{FieldReader, quoted},
-    field_rules::{Flag, Reference, optional, required, required_one_of},
-    text_rules,
+    field_rules::{flag, optional, reference, required, required_one_of},
+    text_rules::{self, InvalidText, when},
 };
 
-pub use address::BoundAddress;
+use address::InvalidAddress;
 
-/// The longest `sub_key`, in bytes.
-const SUB_KEY_BYTES_MAX: usize = 255;
+pub use address::BoundAddress;
 
 /// Fields of ZeroMQ's own encryption.
 const CURVE: [&str; 3] = ["curve_server_key", "curve_public_key", "curve_secret_key"];
@@ -71,9 +70,9 @@ declare! {
         sub_key: Option<String> = optional(subscription),
             then sub_key_needs_sub(sub_key, socket_type);
         /// The service that handles its messages.
-        service: String = Reference(Kind::Service);
+        service: String = reference(Kind::Service);
         /// Inactive channels have no socket.
-        active: bool = Flag(true);
+        active: bool = flag(true);
     }
 }
 
@@ -122,7 +121,7 @@ declare! {
         /// The type of its socket.
         socket_type: ZmqOutgoingSocket = required_one_of();
         /// Inactive outgoings have no socket.
-        active: bool = Flag(true);
+        active: bool = flag(true);
     }
 }
 
@@ -161,18 +160,15 @@ fn address_fits(fields: &mut FieldReader<'_>, method: &ZmqMethod, address: &str)
     if address::form(address).is_ok()
         && let Err(problem) = rule(address)
     {
-        fields.refuse("address", quoted(&address.into()), problem);
+        fields.refuse("address", &quoted(&address.into()), problem);
     }
     if *method == ZmqMethod::Bind && BoundAddress::parse(address).is_none() {
-        fields.not_known("address", address, address::WANTS);
+        fields.not_known("address", address, InvalidAddress::Scheme);
     }
 }
 
-fn subscription(text: &str) -> Result<(), String> {
-    if text.len() <= SUB_KEY_BYTES_MAX {
-        return Ok(());
-    }
-    Err(format!("must have at most {SUB_KEY_BYTES_MAX} bytes"))
+fn subscription(text: &str) -> Result<(), InvalidText> {
+    when(text.len() <= 255, "must have at most 255 bytes")
 }
 
 fn bound(active: bool, method: ZmqMethod, address: &str) -> Option<&str> {

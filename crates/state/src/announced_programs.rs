@@ -95,7 +95,7 @@ pub(super) fn check(member: MemberId, services: &[String], version: &str) -> Vec
     }
     for name in services {
         if let Err(problem) = check_name(name) {
-            errors.push(error("services", name, problem));
+            errors.push(error("services", name, problem.to_string()));
         }
     }
     errors

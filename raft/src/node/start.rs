@@ -109,7 +109,7 @@ impl Node {
             ..
         } = opened;
         let raft = RaftHandle::new(own.id, config, links, log, machine).await;
-        let raft = raft.map_err(StartFault::from)?;
+        let raft = raft.map_err(StartFault::Consensus)?;
         bootstrap_if_first(&raft, own.id, &options.member).await?;
         let consensus = Arc::new(ConsensusHandle::new(own.id, raft, tracker));
         let registry = MemberRegistry::new(consensus.clone(), peers.clone(), options.member);
@@ -295,9 +295,14 @@ async fn bootstrap_if_first(
     me: MemberId,
     member: &Member,
 ) -> Result<(), StartFault> {
-    if me == FIRST && !raft.is_initialized().await? {
+    if me != FIRST {
+        return Ok(());
+    }
+    let initialized = raft.is_initialized().await;
+    if !initialized.map_err(StartFault::Consensus)? {
         let alone = BTreeMap::from([(FIRST, member.clone())]);
-        raft.initialize(alone).await?;
+        let formed = raft.initialize(alone).await;
+        formed.map_err(StartFault::Bootstrap)?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub struct StartError(#[from] StartFault);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartFault {
     #[error("opening the data folder: {0}")]
-    Opening(#[source] JoinError),
+    Opening(JoinError),
 
     #[error(transparent)]
     Storage(#[from] OpenError),
@@ -46,11 +46,11 @@ pub(super) enum StartFault {
     },
 
     #[error("the timers don't fit: {0}")]
-    Timers(#[source] ConfigError),
+    Timers(ConfigError),
 
     #[error("consensus can't start: {0}")]
-    Consensus(#[from] Fatal<Types>),
+    Consensus(Fatal<Types>),
 
     #[error("consensus can't start: {0}")]
-    Bootstrap(#[from] RaftError<Types, InitializeError<Types>>),
+    Bootstrap(RaftError<Types, InitializeError<Types>>),
 }

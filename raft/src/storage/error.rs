@@ -53,11 +53,11 @@ pub(crate) enum OpenError {
         want_member: u64,
     },
 
-    #[error("{}: {action} failed: {source}", path.display())]
+    #[error("{}: {action} failed: {error}", path.display())]
     Io {
         path: PathBuf,
         action: &'static str,
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -89,10 +89,10 @@ impl OpenError {
 
     pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| OpenError::Io {
+        move |error| OpenError::Io {
             path,
             action,
-            source,
+            error,
         }
     }
 }

@@ -26,7 +26,7 @@ pub enum StreamStart {
 pub enum StreamError {
     /// The connection broke.
     #[error("{}", cause(.0))]
-    Broken(#[source] reqwest::Error),
+    Broken(reqwest::Error),
     /// Nothing came for this time.
     #[error("nothing was heard for {} s", .0.as_secs())]
     Silent(Duration),

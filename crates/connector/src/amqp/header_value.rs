@@ -50,7 +50,6 @@ pub enum InvalidValue {
     NotOfType {
         shown: String,
         kind: String,
-        #[source]
         wanted: WantedValue,
     },
     #[error("has the type `{0}`, which AMQP has not: its types are {types}", types = TYPES)]
@@ -65,7 +64,7 @@ pub enum WantedValue {
     #[error("a whole number that fits into {0} bits")]
     WholeNumber(usize),
     #[error("JSON ({0})")]
-    Json(#[source] serde_json::Error),
+    Json(serde_json::Error),
     #[error("JSON whose numbers fit into 64 bits, not {0}")]
     JsonNumber(Number),
     #[error("JSON whose names have at most 255 bytes, not {0}")]

@@ -32,8 +32,8 @@ pub enum InvalidAmqpMessage {
     OtherUser { given: String, user: String },
     #[error("`{name}` is {bytes} bytes long; AMQP allows 255")]
     TooLong { name: String, bytes: usize },
-    #[error("the header `{name}` {source}")]
-    HeaderValue { name: String, source: InvalidValue },
+    #[error("the header `{name}` {problem}")]
+    HeaderValue { name: String, problem: InvalidValue },
     #[error("a header's name is {0} bytes long; AMQP allows 255")]
     HeaderName(usize),
     #[error("the property `{0}` must be UTF-8")]
@@ -180,10 +180,10 @@ fn headers(
         let value = match header_value::from_text("long", &value) {
             // A delayed exchange takes no text for this.
             Ok(delay) if name == DELAY && kind.is_empty() => delay,
-            _ => header_value::from_text(kind, &value).map_err(|source| {
+            _ => header_value::from_text(kind, &value).map_err(|problem| {
                 InvalidAmqpMessage::HeaderValue {
                     name: name.to_owned(),
-                    source,
+                    problem,
                 }
             })?,
         };

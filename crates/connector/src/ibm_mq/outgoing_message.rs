@@ -56,7 +56,7 @@ pub enum InvalidMqMessage {
     #[error("the body is no text")]
     NoText,
     #[error("{0}: choose another `ccsid` of the outgoing, or send application/octet-stream")]
-    NotEncodable(#[source] EncodeError),
+    NotEncodable(EncodeError),
     #[error("the property message-class is {0:?}; it is jms_text or jms_bytes")]
     MessageClass(String),
     #[error(

@@ -4,7 +4,7 @@ use crate::{
     DeliveryPolicy, Kind, Service, StandbyMode,
     declaration::declare,
     field_reader::FieldReader,
-    field_rules::{Flag, Reference, nested, number, one_of, optional, optional_number, required},
+    field_rules::{flag, nested, number, one_of, optional, optional_number, reference, required},
     text_rules,
 };
 
@@ -25,11 +25,11 @@ declare! {
         /// Most messages in flight at a time.
         prefetch: u16 = number(10, 1..=PREFETCH_MAX);
         /// One message at a time in the order of the queue, across a takeover too.
-        ordered: bool = Flag(false);
+        ordered: bool = flag(false);
         /// The `amqp_connection` that it uses.
-        connection: String = Reference(Kind::AmqpConnection);
+        connection: String = reference(Kind::AmqpConnection);
         /// The service that handles its messages.
-        service: String = Reference(Kind::Service);
+        service: String = reference(Kind::Service);
         /// Most messages that are handled at a time; as many as are in flight otherwise.
         pool_size: Option<u16> = optional_number(PREFETCH_MAX),
             then pool_fits(pool_size, prefetch, ordered);
@@ -40,7 +40,7 @@ declare! {
         /// What happens to a message that its service did not handle.
         on_failure: DeliveryPolicy = nested(), then dead_letter_leads_on(on_failure, queue);
         /// Inactive channels consume nothing.
-        active: bool = Flag(true);
+        active: bool = flag(true);
     }
 }
 
@@ -53,11 +53,11 @@ fn pool_fits(
     let Some(size) = *pool_size else { return };
     if size > *prefetch {
         let problem = format!("must be at most prefetch, which is {prefetch}: more are not there");
-        fields.refuse("pool_size", size.to_string(), problem);
+        fields.refuse("pool_size", &size.to_string(), problem);
     }
     if *ordered && size != 1 {
         let problem = "must be 1 or left out: `ordered` is one message at a time";
-        fields.refuse("pool_size", size.to_string(), problem);
+        fields.refuse("pool_size", &size.to_string(), problem);
     }
 }
 

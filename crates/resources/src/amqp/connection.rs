@@ -6,7 +6,7 @@ use crate::{
     declaration::{choices, declare},
     field_reader::FieldReader,
     field_rules::{
-        Flag, number, one_of, optional_in_part, optional_not_quoted, required, secret, text_or,
+        flag, number, one_of, optional_in_part, optional_not_quoted, required, secret, text_or,
     },
     text_rules,
 };
@@ -50,7 +50,7 @@ declare! {
         management_url: Option<String> =
             optional_in_part(text_rules::management_url, without_credentials);
         /// Whether the broker is spoken to over TLS.
-        tls: bool = Flag(false);
+        tls: bool = flag(false);
         /// The certificates, as PEM text, of the authorities that may vouch for the broker,
         /// instead of those that the system trusts.
         tls_ca: Option<String> = optional_not_quoted(text_rules::certificates),

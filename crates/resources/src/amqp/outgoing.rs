@@ -4,7 +4,7 @@ use crate::{
     Kind,
     declaration::declare,
     field_rules::{
-        Flag, Reference, optional, optional_number, required, required_or_empty, text_or,
+        flag, optional, optional_number, reference, required, required_or_empty, text_or,
     },
     sending, text_rules,
 };
@@ -18,7 +18,7 @@ declare! {
         /// The name of the outgoing.
         name: String = required(text_rules::name);
         /// The `amqp_connection` that it uses.
-        connection: String = Reference(Kind::AmqpConnection);
+        connection: String = reference(Kind::AmqpConnection);
         /// The exchange that it publishes to; it must exist. Empty is the default exchange,
         /// which leads to the queue whose name is the routing key.
         exchange: String = required_or_empty(
@@ -41,8 +41,8 @@ declare! {
         app_id: Option<String> = optional(text_rules::amqp_text);
         /// Whether a queue must take a message. Otherwise it is the exchange's, whatever that
         /// does.
-        mandatory: bool = Flag(true);
+        mandatory: bool = flag(true);
         /// Inactive outgoings send nothing.
-        active: bool = Flag(true);
+        active: bool = flag(true);
     }
 }

@@ -1,10 +1,8 @@
 //! Rules of names of IBM MQ and its client. The lengths are those of MQI's own fields.
 
-type NameCheck = Result<(), String>;
+use crate::text_rules::{InvalidText, when};
 
-fn when(holds: bool, wants: &str) -> NameCheck {
-    if holds { Ok(()) } else { Err(wants.to_owned()) }
-}
+type NameCheck = Result<(), InvalidText>;
 
 fn is_name(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len())

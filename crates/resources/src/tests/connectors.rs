@@ -2,30 +2,30 @@
 
 use super::*;
 
-fn amqp_outgoing() -> Value {
+pub(super) fn amqp_outgoing() -> Value {
     json!({"name": "orders", "connection": "rabbit", "exchange": "", "routing_key": "orders"})
 }
 
-fn ibm_mq_connection() -> Value {
+pub(super) fn ibm_mq_connection() -> Value {
     json!({"name": "mq", "host": "mq.example.com", "queue_manager": "QM1", "channel": "APP.SVRCONN"})
 }
 
-fn ibm_mq_channel() -> Value {
+pub(super) fn ibm_mq_channel() -> Value {
     json!({"name": "orders", "connection": "mq", "queue": "ORDERS.IN", "service": "orders"})
 }
 
-fn ibm_mq_outgoing() -> Value {
+pub(super) fn ibm_mq_outgoing() -> Value {
     json!({"name": "orders", "connection": "mq", "queue": "ORDERS.OUT"})
 }
 
-fn zmq_channel() -> Value {
+pub(super) fn zmq_channel() -> Value {
     json!({
         "name": "ticks", "address": "tcp://ticks.example.com:5555", "socket_type": "SUB",
         "method": "connect", "service": "ticks",
     })
 }
 
-fn zmq_outgoing() -> Value {
+pub(super) fn zmq_outgoing() -> Value {
     json!({"name": "ticks", "address": "tcp://*:5555", "socket_type": "PUB", "method": "bind"})
 }
 

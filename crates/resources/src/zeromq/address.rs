@@ -2,14 +2,43 @@
 
 use std::net::IpAddr;
 
-use super::super::text_rules;
+use crate::text_rules;
 
 /// The longest path of a socket on Linux, without its end mark.
 const PATH_BYTES_MAX: usize = 107;
 /// The longest name of a network interface on Linux, without its end mark.
 const INTERFACE_BYTES_MAX: usize = 15;
 
-pub(super) const WANTS: &str = "must be tcp://HOST:PORT or ipc:///PATH";
+const WANTS: &str = "must be tcp://HOST:PORT or ipc:///PATH";
+
+/// Address that a socket can't have.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvalidAddress {
+    #[error("{WANTS}")]
+    Scheme,
+    #[error(
+        "{WANTS}: the path must be absolute, as in ipc:///run/orders, and have at most {PATH_BYTES_MAX} bytes"
+    )]
+    Path,
+    #[error("{WANTS}: the port is missing")]
+    NoPort,
+    #[error("{WANTS}: the port must be a number from 1 to 65535")]
+    Port,
+    #[error("{WANTS}: an IPv6 address stands in brackets, as in tcp://[::1]:5555")]
+    Brackets,
+    #[error(
+        "must name the host to connect to, as in tcp://orders.example.com:5555; `*` is for `method: bind`"
+    )]
+    Everywhere,
+    #[error(
+        "{WANTS}, with the name or the IP address of a host, as in tcp://orders.example.com:5555"
+    )]
+    Host,
+    #[error(
+        "must be `*`, an IP address of the member or the name of a network interface, as in tcp://*:5555, tcp://127.0.0.1:5555 or tcp://eth0:5555: the names of hosts can't be bound"
+    )]
+    NotBindable,
+}
 
 /// An address, taken apart.
 enum ParsedAddress<'a> {
@@ -18,58 +47,48 @@ enum ParsedAddress<'a> {
     Ipc,
 }
 
-fn parse(text: &str) -> Result<ParsedAddress<'_>, String> {
+fn parse(text: &str) -> Result<ParsedAddress<'_>, InvalidAddress> {
     if let Some(path) = text.strip_prefix("ipc://") {
         let fits = path.starts_with('/')
             && path.len() > 1
             && path.len() <= PATH_BYTES_MAX
             && !path.chars().any(char::is_control);
-        return fits.then_some(ParsedAddress::Ipc).ok_or_else(|| {
-            format!("{WANTS}: the path must be absolute, as in ipc:///run/orders, and have at most {PATH_BYTES_MAX} bytes")
-        });
+        return fits
+            .then_some(ParsedAddress::Ipc)
+            .ok_or(InvalidAddress::Path);
     }
-    let rest = text.strip_prefix("tcp://").ok_or(WANTS)?;
-    let (host, port) = rest
-        .rsplit_once(':')
-        .ok_or_else(|| format!("{WANTS}: the port is missing"))?;
+    let rest = text.strip_prefix("tcp://").ok_or(InvalidAddress::Scheme)?;
+    let (host, port) = rest.rsplit_once(':').ok_or(InvalidAddress::NoPort)?;
     let is_port = port.starts_with(|c: char| c.is_ascii_digit())
         && port.parse().is_ok_and(|number: u16| number > 0);
     if !is_port {
-        return Err(format!(
-            "{WANTS}: the port must be a number from 1 to 65535"
-        ));
+        return Err(InvalidAddress::Port);
     }
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
     if host.contains(':') && bare.is_none() {
-        return Err(format!(
-            "{WANTS}: an IPv6 address stands in brackets, as in tcp://[::1]:5555"
-        ));
+        return Err(InvalidAddress::Brackets);
     }
     Ok(ParsedAddress::Tcp(bare.unwrap_or(host)))
 }
 
 /// Rule of the form that addresses of every socket have.
-pub(super) fn form(text: &str) -> Result<(), String> {
+pub(super) fn form(text: &str) -> Result<(), InvalidAddress> {
     parse(text).map(|_| ())
 }
 
 /// Rule of the addresses that a socket can connect to.
-pub(super) fn to_connect(text: &str) -> Result<(), String> {
+pub(super) fn to_connect(text: &str) -> Result<(), InvalidAddress> {
     match parse(text)? {
-        ParsedAddress::Tcp("*") => Err(
-            "must name the host to connect to, as in tcp://orders.example.com:5555; `*` is for `method: bind`".into(),
-        ),
-        ParsedAddress::Tcp(host) if text_rules::host(host).is_err() => Err(format!(
-            "{WANTS}, with the name or the IP address of a host, as in tcp://orders.example.com:5555"
-        )),
+        ParsedAddress::Tcp("*") => Err(InvalidAddress::Everywhere),
+        ParsedAddress::Tcp(host) if text_rules::host(host).is_err() => Err(InvalidAddress::Host),
         _ => Ok(()),
     }
 }
 
 /// Rule of the addresses that a socket can bind. libzmq looks no names up to bind them.
-pub(super) fn to_bind(text: &str) -> Result<(), String> {
+pub(super) fn to_bind(text: &str) -> Result<(), InvalidAddress> {
     let ParsedAddress::Tcp(host) = parse(text)? else {
         return Ok(());
     };
@@ -78,7 +97,7 @@ pub(super) fn to_bind(text: &str) -> Result<(), String> {
     if host == "*" || host.parse::<IpAddr>().is_ok() || interface {
         return Ok(());
     }
-    Err("must be `*`, an IP address of the member or the name of a network interface, as in tcp://*:5555, tcp://127.0.0.1:5555 or tcp://eth0:5555: the names of hosts can't be bound".into())
+    Err(InvalidAddress::NotBindable)
 }
 
 /// Address that a socket binds. Two sockets of one host can't both bind equal ones, nor one port

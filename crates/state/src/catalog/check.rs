@@ -30,7 +30,7 @@ fn check_length(bytes: usize) -> Result<(), Vec<FieldError>> {
 }
 
 fn check_fields(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldError>> {
-    check_name(name).map_err(|problem| vec![error("name", name, problem)])?;
+    check_name(name).map_err(|problem| vec![error("name", name, problem.to_string())])?;
     let resource = Resource::parse(kind, spec)?;
     under_its_name(name, resource.name())
 }

@@ -6,23 +6,23 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum HouseError {
     /// A file or folder could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// A folder could not be walked.
     #[error("cannot list the checkout: {0}")]
-    Walk(#[from] walkdir::Error),
+    Walk(walkdir::Error),
     /// A manifest is not what cargo would accept.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Manifest {
         /// The `Cargo.toml`.
         path: PathBuf,
         /// The reason.
-        source: Box<toml::de::Error>,
+        error: Box<toml::de::Error>,
     },
     /// A workspace member has no package.
     #[error("{}: no [package] in it; members of a workspace need one", path.display())]
@@ -31,23 +31,23 @@ pub enum HouseError {
         path: PathBuf,
     },
     /// A file is not Rust.
-    #[error("{path}:{line}: not Rust that can be parsed: {source}")]
+    #[error("{path}:{line}: not Rust that can be parsed: {error}")]
     Syntax {
         /// The file, from the checkout's root.
         path: String,
         /// The line at which parsing stopped.
         line: usize,
         /// The reason.
-        source: syn::Error,
+        error: syn::Error,
     },
     /// A file is no sequence of tokens.
-    #[error("{path}:{line}: no Rust tokens: {source}")]
+    #[error("{path}:{line}: no Rust tokens: {error}")]
     Tokens {
         /// The file, from the checkout's root.
         path: String,
         /// The line at which reading stopped.
         line: usize,
         /// The reason.
-        source: proc_macro2::LexError,
+        error: proc_macro2::LexError,
     },
 }

@@ -62,7 +62,7 @@ impl SourceTree {
         let mut files = Vec::new();
         let walk = WalkDir::new(root).sort_by_file_name().into_iter();
         for entry in walk.filter_entry(is_ours) {
-            let entry = entry?;
+            let entry = entry.map_err(HouseError::Walk)?;
             if entry.file_type().is_file() && entry.path().extension().is_some_and(|it| it == "rs")
             {
                 files.push(read_file(root, entry.path(), &packages)?);
@@ -112,27 +112,27 @@ fn read_file(
     path: &Path,
     packages: &[PackageEntry],
 ) -> Result<SourceFile, HouseError> {
-    let text = fs::read_to_string(path).map_err(|source| HouseError::Read {
+    let text = fs::read_to_string(path).map_err(|error| HouseError::Read {
         path: path.to_owned(),
-        source,
+        error,
     })?;
     let inside = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
     let path = parts.join("/");
-    let tokens = text.parse().map_err(|source: proc_macro2::LexError| {
-        let line = source.span().start().line;
+    let tokens = text.parse().map_err(|error: proc_macro2::LexError| {
+        let line = error.span().start().line;
         HouseError::Tokens {
             path: path.clone(),
             line,
-            source,
+            error,
         }
     })?;
-    let mut parsed = syn::parse_file(&text).map_err(|source| {
-        let line = source.span().start().line;
+    let mut parsed = syn::parse_file(&text).map_err(|error| {
+        let line = error.span().start().line;
         HouseError::Syntax {
             path: path.clone(),
             line,
-            source,
+            error,
         }
     })?;
     let package = package_index(&path, packages);

@@ -88,13 +88,13 @@ pub fn read_packages(root: &Path) -> Result<Vec<PackageEntry>, HouseError> {
 }
 
 fn read_manifest(path: &Path) -> Result<ManifestFile, HouseError> {
-    let text = fs::read_to_string(path).map_err(|source| HouseError::Read {
+    let text = fs::read_to_string(path).map_err(|error| HouseError::Read {
         path: path.to_owned(),
-        source,
+        error,
     })?;
-    toml::from_str(&text).map_err(|source| HouseError::Manifest {
+    toml::from_str(&text).map_err(|error| HouseError::Manifest {
         path: path.to_owned(),
-        source: Box::new(source),
+        error: Box::new(error),
     })
 }
 
@@ -120,9 +120,9 @@ fn expand_pattern(root: &Path, pattern: &str) -> Result<Vec<String>, HouseError>
 
 fn child_folders(root: &Path, folder: &str) -> Result<Vec<String>, HouseError> {
     let path: PathBuf = root.join(folder);
-    let failed = |source| HouseError::Read {
+    let failed = |error| HouseError::Read {
         path: path.clone(),
-        source,
+        error,
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(&path).map_err(failed)? {

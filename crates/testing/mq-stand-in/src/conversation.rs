@@ -17,10 +17,10 @@ use libmqm_sys as mq;
 use parking_lot::MutexGuard;
 
 use crate::{
-    manager::Shared,
     queue::Place,
-    store::{Reason, Store},
-    wire::{self, Answer, Fault, Request},
+    shared::Shared,
+    store::Store,
+    wire::{self, Answer, Fault, Reason, Request},
 };
 
 /// How often somebody who waits looks whether its connection is still there.

@@ -11,8 +11,8 @@ use libmqm_sys as mq;
 
 use crate::{
     descriptor::{CCSID, ENCODING, FORMAT, field, set_field},
-    manager::CCSID as OWN,
-    store::Reason,
+    shared::CCSID as OWN,
+    wire::Reason,
 };
 
 /// How texts and numbers are written.

@@ -35,5 +35,6 @@ mod properties;
 mod put_time;
 mod queue;
 mod report;
+mod shared;
 mod store;
 pub mod wire;

@@ -6,7 +6,7 @@
     reason = "a program for tests, which may end where nobody reads what it says"
 )]
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use mq_stand_in::{
     control::Control,
@@ -22,14 +22,25 @@ It is reached by the client library libmq_stand_in.so beside it, and by no other
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
-            eprintln!("{text}");
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::from(2)
         }
     }
 }
 
-fn run() -> Result<(), String> {
+/// What keeps the stand-in from running.
+#[derive(Debug, thiserror::Error)]
+enum StandInError {
+    #[error("{USAGE}")]
+    Usage,
+    #[error("{0} needs a value\n{USAGE}")]
+    ValueMissing(String),
+    #[error("mq-stand-in: {0}")]
+    Io(io::Error),
+}
+
+fn run() -> Result<(), StandInError> {
     let mut settings = Settings {
         listen: "127.0.0.1:1414".to_owned(),
         ..Settings::default()
@@ -39,7 +50,7 @@ fn run() -> Result<(), String> {
     while let Some(arg) = args.next() {
         let mut value = || {
             args.next()
-                .ok_or_else(|| format!("{arg} needs a value\n{USAGE}"))
+                .ok_or_else(|| StandInError::ValueMissing(arg.clone()))
         };
         match arg.as_str() {
             "--listen" => settings.listen = value()?,
@@ -47,30 +58,33 @@ fn run() -> Result<(), String> {
             "--channel" => settings.channel = value()?,
             "--journal" => settings.journal = Some(value()?.into()),
             "--user" => user = Some(value()?),
-            other if other.starts_with('-') => return Err(USAGE.to_owned()),
+            other if other.starts_with('-') => return Err(StandInError::Usage),
             queue => queues.push(queue.to_owned()),
         }
     }
-    let failed = |error: std::io::Error| format!("mq-stand-in: {error}");
     let name = settings.name.clone();
-    let manager = Manager::start(settings).map_err(failed)?;
+    let manager = Manager::start(settings).map_err(StandInError::Io)?;
     let address = manager.address().to_string();
-    let mut control = Control::connect(&address).map_err(failed)?;
+    let mut control = Control::connect(&address).map_err(StandInError::Io)?;
     for queue in queues {
         let (queue, backout_queue) = queue.split_once(':').unwrap_or((&queue, ""));
         let attributes = Attributes {
             backout_queue: backout_queue.to_owned(),
             ..Attributes::default()
         };
-        control.define(queue, attributes).map_err(failed)?;
+        control
+            .define(queue, attributes)
+            .map_err(StandInError::Io)?;
         if !backout_queue.is_empty() {
             control
                 .define(backout_queue, Attributes::default())
-                .map_err(failed)?;
+                .map_err(StandInError::Io)?;
         }
     }
     if let Some(user) = &user {
-        control.users(user.split_once(':')).map_err(failed)?;
+        control
+            .users(user.split_once(':'))
+            .map_err(StandInError::Io)?;
     }
     println!("the stand-in {name} for a queue manager (not IBM MQ) listens on {address}");
     manager.wait();

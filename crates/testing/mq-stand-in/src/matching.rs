@@ -4,7 +4,7 @@ use libmqm_sys as mq;
 
 use crate::{
     descriptor::{CORRELATION_ID, GROUP_ID, MESSAGE_ID, SEQUENCE_NUMBER, field},
-    store::Reason,
+    wire::Reason,
 };
 
 /// Ids that a message must have; none of nothing but zeros.

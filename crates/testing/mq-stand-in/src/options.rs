@@ -2,7 +2,7 @@
 
 use libmqm_sys as mq;
 
-use crate::store::Reason;
+use crate::wire::Reason;
 
 /// MQOO_INPUT_*.
 pub(crate) const INPUT: i32 =

@@ -10,16 +10,13 @@ use crate::{
     matching::Wanted,
     queue::{Held, Place, Queue, Stored},
     report::{self, Event},
-    wire::{Attributes, Dynamic, Fault},
+    wire::{Attributes, Dynamic, Fault, Reason},
 };
 
 /// The highest priority; a message with a higher one stands as if it had this.
 pub(crate) const PRIORITY_MAX: i32 = 9;
 /// The model that every queue manager has, of temporary queues.
 const MODEL: &str = "SYSTEM.DEFAULT.MODEL.QUEUE";
-
-/// What a verb failed with: MQRC_*.
-pub(crate) type Reason = i32;
 
 pub(crate) struct Store {
     /// The queue manager's name.

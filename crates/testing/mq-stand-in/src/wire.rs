@@ -9,6 +9,9 @@ pub use crate::order::{Attributes, Dynamic, Fault, Order};
 /// The longest frame that is read.
 const LONGEST: u32 = 128 << 20;
 
+/// What a verb failed with: MQRC_*.
+pub(crate) type Reason = i32;
+
 /// What the library asks for. The bytes of a put are descriptor and message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {

@@ -4,10 +4,10 @@ use libmqm_sys as mq;
 
 use super::{Conversation, Did, Outcome};
 use crate::{
-    manager::CCSID,
     queue::Queue,
-    store::{PRIORITY_MAX, Reason},
-    wire::{Answer, Attribute, Dynamic},
+    shared::CCSID,
+    store::PRIORITY_MAX,
+    wire::{Answer, Attribute, Dynamic, Reason},
 };
 
 /// Of a queue's or a queue manager's name.

@@ -12,8 +12,8 @@ use crate::{
     options::{self, INPUT, Mode},
     properties,
     queue::{Held, Place},
-    store::{Reason, Store},
-    wire::{Answer, Fault, Request},
+    store::Store,
+    wire::{Answer, Fault, Reason, Request},
 };
 
 /// A get that was found to be right.

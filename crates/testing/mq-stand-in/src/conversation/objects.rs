@@ -5,8 +5,8 @@ use libmqm_sys as mq;
 use super::{Conversation, Did, Open, Outcome, done, quiet};
 use crate::{
     options::{self, INPUT},
-    store::{Reason, Store},
-    wire::{Answer, Dynamic, Object},
+    store::Store,
+    wire::{Answer, Dynamic, Object, Reason},
 };
 
 impl Conversation<'_> {

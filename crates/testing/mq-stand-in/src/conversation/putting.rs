@@ -9,12 +9,12 @@ use crate::{
         IDENTITY_DATA, LENGTH, MESSAGE_ID, ORIGIN_DATA, PERSISTENCE, PRIORITY, PUT_DATE, REPLY_TO,
         REPLY_TO_MANAGER, TYPE, USER, field, set_field, set_text, text,
     },
-    manager::{CCSID as OWN_CCSID, Settings},
     options, put_time,
     queue::Held,
     report,
-    store::{PRIORITY_MAX, Reason},
-    wire::{Answer, Fault, Object},
+    shared::{CCSID as OWN_CCSID, Settings},
+    store::PRIORITY_MAX,
+    wire::{Answer, Fault, Object, Reason},
 };
 
 /// The fields of the identity context, and those of the origin context behind them.

@@ -13,7 +13,7 @@ use std::{
 use libmqm_sys as mq;
 
 use super::Form;
-use crate::store::Reason;
+use crate::wire::Reason;
 
 const UTF_8: i32 = 1208;
 const LATIN_1: i32 = 819;

@@ -6,7 +6,7 @@ use libmqm_sys as mq;
 use super::{Form, charset, part};
 use crate::{
     properties::{FIXED, number},
-    store::Reason,
+    wire::Reason,
 };
 
 /// MQCCSI_INHERIT: the character set of the header itself.

@@ -1,0 +1,207 @@
+//! Resource of any kind: its JSON form both ways, its secret, its references, its warnings.
+
+use std::sync::Arc;
+
+use quorate_proto::command::FieldError;
+use serde_json::Value;
+
+use crate::{
+    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
+    IbmMqConnection, IbmMqOutgoing, Kind, Service, ZmqChannel, ZmqOutgoing,
+    declaration::{Declared, FieldNature},
+    field_reader::ParseOutcome,
+    kind::for_each_kind,
+};
+
+macro_rules! resource {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal,)+) => {
+        /// Any resource.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Resource {
+            $($(#[doc = $doc])+ $kind(Arc<$kind>),)+
+        }
+
+        impl Kind {
+            /// Returns the field that is never shown again; left out of a put it stays as it is.
+            pub fn secret_field(self) -> Option<&'static str> {
+                match self {
+                    $(Kind::$kind => $kind::secret_field(),)+
+                }
+            }
+        }
+
+        impl Resource {
+            pub(crate) fn reading(kind: Kind, spec: &Value) -> ParseOutcome<Resource> {
+                match kind {
+                    $(Kind::$kind => $kind::read(spec).map(|it| Resource::$kind(it.into())),)+
+                }
+            }
+
+            /// Returns the kind.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Resource::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            /// Returns the name.
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Resource::$kind(it) => &it.name,)+
+                }
+            }
+
+            pub(crate) fn natures(&self) -> Vec<(&'static str, FieldNature<'_>)> {
+                match self {
+                    $(Resource::$kind(it) => it.natures(),)+
+                }
+            }
+
+            pub(crate) fn json(&self) -> Value {
+                let json = match self {
+                    $(Resource::$kind(it) => serde_json::to_value(it),)+
+                };
+                json.expect("invariant: resources are maps with text keys")
+            }
+        }
+    };
+}
+
+for_each_kind!(resource);
+
+impl Resource {
+    /// Reads the JSON form; every bad field is named. A secret may be missing.
+    pub fn parse(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+        let mut read = Resource::reading(kind, spec);
+        if !spec.is_object() {
+            // That its fields are missing goes without saying.
+            read.errors.truncate(1);
+        }
+        if read.errors.is_empty() {
+            return Ok(read.value);
+        }
+        Err(read.errors)
+    }
+
+    /// Reads the JSON form as it stands in the log, whatever the rules of this program say of
+    /// its values. The errors name, by field, what this program does not know.
+    pub fn read(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+        let read = Resource::reading(kind, spec);
+        if read.unknown.is_empty() {
+            return Ok(read.value);
+        }
+        Err(read.unknown)
+    }
+
+    /// Returns the secret, where there is one.
+    pub fn secret(&self) -> Option<&str> {
+        let mut natures = self.natures().into_iter();
+        natures.find_map(|(_, nature)| match nature {
+            FieldNature::Secret(secret) => Some(secret),
+            _ => None,
+        })
+    }
+
+    /// Returns the references in the resource, ordered by field.
+    pub fn references(&self) -> Vec<ResourceReference<'_>> {
+        let natures = self.natures().into_iter();
+        let references = natures.filter_map(|(field, nature)| match nature {
+            FieldNature::Reference { text, kind, name } => Some(ResourceReference {
+                field,
+                text,
+                kind,
+                name,
+            }),
+            _ => None,
+        });
+        let mut references: Vec<_> = references.collect();
+        references.sort_by_key(|it| it.field);
+        references
+    }
+
+    /// Returns a warning for the user who declares the resource; `service` is the one it names.
+    pub fn warning(&self, service: Option<&Service>) -> Option<String> {
+        match self {
+            Resource::AmqpChannel(it) => it.warning(service),
+            Resource::ZmqChannel(it) => it.warning().map(str::to_owned),
+            Resource::ZmqOutgoing(it) => it.warning().map(str::to_owned),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if the JSON form has a secret in it, or a URL with credentials.
+    pub fn gives_secret(&self) -> bool {
+        let in_url = matches!(self, Resource::AmqpConnection(it)
+            if it.management_url != it.management_url_shown());
+        self.secret().is_some() || in_url
+    }
+
+    /// Returns `true` if a secret that is left out stays the one that is stored.
+    pub fn keeps_its_secret(&self) -> bool {
+        match self {
+            Resource::IbmMqConnection(it) => it.username.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Returns the fields that say where its secret is sent to, or how, and that are others in
+    /// `before`.
+    pub fn changed_target_fields(&self, before: &Resource) -> Vec<&'static str> {
+        let fields: &[&str] = match self.kind() {
+            Kind::AmqpConnection => &[
+                "host",
+                "port",
+                "vhost",
+                "username",
+                "tls",
+                "tls_ca",
+                "management_url",
+            ],
+            Kind::IbmMqConnection => &[
+                "host",
+                "port",
+                "queue_manager",
+                "channel",
+                "username",
+                "ssl",
+                "ssl_cipher_spec",
+                "ssl_key_repository",
+                "library",
+            ],
+            _ => &[],
+        };
+        let (now, before) = (self.json(), before.json());
+        let is_other = |field: &&str| match *field {
+            // Without one nothing is shown to anybody.
+            "management_url" if now.get(*field).is_none() => false,
+            _ => now.get(*field) != before.get(*field),
+        };
+        fields.iter().copied().filter(is_other).collect()
+    }
+
+    /// Returns the JSON form that may be shown: with defaults filled in and without the secret.
+    pub fn without_secret(&self) -> Value {
+        let mut json = self.json();
+        if let (Some(field), Some(map)) = (self.kind().secret_field(), json.as_object_mut()) {
+            map.remove(field);
+        }
+        if let Resource::AmqpConnection(it) = self
+            && let Some(url) = it.management_url_shown()
+        {
+            json["management_url"] = url.into();
+        }
+        json
+    }
+}
+
+/// Reference to another resource in a field.
+pub struct ResourceReference<'a> {
+    /// The name of the field.
+    pub field: &'static str,
+    /// The text in the field.
+    pub text: &'a str,
+    /// The kind of the resource that is named.
+    pub kind: Kind,
+    /// The name of the resource that is named.
+    pub name: &'a str,
+}
