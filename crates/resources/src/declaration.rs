@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 
 use crate::{
@@ -75,6 +76,18 @@ pub(crate) trait Declared: Sized {
         let it = Self::read_fields(&mut fields);
         fields.finish(it)
     }
+
+    /// Reads what [`crate::Resource::read`] reads.
+    fn deserialized<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let outcome = Self::read(&Value::deserialize(from)?);
+        match outcome.unknown.first() {
+            Some(error) => Err(D::Error::custom(format!(
+                "{}: {}",
+                error.field, error.problem
+            ))),
+            None => Ok(outcome.value),
+        }
+    }
 }
 
 /// Declares a kind. The fields are read in the order in which they stand, which is that of
@@ -118,8 +131,7 @@ macro_rules! declare {
                     $name { $($field),+ }
                 }
 
-                /// Returns the fields in their order, each with the nature of its value.
-    fn natures(&self) -> Vec<(&'static str, FieldNature<'_>)> {
+                fn natures(&self) -> Vec<(&'static str, FieldNature<'_>)> {
                     vec![$((stringify!($field), $rule.nature(&self.$field))),+]
                 }
             }
@@ -143,6 +155,12 @@ macro_rules! declare {
                         map.serialize_entry(stringify!($field), &self.$field)?;
                     })+
                     map.end()
+                }
+            }
+
+            impl<'de> serde::Deserialize<'de> for $name {
+                fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                    Declared::deserialized(from)
                 }
             }
         };

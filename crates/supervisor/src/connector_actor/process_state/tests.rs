@@ -126,7 +126,7 @@ fn settings_are_sent_when_they_change() {
     let mut world = World::active();
     let unchanged = world.change(TargetState::Active(7), |spec| spec.warm = false);
     assert!(!unchanged.contains(&ActorEffect::Configure));
-    let changed = world.change(TargetState::Active(7), |spec| spec.own = "{}".into());
+    let changed = world.change(TargetState::Active(7), |spec| spec.settings = "{}".into());
     assert!(changed.contains(&ActorEffect::Configure));
 }
 
