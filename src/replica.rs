@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_see_what_was_published() {
+    fn readers_see_published_state() {
         let (mut replica, view) = StateReplica::new();
         let answer = replica.apply(entry(5, &put("a"))).unwrap();
         let done = Answer::Done {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_copy_restores_what_was_there() {
+    fn frozen_copy_restores_state_at_freeze() {
         let (mut replica, _view) = StateReplica::new();
         replica.apply(entry(1, &put("a"))).unwrap();
         replica.publish(1);

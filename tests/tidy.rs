@@ -61,7 +61,7 @@ fn imports_run_one_way() {
 }
 
 #[test]
-fn crates_know_what_they_may() {
+fn crates_depend_only_on_allowed_ones() {
     hold(manifests::findings);
 }
 
@@ -76,7 +76,7 @@ fn files_are_short() {
 }
 
 #[test]
-fn every_file_is_reached_and_says_what_it_is() {
+fn every_file_is_reached_and_documented() {
     hold(modules::findings);
 }
 
@@ -97,7 +97,7 @@ fn claims_are_held_by_tests() {
 
 /// Writes the list instead where the environment says so.
 #[test]
-fn the_list_of_tests_by_claim_is_what_the_code_says() {
+fn tests_by_claim_list_matches_code() {
     if std::env::var_os(guarantees::WRITE).is_some() {
         let path = tree::root().join(guarantees::LIST);
         std::fs::write(path, guarantees::list(&REPOSITORY)).expect("the list can be written");

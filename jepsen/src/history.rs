@@ -12,7 +12,7 @@
 //! | set | `add` v; in the end `final` of each member, an array |
 //! | watch | `append` v; without an invoke, always `ok`, `process` being the stream across resumes: `watched` (key, value or null, revision), `resume` (revision asked from), `compacted` (revision where it goes on); in the end `watch-end` (revision up to which it had caught up) |
 //! | config | `apply` of key `KIND/NAME`, `delete`; `catalog` and, in the end, `final` of each member: {"KIND/NAME": {...}} |
-//! | mutex, election | the files of sights and calls; a sink that doesn't look at epochs has `naive` in its connector's name |
+//! | mutex, election | the files of reigns and calls; a sink that doesn't look at epochs has `naive` in its connector's name |
 //! | queue | `publish` id; handled is what a sink accepted under that `message` |
 //! | sends | `send` id; what the queue holds in the end is told there |
 //! | large | as register; a value is told by its name and length |
@@ -65,7 +65,7 @@ pub struct HistoryEvent {
     pub error: Option<String>,
 }
 
-/// A fault: from the wish to the healing.
+/// A fault: from the planned step to the healing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultRecord {
     /// The name of the nemesis.

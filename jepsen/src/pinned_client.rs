@@ -44,7 +44,7 @@ impl HttpAnswer {
         }
     }
 
-    /// Returns whether the answer promises that nothing was done, nor will be: see `docs/rest.md`.
+    /// Returns whether the answer promises that nothing was or will be done (`docs/operations.md`).
     pub fn surely_not_done(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
         match self.status {

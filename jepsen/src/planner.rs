@@ -38,7 +38,7 @@ pub struct RunRequest {
     pub loopback: bool,
 }
 
-/// Decides; the same wish gives the same plan.
+/// Decides; the same request gives the same plan.
 pub fn decide(request: &RunRequest) -> RunPlan {
     let mut rng = StdRng::seed_from_u64(request.seed);
     let drawn = if rng.random_ratio(1, 4) { 5 } else { 3 };

@@ -118,7 +118,7 @@ pub async fn run(
     if keep {
         keep_data(&context).map_err(RunError::Data)?;
     }
-    // Whoever still holds the bed, nothing of it is to run on.
+    // Whoever still holds the context, nothing of the run is to go on.
     for member in &context.cluster.members {
         member.end();
         member.keep_log().map_err(RunError::Data)?;

@@ -265,7 +265,7 @@ mod tests {
 
     // guarantee: SECURITY-4
     #[test]
-    fn a_host_that_is_not_this_members_is_refused() {
+    fn foreign_host_header_is_refused() {
         for host in [
             HERE,
             "localhost:17110",
@@ -302,7 +302,7 @@ mod tests {
 
     // guarantee: SECURITY-4
     #[test]
-    fn a_page_from_elsewhere_is_refused_whatever_it_asks() {
+    fn cross_origin_request_is_always_refused() {
         for origin in [
             "http://evil.example",
             "http://127.0.0.1:3000",

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tolerance_is_what_a_majority_can_spare() {
+    fn tolerance_is_voters_beyond_a_majority() {
         let shown: Vec<_> = (0..=7).map(failure_tolerance).collect();
         assert_eq!(shown, [0, 0, 0, 1, 1, 2, 2, 3]);
     }

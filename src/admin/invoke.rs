@@ -122,7 +122,7 @@ mod tests {
 
     // guarantee: SECURITY-8
     #[test]
-    fn what_a_caller_forges_or_shows_to_this_face_never_reaches_the_service() {
+    fn forged_or_private_caller_headers_never_reach_service() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("quorate-epoch", "18446744073709551615"),

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_is_more_than_host_and_port_is_refused() {
+    fn address_beyond_host_and_port_is_refused() {
         for good in ["10.0.0.1:17110", "[::1]:17110", "one.example:80"] {
             assert_eq!(bad_address(good), None, "{good}");
         }

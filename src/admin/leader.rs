@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_leader_of_a_term_is_no_connector_server_before_it_has_taken_over() {
+    fn second_leader_of_term_reigns_only_after_takeover() {
         let members: Vec<_> = [2, 5]
             .map(|id| MemberStatus {
                 id,

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strain_is_told_with_its_time() {
+    fn timing_pressure_is_reported_with_time() {
         let now = (
             Instant::now(),
             SystemTime::UNIX_EPOCH + Duration::from_secs(100),

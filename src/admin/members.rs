@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn member_state_follows_what_the_leader_hears() {
+    fn member_state_follows_reports_of_leader() {
         let status = |id, reachable| MemberStatus {
             id,
             member: Member::default(),

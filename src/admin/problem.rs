@@ -393,7 +393,7 @@ mod tests {
 
     // guarantee: DATA-3
     #[test]
-    fn the_three_outcomes_of_a_write_are_not_mixed() {
+    fn three_write_outcomes_are_not_mixed() {
         let code = |error: ProposeError| {
             let problem = ApiProblem::from(error);
             (problem.status().as_u16(), problem.code())

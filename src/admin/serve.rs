@@ -130,7 +130,7 @@ mod tests {
 
     // guarantee: WATCH-4
     #[tokio::test]
-    async fn who_takes_nothing_is_cut_off_and_who_takes_slowly_is_not() {
+    async fn stalled_reader_is_cut_off_slow_reader_kept() {
         let (mut client, ours) = duplex(8);
         let mut ours = with_write_timeout(ours, WAIT);
         let writer = tokio::spawn(async move {

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn each_other_voter_is_told_with_its_reason() {
+    fn every_other_voter_is_listed_with_reason() {
         let active = status(ConnectorState::Active, None);
         let all = [
             asked(1, Role::Voter, Ok(vec![active.clone()])),

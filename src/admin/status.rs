@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_counts_the_living_voters_only() {
+    fn remaining_tolerance_counts_living_voters_only() {
         let row = |id, role, state| MemberRow {
             id,
             name: format!("m{id}"),

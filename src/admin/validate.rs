@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_may_need_one_before_it() {
+    fn document_may_depend_on_an_earlier_one() {
         let service = json!({ "name": "orders", "upstream": "http://127.0.0.1:9" });
         let channel = json!({ "name": "orders", "path": "/orders", "service": "orders" });
         let mut machine = Machine::default();

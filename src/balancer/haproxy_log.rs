@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_twice_is_kept_once() {
+    fn repeated_log_line_is_kept_once() {
         let tail = LogTail::default();
         pass_on(
             "[WARNING]  (7) : CLI : Server a is DOWN\nServer a is DOWN\n".as_bytes(),

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_takeover_is_told_in_one_line() {
+    fn takeover_is_printed_in_one_line() {
         let mut it = TakeoverRow {
             at: "2026-01-02T03:04:05.678Z".into(),
             reason: "death".into(),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn lapses_are_told_under_the_takeovers() {
+    fn lapses_are_printed_below_takeovers() {
         let mut it = LapsesRow {
             count: 3,
             gave_back: 1,

@@ -12,7 +12,7 @@ fn the_definition_is_sound() {
 }
 
 #[test]
-fn what_the_contract_says_is_understood() {
+fn documented_command_lines_are_accepted() {
     for line in [
         "quickstart",
         "quickstart --dir /tmp/q --members 3 --no-balancer",

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_is_kept_whatever_the_number() {
+    fn order_is_kept_for_any_count() {
         for count in [0, 1, WORTH_A_THREAD, WORTH_A_THREAD * 7 + 3] {
             let items: Vec<usize> = (0..count).collect();
             let expected: Vec<usize> = items.iter().map(|it| it * 2).collect();

@@ -107,7 +107,7 @@ fn the_three_formats_mean_the_same() {
 }
 
 #[test]
-fn formats_are_told_apart() {
+fn formats_are_detected() {
     let by_name = |name: &str| ManifestFormat::detect(Some(Path::new(name)), "");
     assert_eq!(by_name("a.yml"), ManifestFormat::Yaml);
     assert_eq!(by_name("a.JSON"), ManifestFormat::Json);
@@ -138,7 +138,7 @@ fn formats_are_told_apart() {
 }
 
 #[test]
-fn what_is_in_brackets_is_yaml_too() {
+fn bracketed_documents_are_yaml_too() {
     for text in [
         "{kind: service, name: a, builtin: echo}\n",
         "# one\n{\"kind\": \"service\", \"name\": \"a\", \"builtin\": \"echo\"}\n",
@@ -174,7 +174,7 @@ fn what_is_in_brackets_is_yaml_too() {
 }
 
 #[test]
-fn faults_tell_where() {
+fn faults_name_their_location() {
     let y = ManifestFormat::Yaml;
     one_fault("", y, "there are no resources", "");
     one_fault("# only this\n---\n", y, "there are no resources", "");
@@ -268,7 +268,7 @@ fn faults_tell_where() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_manifest_faults_are_reported_together() {
     let text =
         "kind: service\nname: a\n---\nkind: api_key\nname: b c\nkey: hunter2\nkeys: hunter2\n";
     let faults = faults(text, ManifestFormat::Yaml);

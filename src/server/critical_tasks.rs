@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_told_with_its_part() {
+    async fn panic_is_reported_with_its_task() {
         let mut tasks = CriticalTasks::new();
         tasks.spawn("other", std::future::pending::<Result<(), TaskError>>());
         tasks.spawn::<TaskError>("the http face", async { panic!("no more {}", "rope") });
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_two_that_end_together_the_one_that_knows_why_is_told() {
+    async fn of_simultaneous_ends_the_explained_one_is_reported() {
         for _ in 0..20 {
             let mut tasks = CriticalTasks::new();
             let (feed, watched) = watch::channel(1);

@@ -393,7 +393,7 @@ fn all_errors_are_reported_with_their_lines() {
 }
 
 #[test]
-fn what_is_not_toml_says_where() {
+fn invalid_toml_error_names_the_line() {
     let error = load("name = \"a\"\nfailover_ms 500\n").unwrap_err();
     assert!(matches!(error, SettingsError::NotToml { .. }));
     assert!(error.to_string().contains("line 2"), "{error}");

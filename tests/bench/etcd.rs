@@ -1,4 +1,4 @@
-//! Three etcd servers, written to over the JSON face of their v3 API.
+//! Three etcd servers, written to over the JSON form of their v3 API.
 
 use std::{sync::Arc, time::Duration};
 

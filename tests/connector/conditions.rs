@@ -10,7 +10,7 @@ use super::world::*;
 
 /// Memory alarms, a vhost that goes and comes, a user whose password changes.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_operator_does_is_told_and_over_once_it_is() {
+async fn broker_conditions_are_reported_until_resolved() {
     let broker = Rabbit::start().await;
     broker.ctl(&["add_vhost", "shop"]).await;
     broker.ctl(&["add_user", "orders", "first"]).await;

@@ -19,7 +19,7 @@ use super::world::*;
 const NOW: Duration = Duration::ZERO;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_fails_for_a_while_costs_retries_and_no_message() {
+async fn transient_service_failure_costs_retries_not_messages() {
     let (broker, queue) = (broker().await, unique("retry"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -55,7 +55,7 @@ async fn a_service_that_fails_for_a_while_costs_retries_and_no_message() {
 
 // guarantee: MESSAGE-8
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_for_good_is_dead_lettered_and_says_why() {
+async fn permanent_failure_is_dead_lettered_with_reason() {
     let (broker, queue) = (broker().await, unique("dead"));
     let dead = format!("{queue}-dead");
     let client = broker.client().await;
@@ -123,7 +123,7 @@ async fn what_fails_for_good_is_dead_lettered_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_dead_letter_queue_the_brokers_own_takes_it() {
+async fn brokers_own_dead_letter_exchange_is_the_fallback() {
     let (broker, queue) = (broker().await, unique("reject"));
     let dead = format!("{queue}-dlx");
     let client = broker.client().await;
@@ -152,7 +152,7 @@ async fn without_a_dead_letter_queue_the_brokers_own_takes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_dead_letter_queue_keeps_the_message_and_is_told() {
+async fn missing_dead_letter_queue_keeps_message_and_reports() {
     let (broker, queue) = (broker().await, unique("nodead"));
     let dead = format!("{queue}-dead");
     let client = broker.client().await;
@@ -186,7 +186,7 @@ async fn a_missing_dead_letter_queue_keeps_the_message_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_to_run_it_is_no_failure_of_the_message() {
+async fn no_live_service_member_is_no_message_failure() {
     let (broker, queue) = (broker().await, unique("notrun"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -231,7 +231,7 @@ async fn nobody_to_run_it_is_no_failure_of_the_message() {
 
 // guarantee: MESSAGE-7
 #[tokio::test(flavor = "multi_thread")]
-async fn fenced_by_the_service_goes_back_to_the_queue_and_counts_as_no_failure() {
+async fn service_fenced_message_requeues_without_counting_failure() {
     let (broker, queue) = (broker().await, unique("fenced"));
     let client = broker.client().await;
     client.declare(&queue).await;

@@ -167,7 +167,7 @@ async fn changes_under_load_lose_and_repeat_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn inactive_stops_it_and_active_starts_it() {
+async fn active_field_stops_and_starts_channel() {
     let (broker, queue) = (broker().await, unique("pause"));
     let client = broker.client().await;
     client.declare(&queue).await;

@@ -29,7 +29,7 @@ async fn send(member: &Member, name: &str, bytes: usize) -> SendOutcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_beyond_the_brokers_frames_are_refused_and_the_others_sent() {
+async fn headers_beyond_frame_size_are_refused_alone() {
     let broker = Rabbit::start().await;
     let bound = format!("application:set_env(rabbit, frame_max, {FRAME}).");
     broker.ctl(&["eval", &bound]).await;

@@ -51,7 +51,7 @@ fn resident_kib(pid: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_broker_is_told_of_and_takes_no_memory() {
+async fn non_amqp_peer_is_reported_without_memory_growth() {
     // The type of a frame, its channel, its size; then its content.
     let half = b"\x01\x00\x00\x00\x00\x01\x00\x00\x0a\x00\x0a";
     let huge = b"\x01\x00\x00\xff\xff\xff\xff\x00\x0a\x00\x0a\x00\x09\x00\x00\x00\x10";
@@ -118,7 +118,7 @@ async fn what_is_no_broker_is_told_of_and_takes_no_memory() {
 
 /// A broker may set no bound for its frames; the process sets one of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_without_a_bound_for_frames_takes_no_memory() {
+async fn broker_without_frame_bound_causes_no_memory_growth() {
     let broker = Rabbit::start().await;
     let client = broker.client().await;
     broker
@@ -268,7 +268,7 @@ const CORRELATION_ID: u16 = 1 << 10;
 /// What one producer sends must not stop a queue.
 // guarantee: MESSAGE-11
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_can_not_be_read_is_dead_lettered_and_the_others_flow() {
+async fn unreadable_message_is_dead_lettered_others_flow() {
     let (broker, queue) = (broker().await, unique("unreadable"));
     let dead = format!("{queue}-dead");
     let client = broker.client().await;
@@ -327,7 +327,7 @@ async fn a_message_that_can_not_be_read_is_dead_lettered_and_the_others_flow() {
 /// dead-letter exchange gets the message as it was.
 // guarantee: MESSAGE-11
 #[tokio::test(flavor = "multi_thread")]
-async fn a_routing_key_that_can_not_be_read_stops_no_queue() {
+async fn unreadable_routing_key_stops_no_queue() {
     let (broker, queue) = (broker().await, unique("unreadable-key"));
     let dead = format!("{queue}-dead");
     let client = broker.client().await;
@@ -372,7 +372,7 @@ async fn a_routing_key_that_can_not_be_read_stops_no_queue() {
 /// What was wrong once is no burden afterwards.
 // guarantee: MESSAGE-11
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_is_as_fast_after_an_unreadable_message_as_before() {
+async fn unreadable_message_does_not_slow_queue_afterwards() {
     let (broker, queue) = (broker().await, unique("unreadable-fast"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -431,7 +431,7 @@ async fn deeply_nested_headers_end_no_process() {
 /// What can't be dead-lettered yet is kept, also by a stream, which hands nothing out twice by
 /// itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreadable_message_of_a_stream_is_not_passed_over() {
+async fn unreadable_stream_message_is_not_skipped() {
     let (broker, queue) = (broker().await, unique("unreadable-stream"));
     let dead = format!("{queue}-dead");
     let client = broker.client().await;

@@ -119,7 +119,7 @@ fn properties() -> BasicProperties {
 
 // guarantee: MESSAGE-12
 #[tokio::test(flavor = "multi_thread")]
-async fn each_property_and_type_of_header_arrives_and_goes_back_as_it_was() {
+async fn every_property_and_header_type_round_trips_unchanged() {
     let (broker, queue) = (broker().await, unique("matrix"));
     let out = format!("{queue}-out");
     let client = broker.client().await;
@@ -245,7 +245,7 @@ async fn each_property_and_type_of_header_arrives_and_goes_back_as_it_was() {
 
 /// Of a message that went through a queue with a time to live, the broker says where it was.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_broker_writes_of_dead_letters_arrives() {
+async fn dead_letter_headers_of_broker_arrive() {
     let (broker, queue) = (broker().await, unique("x-death"));
     let before = format!("{queue}-before");
     let client = broker.client().await;

@@ -45,7 +45,7 @@ async fn two(queue: &str, failover_ms: u64) -> (Member, Member) {
 /// then at once.
 // guarantee: LEASE-2, FENCE-9
 #[tokio::test(flavor = "multi_thread")]
-async fn a_successor_waits_for_the_rest_of_the_old_lease() {
+async fn successor_waits_for_rest_of_old_lease() {
     let queue = unique("early");
     let (first, second) = two(&queue, 10_000).await;
     let client = broker().await.client().await;
@@ -88,7 +88,7 @@ async fn a_successor_waits_for_the_rest_of_the_old_lease() {
 
 // guarantee: FAILOVER-10, FENCE-14
 #[tokio::test(flavor = "multi_thread")]
-async fn a_successor_of_a_released_reign_waits_for_nothing() {
+async fn successor_of_released_reign_waits_for_nothing() {
     let queue = unique("released");
     let (first, second) = two(&queue, 10_000).await;
     let _parted = first.handle.release(Duration::from_secs(1)).await;
@@ -144,7 +144,7 @@ impl Spoken {
 /// cancelled its consumer: it hands none of them on.
 // guarantee: LEASE-1, FENCE-1
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_asks_for_the_lease_before_each_hand_off() {
+async fn process_checks_lease_before_each_hand_off() {
     let (broker, queue) = (broker().await, unique("asked"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -205,7 +205,7 @@ async fn a_process_asks_for_the_lease_before_each_hand_off() {
 /// The message was handed on while the lease ran, and the service succeeds: to leave it in
 /// the queue could only run it twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_handled_is_acked_after_the_lease_was_taken() {
+async fn handled_message_is_acked_after_lease_revocation() {
     let (broker, queue) = (broker().await, unique("acked"));
     let client = broker.client().await;
     client.declare(&queue).await;

@@ -128,7 +128,7 @@ impl Handled {
     }
 }
 
-/// Gives an operator's order.
+/// Applies an operator's action.
 pub fn order(group: &Group, kind: Kind, name: &str, order: OperatorAction) {
     let name = name.to_owned();
     let answer = group.apply(1, 1, &Command::OperateConnector { kind, name, order });

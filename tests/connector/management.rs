@@ -88,14 +88,14 @@ async fn takes_over(fence: &str, rename: bool) -> Duration {
 
 // guarantee: FAILOVER-9
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exclusive_consumer_that_hangs_is_closed_by_name() {
+async fn hanging_exclusive_consumer_is_closed_by_name() {
     let took = takes_over("exclusive", false).await;
     println!("handled {took:?} after the election, exclusive");
     assert!(took < Duration::from_millis(1000), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_sent_to_a_connector_that_hangs_comes_back() {
+async fn messages_of_hanging_connector_return_to_queue() {
     let took = takes_over("lease", false).await;
     println!("handled {took:?} after the election, lease");
     // Once a holder that lives would have had the time to finish.
@@ -103,7 +103,7 @@ async fn what_was_sent_to_a_connector_that_hangs_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_under_another_name_is_found_by_its_label() {
+async fn renamed_connection_is_found_by_its_label() {
     let took = takes_over("exclusive", true).await;
     println!("handled {took:?} after the election, by label");
     assert!(took < Duration::from_millis(2000), "{took:?}");
@@ -113,7 +113,7 @@ async fn a_connection_under_another_name_is_found_by_its_label() {
 /// consumer still has the queue.
 // guarantee: FAILOVER-9
 #[tokio::test(flavor = "multi_thread")]
-async fn what_two_lost_holders_in_a_row_have_left_is_closed() {
+async fn connections_of_two_successive_lost_holders_are_closed() {
     let (broker, queue) = (managed().await, unique("two-lost"));
     broker.client().await.declare(&queue).await;
     let holder = Holder::start(&queue, broker.port(), Some("exclusive")).await;
@@ -130,7 +130,7 @@ async fn what_two_lost_holders_in_a_row_have_left_is_closed() {
     println!("consuming {:?} after the election", at.elapsed());
 }
 
-/// A management face that does not answer, or refuses, delays nothing.
+/// A management API that does not answer, or refuses, delays nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_does_not_need_the_management_face() {
     let (broker, url) = (managed().await, managed().await.management_url().unwrap());

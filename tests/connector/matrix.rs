@@ -365,7 +365,7 @@ impl Matrix {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_type_of_queue_loses_a_message_whatever_happens_to_its_channel() {
+async fn no_queue_type_loses_messages_on_channel_events() {
     let mut matrix = Matrix::start().await;
     for (number, (_, event)) in EVENTS.iter().enumerate() {
         matrix.happen(*event, numbers(number).start).await;

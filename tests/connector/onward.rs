@@ -139,8 +139,8 @@ impl Bed {
     }
 
     /// Each message that was published was handled and sent; how often more than once. The
-    /// last one may be under way yet: what a process says of that is as old as its last sign
-    /// of life.
+    /// last one may be under way yet: what a process says of that is as old as its last
+    /// heartbeat.
     async fn complete(&self, published: usize) -> (usize, usize) {
         let mut sent = BTreeMap::new();
         let deadline = quorate_clock::Instant::now() + Duration::from_secs(10);
@@ -170,7 +170,7 @@ impl Bed {
 
 // guarantee: SEND-6
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_acked_once_the_answer_to_it_is_sent() {
+async fn message_is_acked_after_its_reply_is_sent() {
     let bed = Bed::new().await;
     let member = bed.lead().await;
     bed.client.publish(&bed.queue, bodies(100)).await;
@@ -187,7 +187,7 @@ async fn a_message_is_acked_once_the_answer_to_it_is_sent() {
 
 // guarantee: MESSAGE-8, SEND-6
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_sent_is_a_failure_of_the_message_with_its_reason() {
+async fn unsendable_reply_fails_message_with_reason() {
     let bed = Bed::new().await;
     let full = format!("{}-full", bed.out);
     let mut arguments = FieldTable::default();

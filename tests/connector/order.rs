@@ -188,7 +188,7 @@ async fn order_is_kept_through_all_that_may_happen() {
 /// the call that it has under way takes its time.
 // guarantee: MESSAGE-14
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_in_advance_is_not_overtaken_when_the_lease_is_revoked_or_released() {
+async fn prefetched_messages_are_not_overtaken_after_lease_end() {
     for planned in [false, true] {
         let queue = unique("advance");
         let (client, group) = prepare(&queue).await;
@@ -236,7 +236,7 @@ async fn what_was_taken_in_advance_is_not_overtaken_when_the_lease_is_revoked_or
 /// A failure holds up those behind it until it is settled.
 // guarantee: MESSAGE-14
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_holds_up_what_comes_after_it() {
+async fn retry_holds_up_later_messages() {
     let queue = unique("holds");
     let (client, group) = prepare(&queue).await;
     let handled = Handled::default();

@@ -29,7 +29,7 @@ fn at_once(group: &Group, from: Instant) -> usize {
 
 // guarantee: MESSAGE-15
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_than_pool_size_are_with_the_service() {
+async fn pool_size_bounds_messages_with_service() {
     let (broker, queue) = (broker().await, unique("pool"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -73,7 +73,7 @@ async fn no_more_than_pool_size_are_with_the_service() {
 /// Calls that a lost process has left running keep their places.
 // guarantee: MESSAGE-15
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_process_left_with_the_service_keeps_its_place_under_another_size() {
+async fn dead_process_calls_count_against_changed_pool_size() {
     let (broker, queue) = (broker().await, unique("places"));
     let client = broker.client().await;
     client.declare(&queue).await;

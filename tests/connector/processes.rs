@@ -27,7 +27,7 @@ async fn gone(pid: u32) -> Duration {
     since.elapsed()
 }
 
-/// A connector process without a keeper.
+/// A connector process without its actor.
 pub fn bare() -> (Process, UnixStream, LeaseWriter) {
     let page = LeaseWriter::new().unwrap();
     let (near, far) = UnixStream::pair().unwrap();
@@ -43,7 +43,7 @@ pub fn bare() -> (Process, UnixStream, LeaseWriter) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_control_socket_closes_and_the_process_ends() {
     let (child, near, _page) = bare();
-    // Its first sign of life.
+    // Its first heartbeat.
     let mut byte = [0];
     std::io::Read::read_exact(&mut &near, &mut byte).unwrap();
     drop(near);
@@ -53,7 +53,7 @@ async fn the_control_socket_closes_and_the_process_ends() {
 }
 
 #[test]
-fn it_is_refused_by_hand_and_to_a_stranger() {
+fn connector_process_started_by_non_member_is_refused() {
     let by_hand = Command::new(&*QUORATE)
         .arg(PROCESS_ARGUMENT)
         .stdin(Stdio::null())
@@ -181,14 +181,14 @@ async fn no_process_survives_kill_9_of_its_parent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_dies_with_orders_unread_is_told_as_it_ended() {
+async fn exit_status_is_reported_despite_unread_commands() {
     let (broker, queue) = (broker().await, unique("died"));
     broker.client().await.declare(&queue).await;
     // A long lease, so that its silence is not noticed first.
     let member = consuming_member(broker, &queue, 60_000).await;
     let pid = member.status(&queue).unwrap().pid.unwrap();
     signal(pid, Signal::SIGSTOP);
-    // Orders that it will never read.
+    // Commands that it will never read.
     for prefetch in 20..40 {
         let mut other = channel(&queue);
         other["prefetch"] = prefetch.into();
@@ -207,7 +207,7 @@ async fn a_process_that_dies_with_orders_unread_is_told_as_it_ended() {
 
 // guarantee: REIGN-3
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_process_is_killed_and_replaced_and_no_message_is_lost() {
+async fn stopped_process_is_replaced_without_message_loss() {
     let (broker, queue) = (broker().await, unique("stopped"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -271,7 +271,7 @@ async fn a_killed_process_is_replaced() {
 /// The quorum's answers come late, and then in time again; nobody else was elected.
 // guarantee: LEASE-5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lapse_ends_no_process_and_hands_nothing_out_again() {
+async fn lapse_ends_no_process_and_redelivers_nothing() {
     let (broker, queue) = (broker().await, unique("lapse"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -315,7 +315,7 @@ async fn a_lapse_ends_no_process_and_hands_nothing_out_again() {
 /// A successor may be elected by then, and would not be let in.
 // guarantee: LEASE-5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lapse_that_lasts_gives_everything_back_and_the_process_goes_on_after_it() {
+async fn lasting_lapse_returns_all_and_process_continues() {
     let (broker, queue) = (broker().await, unique("long-lapse"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -353,7 +353,7 @@ async fn a_lapse_that_lasts_gives_everything_back_and_the_process_goes_on_after_
 
 /// Without a broker: what the process does with its lease is between it and the page.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_runs_out_ends_nothing_that_only_stands_by() {
+async fn expired_lease_does_not_end_standby_process() {
     let (child, near, page) = bare();
     page.grant(
         5,

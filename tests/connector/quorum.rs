@@ -13,7 +13,7 @@ const QUORUM: &[(&str, &str)] = &[("x-queue-type", "quorum")];
 /// RabbitMQ grants any number of exclusive consumers of a quorum queue.
 // guarantee: MESSAGE-13
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
+async fn quorum_queue_is_refused_as_exclusive_fence() {
     let (broker, queue) = (broker().await, unique("no-fence"));
     let client = broker.client().await;
     client.declare_with(&queue, QUORUM).await;
@@ -36,7 +36,7 @@ async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
 
 /// A takeover has no time to ask, so it is asked a moment later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quorum_queue_is_refused_a_moment_after_a_takeover() {
+async fn quorum_queue_is_refused_shortly_after_takeover() {
     let (broker, queue) = (broker().await, unique("no-fence"));
     let client = broker.client().await;
     client.declare_with(&queue, QUORUM).await;
@@ -54,7 +54,7 @@ async fn a_quorum_queue_is_refused_a_moment_after_a_takeover() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_for_good_goes_from_a_quorum_queue_to_a_quorum_queue() {
+async fn quorum_queue_dead_letters_to_quorum_queue() {
     let (broker, queue) = (broker().await, unique("quorum"));
     let dead = format!("{queue}-dead");
     let client = broker.client().await;

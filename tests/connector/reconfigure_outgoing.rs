@@ -114,7 +114,7 @@ fn once_each(told: &[(String, Result<SendOutcome, SendUnavailable>)]) -> BTreeMa
 
 // guarantee: MESSAGE-16
 #[tokio::test(flavor = "multi_thread")]
-async fn each_change_under_load_refuses_loses_and_repeats_nothing() {
+async fn changes_under_load_refuse_lose_and_repeat_nothing() {
     let (broker, name) = (broker().await, unique("outgoing"));
     let second = format!("{name}-second");
     let client = broker.client().await;
@@ -202,7 +202,7 @@ async fn each_change_under_load_refuses_loses_and_repeats_nothing() {
 /// While it is paused or gone its callers are told so; what was under way has its outcome.
 // guarantee: MESSAGE-16
 #[tokio::test(flavor = "multi_thread")]
-async fn paused_deleted_and_inactive_under_load_each_message_has_a_sure_outcome() {
+async fn outcomes_stay_sure_while_paused_deleted_or_inactive() {
     let (broker, name) = (broker().await, unique("pausing"));
     let client = broker.client().await;
     client.declare(&name).await;

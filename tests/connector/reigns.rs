@@ -31,7 +31,7 @@ async fn a_follower_consumes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_for_a_moment_and_kept_in_the_same_term_is_the_same_epoch_and_process() {
+async fn leadership_regained_in_term_keeps_epoch_and_process() {
     let (broker, queue) = (broker().await, unique("moment"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -82,7 +82,7 @@ async fn elected_again_is_a_new_epoch() {
 
 // guarantee: FAILOVER-10
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_drains_parks_commits_and_is_followed_by_a_new_reign() {
+async fn release_drains_parks_and_commits_before_new_reign() {
     let (broker, queue) = (broker().await, unique("release"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -126,7 +126,7 @@ async fn a_release_drains_parks_commits_and_is_followed_by_a_new_reign() {
 /// takes over; the old one wakes up. Asked of the broker all the while: never two consumers.
 // guarantee: MESSAGE-1
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_survives_the_loss_of_its_connector_server() {
+async fn queue_survives_loss_of_its_connector_server() {
     let (broker, queue) = (broker().await, unique("takeover"));
     let client = broker.client().await;
     client.declare(&queue).await;

@@ -36,7 +36,7 @@ Forms = [begin {ok, T, _} = erl_scan:string(S), {ok, F} = erl_parse:parse_form(T
 
 // guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_exchange_keeps_or_hands_over_itself_is_not_told_as_refused() {
+async fn message_taken_by_exchange_itself_is_not_refused() {
     let (broker, name) = (broker().await, unique("returns"));
     broker.ctl(&["eval", TYPES]).await;
     let client = broker.client().await;
@@ -119,7 +119,7 @@ async fn what_an_exchange_keeps_or_hands_over_itself_is_not_told_as_refused() {
 
 /// Asking an exchange for its type declares none.
 #[tokio::test(flavor = "multi_thread")]
-async fn asking_for_the_type_of_an_exchange_creates_nothing() {
+async fn querying_exchange_type_creates_nothing() {
     let (broker, name) = (broker().await, unique("no-exchange"));
     let client = broker.client().await;
     let channel = client.connection().create_channel().await.unwrap();

@@ -104,7 +104,7 @@ impl Asker {
 
 // guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
-async fn a_direct_reply_is_sent_once_and_its_request_is_handled() {
+async fn direct_reply_is_sent_once_for_handled_request() {
     let queue = unique("rpc");
     let (member, dead) = answering(&queue).await;
     let client = broker().await.client().await;
@@ -129,7 +129,7 @@ async fn a_direct_reply_is_sent_once_and_its_request_is_handled() {
 
 /// Who has asked may be gone when the answer is there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_direct_reply_that_nobody_waits_for_is_refused_and_told() {
+async fn direct_reply_without_waiter_is_refused_and_reported() {
     let queue = unique("rpc-gone");
     let (member, dead) = answering(&queue).await;
     let client = broker().await.client().await;
@@ -195,7 +195,7 @@ async fn a_direct_reply_that_nobody_waits_for_is_refused_and_told() {
 
 /// The other direction: what is sent asks, and the answer comes by a channel.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outgoing_asks_and_the_answer_comes_by_a_channel() {
+async fn outgoing_request_is_answered_through_a_channel() {
     let (broker, queue) = (broker().await, unique("rpc-answers"));
     let (requests, client) = (format!("{queue}-requests"), broker.client().await);
     for queue in [&queue, &requests] {

@@ -88,7 +88,7 @@ fn is_confirmed(sent: &SendOutcome) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_arrives_as_it_was_sent() {
+async fn message_arrives_as_sent() {
     let (broker, name) = (broker().await, unique("sent"));
     let client = broker.client().await;
     client.declare(&name).await;
@@ -148,7 +148,7 @@ async fn a_message_arrives_as_it_was_sent() {
 
 // guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_broker_refuses_says_what_would_be_right() {
+async fn broker_refusal_names_the_remedy() {
     let (broker, name) = (broker().await, unique("refused"));
     let client = broker.client().await;
     client.declare(&name).await;
@@ -234,7 +234,7 @@ async fn what_the_broker_refuses_says_what_would_be_right() {
 /// message are nothing to the others.
 // guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_many_at_a_time_gets_its_own_outcome() {
+async fn concurrent_sends_get_their_own_outcomes() {
     let (broker, name) = (broker().await, unique("many"));
     let client = broker.client().await;
     client.declare(&name).await;
@@ -332,7 +332,7 @@ impl Line {
 
 // guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_broker_may_or_may_not_have_is_unknown() {
+async fn message_possibly_at_broker_has_unknown_outcome() {
     let (broker, name) = (broker().await, unique("unknown"));
     let client = broker.client().await;
     client.declare(&name).await;
@@ -374,7 +374,7 @@ async fn what_the_broker_may_or_may_not_have_is_unknown() {
 
 // guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_sent_says_so_and_a_broker_that_comes_back_is_used() {
+async fn unsent_messages_are_reported_and_recovered_broker_used() {
     let mut broker = Rabbit::start().await;
     let name = unique("not-sent");
     broker.client().await.declare(&name).await;

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{load::*, world::*};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_counts_what_broker_and_service_saw() {
+async fn channel_counts_match_broker_and_service() {
     let (broker, queue) = (broker().await, unique("counted"));
     let dead = format!("{queue}-dead");
     let client = broker.client().await;
@@ -63,7 +63,7 @@ async fn a_channel_counts_what_broker_and_service_saw() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outgoing_counts_what_its_callers_were_told() {
+async fn outgoing_counts_match_outcomes_of_callers() {
     let broker = Rabbit::start().await;
     let client = broker.client().await;
     client.declare("out").await;

@@ -25,7 +25,7 @@ async fn declare(client: &Client, queue: &str, kind: &str) {
 /// The broker refuses any exclusive consumer of one, in the words for a queue that somebody
 /// else consumes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_active_consumer_is_told_of_and_consumed_behind_the_lease() {
+async fn single_active_queue_is_consumed_only_behind_lease() {
     let broker = broker().await;
     let client = broker.client().await;
     for kind in ["classic", "quorum"] {
@@ -46,7 +46,7 @@ async fn a_single_active_consumer_is_told_of_and_consumed_behind_the_lease() {
 
 /// Waiting for another consumer to go is for takeovers, which are over soon.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_keeps_from_its_work_for_long_has_failed() {
+async fn long_wait_for_another_consumer_becomes_failure() {
     let (broker, queue) = (broker().await, unique("kept-out"));
     let client = broker.client().await;
     client.declare(&queue).await;

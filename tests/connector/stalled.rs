@@ -26,7 +26,7 @@ fn stalled_s(status: &ConnectorStatus) -> Option<u64> {
 
 // guarantee: MESSAGE-17
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_hangs_is_told_until_it_answers_again() {
+async fn hanging_service_is_reported_until_answering_again() {
     let (broker, queue) = (broker().await, unique("hangs"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -60,7 +60,7 @@ async fn a_service_that_hangs_is_told_until_it_answers_again() {
 
 // guarantee: MESSAGE-17
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_keeps_failing_is_told() {
+async fn continually_failing_service_is_reported_stalled() {
     let (broker, queue) = (broker().await, unique("fails"));
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -90,7 +90,7 @@ async fn a_service_that_keeps_failing_is_told() {
 /// which does nothing.
 // guarantee: MESSAGE-17
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_hands_nothing_out_is_told() {
+async fn withholding_broker_is_reported_stalled() {
     let (broker, queue) = (broker().await, unique("withheld"));
     let client = broker.client().await;
     let other = client.connection().create_channel().await.unwrap();

@@ -38,7 +38,7 @@ async fn die(member: Member, queue: &str) {
 
 // guarantee: FAILOVER-11
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_connected_consumes_nothing_and_acts_in_the_same_process() {
+async fn standby_is_connected_idle_and_activates_in_place() {
     let queue = unique("warm");
     let (first, second) = two(&queue, 1000).await;
     let client = broker().await.client().await;
@@ -63,7 +63,7 @@ async fn it_is_connected_consumes_nothing_and_acts_in_the_same_process() {
 /// in the process, and are handled under the new epoch and no other.
 // guarantee: FAILOVER-11, FENCE-11
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prepared_process_hands_nothing_on_before_its_reign() {
+async fn prepared_process_hands_on_nothing_before_reign() {
     let queue = unique("prepared");
     let (first, second) = two(&queue, 2000).await;
     let client = broker().await.client().await;
@@ -100,7 +100,7 @@ async fn a_prepared_process_hands_nothing_on_before_its_reign() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_preparation_is_given_up_with_the_election_and_after_a_while() {
+async fn preparation_ends_with_election_loss_or_timeout() {
     let queue = unique("given-up");
     let (first, second) = two(&queue, 1000).await;
     let client = broker().await.client().await;
@@ -129,7 +129,7 @@ async fn a_preparation_is_given_up_with_the_election_and_after_a_while() {
 /// Each refusal closes the broker's channel; in the end it is let in.
 // guarantee: FAILOVER-9, FENCE-6
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prepared_process_waits_for_the_old_consumer_to_go() {
+async fn prepared_process_waits_for_old_consumer() {
     let queue = unique("refused");
     let (first, second) = two(&queue, 2000).await;
     let client = broker().await.client().await;
@@ -155,7 +155,7 @@ async fn a_prepared_process_waits_for_the_old_consumer_to_go() {
 
 // guarantee: FAILOVER-10
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_parks_the_process_and_the_next_reign_uses_it() {
+async fn released_process_is_parked_and_reused_next_reign() {
     let queue = unique("parked");
     let (first, second) = two(&queue, 2000).await;
     let client = broker().await.client().await;
@@ -189,7 +189,7 @@ async fn a_release_parks_the_process_and_the_next_reign_uses_it() {
 /// A process that does not park is killed; the release waits for its end.
 // guarantee: FAILOVER-10, FENCE-10
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_does_not_park_is_killed_before_the_release() {
+async fn unparked_process_is_killed_before_release() {
     let queue = unique("unparked");
     let (first, _second) = two(&queue, 10_000).await;
     let pid = first.status(&queue).unwrap().pid.unwrap();
@@ -218,7 +218,7 @@ async fn one_that_hangs_is_killed_and_replaced() {
 
 // guarantee: FAILOVER-11
 #[tokio::test(flavor = "multi_thread")]
-async fn changed_settings_reach_it() {
+async fn changed_settings_reach_standby_process() {
     let (queue, other) = (unique("changed"), unique("changed-to"));
     let (first, second) = two(&queue, 1000).await;
     let client = broker().await.client().await;
@@ -267,7 +267,7 @@ async fn changed_settings_reach_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cold_connectors_and_those_beyond_the_bound_start_when_they_are_needed() {
+async fn cold_and_excess_connectors_start_on_demand() {
     let broker = broker().await;
     let client = broker.client().await;
     let queues: Vec<String> = ["a", "b", "c"]

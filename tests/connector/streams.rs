@@ -97,7 +97,7 @@ async fn a_stream_passes_over_nothing_between_its_sessions() {
 /// of those were handled is bounded.
 // guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_runs_no_further_ahead_of_what_fails_than_its_prefetch() {
+async fn stream_runs_at_most_prefetch_ahead_of_failure() {
     let queue = unique("stream-ahead");
     let (client, group) = streaming(&queue, "lease").await;
     let put = |active: bool| {
@@ -183,7 +183,7 @@ async fn a_stream_loses_nothing_to_kills_and_takeovers() {
 /// A message that fails for good is dead-lettered, and the stream goes on.
 // guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_for_good_in_a_stream_is_dead_lettered() {
+async fn permanently_failed_stream_message_is_dead_lettered() {
     let queue = unique("stream-dead");
     let (client, group) = streaming(&queue, "lease").await;
     let dead = format!("{queue}-dead");
@@ -213,7 +213,7 @@ async fn what_fails_for_good_in_a_stream_is_dead_lettered() {
 /// must not count as handled.
 // guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_was_declared_anew_is_told_of_and_nothing_of_it_passed_over() {
+async fn redeclared_stream_is_reported_and_nothing_skipped() {
     let queue = unique("stream-anew");
     let (client, group) = streaming(&queue, "lease").await;
     let put = |active: bool| {
@@ -276,7 +276,7 @@ async fn a_stream_that_was_declared_anew_is_told_of_and_nothing_of_it_passed_ove
 /// What ends just where the channel is to go on is as it should be.
 // guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_which_all_was_handled_is_not_taken_for_another_one() {
+async fn fully_handled_stream_is_not_considered_redeclared() {
     let queue = unique("stream-all");
     let (client, group) = streaming(&queue, "lease").await;
     client.publish(&queue, bodies(300)).await;

@@ -68,7 +68,7 @@ fn handshaker((certificate, key): (String, String)) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_works_and_each_way_it_can_be_wrong_says_what_would_be_right() {
+async fn tls_works_and_each_misconfiguration_names_remedy() {
     let authority = Authority::new();
     let (certificate, key) = authority.sign(&["127.0.0.1"], |_| {});
     let broker = Rabbit::start_tls(&certificate, &key).await;

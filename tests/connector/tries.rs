@@ -130,7 +130,7 @@ impl Impatient {
 
 // guarantee: MESSAGE-9
 #[tokio::test(flavor = "multi_thread")]
-async fn waits_beyond_the_brokers_patience_are_told_and_come_to_an_end() {
+async fn waits_beyond_consumer_timeout_are_reported_and_end() {
     let bed = Impatient::start("patience", 2, 60_000).await;
     let Impatient {
         group,
@@ -168,7 +168,7 @@ async fn waits_beyond_the_brokers_patience_are_told_and_come_to_an_end() {
 /// ever.
 // guarantee: MESSAGE-9
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_beyond_the_brokers_patience_counts_as_a_try() {
+async fn call_beyond_consumer_timeout_counts_as_try() {
     let bed = Impatient::start("overlong", 1, 20).await;
     bed.group.behave(|_| (Duration::from_secs(30), status(200)));
     bed.client.publish(&bed.queue, bodies(1)).await;
@@ -184,7 +184,7 @@ async fn a_call_beyond_the_brokers_patience_counts_as_a_try() {
 
 /// Many messages are the same in all that they have.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_like_one_that_has_failed_has_tries_of_its_own() {
+async fn identical_message_has_its_own_tries() {
     let (broker, queue) = (broker().await, unique("alike"));
     let client = broker.client().await;
     client.declare(&queue).await;

@@ -75,7 +75,7 @@ fn refusals(logs: &Path, queue: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_trouble_says_what_would_be_right_and_is_over_once_it_is() {
+async fn each_error_names_remedy_and_clears_when_fixed() {
     let (broker, queue) = (broker().await, unique("troubles"));
     let client = broker.client().await;
     let group = group_with_channel(broker, &queue);
@@ -123,7 +123,7 @@ async fn each_trouble_says_what_would_be_right_and_is_over_once_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_says_nothing_is_told_of() {
+async fn silent_broker_is_reported() {
     // Takes connections, never answers.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

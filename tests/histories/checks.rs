@@ -205,7 +205,7 @@ impl World<'_> {
         }
     }
 
-    /// Somebody stands for election because this leader has died.
+    /// Somebody campaigns because this leader has died.
     pub fn died(&mut self, lost: HarnessBallot, voters: Voters) {
         let leader = lost.member as usize;
         self.book.deaths += 1;

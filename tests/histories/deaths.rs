@@ -1,4 +1,4 @@
-//! Standing for election because the leader has died: what `liveness::office` does around the
+//! Campaigns because the leader has died: what `election::early_election` does around the
 //! rules.
 
 use quorate_raft::decision_harness::{self, HarnessBallot};
@@ -56,7 +56,7 @@ impl World<'_> {
         Some((ballot, micros(since)))
     }
 
-    /// Stands once for each leader that has died.
+    /// Campaigns once for each leader that has died.
     pub fn deaths(&mut self, id: usize) {
         let Some((lost, since)) = self.lost(id) else {
             return;

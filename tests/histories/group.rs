@@ -124,7 +124,7 @@ impl Member {
     }
 }
 
-/// A leader's office, as consensus keeps it.
+/// A leader's state, as consensus keeps it.
 pub struct Leading {
     /// When the latest request to each was sent that it has answered, by the leader's clock.
     pub acked: [Option<u64>; SLOTS + 1],
@@ -170,14 +170,14 @@ pub struct Process {
     pub takeover: TakeoverPolicy,
     pub offsets: ClockOffsets,
     pub machine: Machine,
-    // What stands around the real ones, as `connector::reign` and `liveness::office` do it.
+    // State around the real ones, as `ReignDriver` and `election::early_election` keep it.
     pub office: Option<(HarnessBallot, u8)>,
     pub stood: Option<HarnessBallot>,
     pub page: Page,
     pub standing: ReignStatus,
     pub seen: Option<(quorate_types::Leadership, Reign)>,
     pub look_at: Option<u64>,
-    /// The parting for which its processes rest.
+    /// The number of the release for which its processes are drained.
     pub rested: u64,
     pub acted_until: Option<u64>,
     pub stance: TargetState,
@@ -192,9 +192,9 @@ pub struct Process {
 pub struct HandOver {
     pub to: usize,
     pub refused: bool,
-    /// Of the parting, once it has begun.
+    /// The number of the release, once it has begun.
     pub number: u64,
-    /// Whether the reign was let go of, and the transfer begun.
+    /// Whether the release is over, and the transfer begun.
     pub let_go: bool,
 }
 
@@ -248,7 +248,7 @@ impl Process {
     }
 }
 
-/// The lease page's rules without its memory: `connector::lease::LeaseWriter`.
+/// The lease page's rules without its memory: `quorate_ipc::lease::LeaseWriter`.
 #[derive(Default)]
 pub struct Page {
     pub epoch: u64,

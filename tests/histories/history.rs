@@ -1,4 +1,4 @@
-//! A history: a group, and what befalls it. It can be told in words, and is its own replay.
+//! A history: a group, and its faults and moves. It can be printed in words, and is its own replay.
 
 use std::fmt;
 
@@ -69,7 +69,7 @@ pub enum Move {
 
 const PROMISES: [u64; 5] = [100, 200, 500, 1_000, 2_000];
 
-/// What may befall a group. Each history has only some of it: with everything at once
+/// What may happen to a group. Each history has only some of it: with everything at once
 /// nothing ever gets done.
 const KINDS: u64 = 17;
 

@@ -28,7 +28,7 @@ fn group(seed: u64, promises: &[u64], moves: &[(u64, Move)]) -> History {
 
 /// The successor waited for a lease of its own length, and not of the one that was granted.
 #[test]
-fn a_successor_waits_for_the_lease_that_was_really_had() {
+fn successor_waits_for_lease_actually_granted() {
     let cut = Move::Isolate {
         member: 0,
         held: false,
@@ -37,9 +37,9 @@ fn a_successor_waits_for_the_lease_that_was_really_had() {
     holds(&group(135_244, &[100, 500, 200], &[(24_500, cut)]));
 }
 
-/// A release whose fate was unknown was forgotten, and its epoch acted under again.
+/// A release whose outcome was unknown was forgotten, and its epoch acted under again.
 #[test]
-fn an_epoch_whose_release_may_still_commit_is_not_acted_under_again() {
+fn epoch_with_pending_release_is_not_reused() {
     let moves = [
         (1_000, Move::Stuck { us: 1_118_106 }),
         (
@@ -57,7 +57,7 @@ fn an_epoch_whose_release_may_still_commit_is_not_acted_under_again() {
 
 /// What a member that was stopping still answered was left out of the vote that it gave.
 #[test]
-fn a_vote_tells_what_was_answered_while_stopping() {
+fn vote_includes_leases_answered_while_stopping() {
     let moves = [
         (
             0,

@@ -24,7 +24,7 @@ pub enum Body {
     Appended(Appended),
     Ask(Ask),
     Answer(Answer),
-    /// The leader of this ballot asks this member to stand for election.
+    /// The leader of this ballot asks this member to campaign.
     Hand(HarnessBallot, usize, LogId),
 }
 

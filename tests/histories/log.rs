@@ -11,7 +11,7 @@ use crate::{
     world::{Timer, World},
 };
 
-/// How often the only voter looks at its own office.
+/// How often the only voter renews its own leadership.
 const ALONE: u64 = 5_000;
 
 fn micros_of(time: Duration) -> u64 {

@@ -1,13 +1,13 @@
-//! A thousand histories a second: the real deciders of votes, takeover, stance and state in an
+//! A thousand histories a second: the real deciders of votes, takeovers and target states, in an
 //! abstract group, with a clock for each host, in which everything goes wrong that can.
 //!
 //! `HISTORIES_SECONDS` says for how long, `HISTORIES_SEED` where to begin; with no seconds it
 //! is the one history of that seed. One that breaks a rule is shrunk and told in words.
 //!
-//! Real are what `quorate_raft::deciders` and `quorate_supervisor::deciders` export, and the
-//! state machine. Consensus (`votes`, `log`), the connections and the processes are made up,
-//! after what openraft and the peer server do; `reigns` and `deaths` repeat what
-//! `connector::reign` and `liveness::office` do around their deciders. Disks lose nothing.
+//! Real are what `quorate_raft::decision_harness` and `quorate_supervisor::decision_core` export,
+//! and the state machine. Consensus (`votes`, `log`), the connections and the processes are made
+//! up, after what openraft and the peer server do; `reigns` and `deaths` repeat what
+//! `ReignDriver` and `election::early_election` do around their deciders. Disks lose nothing.
 #![allow(
     clippy::print_stderr,
     clippy::print_stdout,

@@ -1,4 +1,4 @@
-//! The reign: what `connector::reign` and `connector::SupervisorHandle` do around their deciders.
+//! The reign: what `ReignDriver` and `SupervisorHandle` do around their deciders.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -33,7 +33,7 @@ static BY_LEASE: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
     management: None,
 });
 
-/// How long processes that don't come to rest are waited for, beyond their drain.
+/// How long processes that don't finish draining are waited for, beyond their drain.
 const REAPED: Duration = Duration::from_secs(2);
 
 /// How soon an outcome that nobody is told is given up.
@@ -112,7 +112,7 @@ impl World<'_> {
         }
     }
 
-    /// `ReignDriver::act`.
+    /// `ReignDriver::update_lease`.
     fn acts(
         &mut self,
         id: usize,
@@ -137,7 +137,7 @@ impl World<'_> {
         granted.map(|(_, grant)| grant.left)
     }
 
-    /// What the supervisor wishes of the process of a channel.
+    /// The target state of the process of a channel.
     pub fn stands(&mut self, id: usize) {
         let mono = self.mono(id);
         let voter = self.members[id - 1].voters().all() & bit(id) != 0;
@@ -226,7 +226,7 @@ impl World<'_> {
         self.looks_at(id, mono + 1);
     }
 
-    /// `SupervisorHandle::leave`, for a transfer after it.
+    /// `SupervisorHandle::release`, for a transfer after it.
     pub fn hands_over(&mut self, id: usize, hand_over: HandOver, drain: u64) {
         let mono = self.mono(id);
         let process = self.process(id);
@@ -264,7 +264,7 @@ impl World<'_> {
         }
     }
 
-    /// The reign was let go of, or nobody waits for that any longer: the transfer follows.
+    /// The reign was released, or nobody waits for that any longer: the transfer follows.
     pub fn resumes(&mut self, id: usize) {
         let mono = self.mono(id);
         let process = self.process(id);
@@ -281,7 +281,7 @@ impl World<'_> {
         self.set(id, mono + failover, Timer::Stay);
     }
 
-    /// Who asked for the parting is done with it.
+    /// The requester of the release is done with it.
     pub fn stays(&mut self, id: usize) {
         let process = self.process(id);
         if let Some(hand_over) = process.hand_over.take() {

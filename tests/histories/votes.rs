@@ -53,7 +53,7 @@ impl World<'_> {
         self.counts(id);
     }
 
-    /// Stands for election in `term`; `flagged`: with the flag that releases voters.
+    /// Campaigns in `term`; `flagged`: with the flag that releases voters.
     pub fn campaigns(&mut self, id: usize, term: u64, flagged: bool) {
         let ballot = HarnessBallot {
             term,
@@ -91,7 +91,7 @@ impl World<'_> {
         }
     }
 
-    /// Takes in a vote that is not below its own; whatever office it had is over.
+    /// Accepts a vote that is not below its own; leadership or candidacy is over.
     pub fn adopts(&mut self, id: usize, ballot: HarnessBallot) {
         let member = &mut self.members[id - 1];
         let process = member.process.as_mut().expect("looked at before");
@@ -129,7 +129,7 @@ impl World<'_> {
         self.send(id, from, Body::Answer(answer));
     }
 
-    /// Whether it need not stand by a leader, as `election::voter` has it.
+    /// Whether it need not stand by a leader, as `election::vote_granting` has it.
     fn free(&mut self, id: usize, ask: &Ask) -> bool {
         let released = match ask.reason {
             ElectionReason::Timeout => false,
@@ -287,7 +287,7 @@ impl World<'_> {
         }
     }
 
-    /// Nobody was elected: it votes for the target, which ends its own office.
+    /// Nobody was elected: the leader votes for the target, which ends its own leadership.
     pub fn recovers(&mut self, id: usize, term: u64, target: usize) {
         if self.members[id - 1].ballot.term != term || self.process(id).leading.is_none() {
             return;

@@ -21,7 +21,7 @@ pub enum Timer {
     Observe,
     /// The reign's loop looks again.
     Reign,
-    /// A process' stance may change.
+    /// A process' target state may change.
     Stand,
     /// A proposal's outcome is told as unknown.
     Unknown(u64),
@@ -29,15 +29,15 @@ pub enum Timer {
     Drained,
     /// `Release {epoch}` may be proposed, in this term.
     Release(u64, u64),
-    /// Nobody waits any longer for the reign to be let go of.
+    /// Nobody waits any longer for the reign to be released.
     Resume,
     /// The transfer has ended, however it did.
     Stay,
-    /// A voter stands, or asks again, because this leader has died. Until then.
+    /// A voter campaigns, or asks again, because this leader has died. Until then.
     Office(HarnessBallot, u64),
     /// A transfer of this term came to nothing, to this member.
     Recover(u64, usize),
-    /// It stands for election, in this term.
+    /// The member campaigns, in this term.
     StandAgain(u64),
 }
 

@@ -138,12 +138,12 @@ impl Client {
 
 #[test]
 #[should_panic(expected = "`make setup` installs it")]
-fn in_ci_a_package_that_make_setup_installs_is_not_missed_in_silence() {
+fn ci_does_not_skip_missing_setup_package() {
     skip(Path::new("/nowhere/python"), false, true);
 }
 
 #[test]
-fn where_the_package_can_not_be_had_its_tests_are_skipped() {
+fn tests_without_obtainable_package_are_skipped() {
     skip(Path::new("/nowhere/python"), true, true);
     skip(Path::new("/nowhere/python"), false, false);
 }

@@ -21,7 +21,7 @@ fn text(text: &str, md: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_has_one_reader_be_it_ours_or_ibms_client() {
+async fn queue_has_one_reader_across_both_clients() {
     let mut stand_in = StandIn::start();
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -47,7 +47,7 @@ async fn a_queue_has_one_reader_be_it_ours_or_ibms_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backouts_of_ibms_client_count_and_it_reads_the_backout_queue() {
+async fn ibm_client_backouts_count_and_backout_queue_readable() {
     let mut stand_in = StandIn::start();
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -110,7 +110,7 @@ async fn messages_of_ibms_client_come_by_their_priority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_expires_is_reported_and_not_handed_on() {
+async fn expired_message_is_reported_and_not_handed_on() {
     let mut stand_in = StandIn::start();
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -145,7 +145,7 @@ async fn what_expires_is_reported_and_not_handed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_is_reported_once_its_service_has_succeeded() {
+async fn delivery_is_reported_after_service_success() {
     let mut stand_in = StandIn::start();
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -186,7 +186,7 @@ async fn a_delivery_is_reported_once_its_service_has_succeeded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stand_in_takes_what_ibms_client_asks_for() {
+async fn stand_in_supports_ibm_client_requests() {
     let mut stand_in = StandIn::start();
     let server = format!("DEV.APP.SVRCONN/TCP/127.0.0.1({})", stand_in.port);
     let Some(mut client) = Client::start(Some(&server)) else {

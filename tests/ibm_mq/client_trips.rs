@@ -23,7 +23,7 @@ fn string(ccsid: i32) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_and_bytes_of_ibms_client_come_as_they_were_put() {
+async fn ibm_client_texts_and_bytes_arrive_unchanged() {
     let stand_in = StandIn::start();
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -45,7 +45,7 @@ async fn texts_and_bytes_of_ibms_client_come_as_they_were_put() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_ibms_client_writes_are_read_in_either_encoding() {
+async fn ibm_client_headers_are_read_in_either_encoding() {
     let stand_in = StandIn::start();
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -78,7 +78,7 @@ async fn headers_that_ibms_client_writes_are_read_in_either_encoding() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_sent_is_read_by_ibms_client() {
+async fn ibm_client_reads_sent_message() {
     let stand_in = StandIn::start();
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -141,7 +141,7 @@ async fn what_is_sent_is_read_by_ibms_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_of_ibms_client_is_answered_by_a_service() {
+async fn service_answers_request_of_ibm_client() {
     let stand_in = StandIn::start();
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -193,7 +193,7 @@ async fn a_request_of_ibms_client_is_answered_by_a_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_sent_is_answered_by_ibms_client() {
+async fn ibm_client_answers_sent_request() {
     let stand_in = with_queues(&["ANSWERS"]);
     let Some(mut client) = Client::connected(&stand_in) else {
         return;
@@ -231,7 +231,7 @@ async fn a_request_that_is_sent_is_answered_by_ibms_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_of_a_mainframe_go_both_ways_with_ibms_client() {
+async fn mainframe_texts_round_trip_with_ibm_client() {
     let stand_in = with_queues(&["OUT"]);
     let Some(mut client) = Client::connected(&stand_in) else {
         return;

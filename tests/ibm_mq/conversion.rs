@@ -24,7 +24,7 @@ fn put_jms(stand_in: &mut StandIn, folder_charset: FolderCharset) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_queue_manager_converts_what_the_tables_lack() {
+async fn queue_manager_converts_sets_missing_from_tables() {
     let mut stand_in = StandIn::start();
     // Ours and theirs in turn, so that the order shows.
     stand_in.put(1141, b"\xc7\x99\xd0\xa1\x85");
@@ -53,7 +53,7 @@ async fn the_queue_manager_converts_what_the_tables_lack() {
 
 // guarantee: MESSAGE-6
 #[tokio::test(flavor = "multi_thread")]
-async fn a_converted_text_fails_as_any_other_and_is_buried_as_it_was_put() {
+async fn failed_converted_text_is_dead_lettered_unconverted() {
     let mut stand_in = StandIn::start();
     stand_in
         .control
@@ -98,7 +98,7 @@ async fn texts_that_grow_past_the_buffer_come_whole() {
 
 // guarantee: MESSAGE-6
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_can_convert_stays_bytes_and_says_so() {
+async fn unconvertible_text_stays_bytes_with_reason() {
     let mut stand_in = StandIn::start();
     // Unknown to both, no text of its set, and not the number of any set.
     stand_in.put(9999, b"\xc1");
@@ -127,7 +127,7 @@ async fn what_nobody_can_convert_stays_bytes_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_authority_to_browse_a_text_stays_bytes_and_says_so() {
+async fn without_browse_authority_text_stays_bytes_with_reason() {
     let mut stand_in = StandIn::start();
     let attributes = Attributes {
         not_browsable: true,

@@ -38,23 +38,23 @@ async fn after(fault: Fault) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_get_whose_answer_is_lost_is_backed_out_and_the_message_comes_once() {
+async fn get_with_lost_answer_delivers_message_once() {
     assert_eq!(after(Fault::Get).await, 1);
 }
 
 // guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_was_not_done_brings_the_message_again() {
+async fn undone_commit_redelivers_the_message() {
     assert_eq!(after(Fault::CommitUndone).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_was_done_though_its_answer_is_lost_does_not() {
+async fn commit_done_with_lost_answer_does_not_redeliver() {
     assert_eq!(after(Fault::CommitDone).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_whose_answer_is_lost_is_told_as_unknown_and_not_tried_again() {
+async fn put_with_lost_answer_is_unknown_and_unretried() {
     for (fault, there) in [(Fault::PutDone, 1), (Fault::PutUndone, 0)] {
         let mut stand_in = StandIn::start();
         let member = stand_in.member(Kind::IbmMqOutgoing, outgoing());
@@ -74,7 +74,7 @@ async fn a_put_whose_answer_is_lost_is_told_as_unknown_and_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_manager_that_does_not_answer_leaves_a_send_unknown_in_time() {
+async fn silent_queue_manager_leaves_send_unknown_in_time() {
     let mut stand_in = StandIn::start();
     let member = stand_in.member(Kind::IbmMqOutgoing, outgoing());
     member.active("out").await;

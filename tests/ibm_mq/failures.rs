@@ -14,7 +14,7 @@ fn property<'a>(jms: &'a quorate_rfh2::JmsFolders, name: &str) -> &'a Typed {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_fails_is_backed_out_and_comes_again_in_its_place() {
+async fn failed_message_is_backed_out_to_its_place() {
     let mut stand_in = StandIn::start();
     let member = stand_in.consuming(channel()).await;
     member.group.behave(|call| {
@@ -41,7 +41,7 @@ async fn a_message_that_fails_is_backed_out_and_comes_again_in_its_place() {
 
 // guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
-async fn after_its_threshold_a_message_is_moved_to_the_backout_queue_with_the_reason() {
+async fn message_past_threshold_moves_to_backout_with_reason() {
     let mut stand_in = StandIn::start();
     stand_in
         .control
@@ -106,7 +106,7 @@ async fn the_queue_may_name_its_backout_queue_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_with_nowhere_to_go_is_kept_and_the_state_says_so() {
+async fn message_without_backout_queue_is_kept_and_reported() {
     let mut stand_in = StandIn::start();
     let member = stand_in
         .consuming(with(channel(), "backout_threshold", 1))
@@ -120,7 +120,7 @@ async fn a_message_with_nowhere_to_go_is_kept_and_the_state_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_kept_until_there_is_a_backout_queue() {
+async fn message_is_kept_until_backout_queue_exists() {
     let mut stand_in = StandIn::start();
     let channel = with(
         with(channel(), "backout_queue", "BAD"),
@@ -146,7 +146,7 @@ async fn a_message_is_kept_until_there_is_a_backout_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_field_of_a_channel_changes_while_messages_flow() {
+async fn any_channel_field_changes_while_messages_flow() {
     let mut stand_in = StandIn::start();
     let member = stand_in.consuming(channel()).await;
     stand_in.text("first");

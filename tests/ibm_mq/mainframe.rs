@@ -24,7 +24,7 @@ async fn texts_of_a_mainframe_come_as_utf_8() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_whose_names_are_in_ebcdic_is_read_and_noted_in() {
+async fn ebcdic_header_is_read_and_annotated() {
     let mut stand_in = StandIn::start();
     stand_in.control.define("BAD", Default::default()).unwrap();
     // MQSTR
@@ -66,7 +66,7 @@ async fn a_header_whose_names_are_in_ebcdic_is_read_and_noted_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_go_out_in_the_character_set_that_the_outgoing_names() {
+async fn texts_use_character_set_of_their_outgoing() {
     let mut stand_in = StandIn::start();
     let member = stand_in.member(Kind::IbmMqOutgoing, with(outgoing(), "ccsid", 1141));
     let text = |body: &str| Send {

@@ -91,7 +91,7 @@ async fn a_message_goes_out_and_comes_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real queue manager: QUORATE_IBM_MQ_HOST"]
-async fn a_message_that_fails_twice_is_moved_to_the_backout_queue() {
+async fn twice_failed_message_moves_to_backout_queue() {
     let _alone = ALONE.lock().await;
     let (member, group) = member(connection());
     group.behave(|call| {

@@ -6,7 +6,7 @@ use super::world::*;
 
 // guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_when_the_queue_manager_restarts_under_load() {
+async fn queue_manager_restart_under_load_loses_nothing() {
     const MESSAGES: usize = 300;
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
@@ -38,7 +38,7 @@ async fn nothing_is_lost_when_the_queue_manager_restarts_under_load() {
 
 // guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_when_connections_are_cut_under_load() {
+async fn cut_connections_under_load_lose_nothing() {
     const MESSAGES: usize = 200;
     let mut stand_in = StandIn::start();
     let member = stand_in.consuming(channel()).await;

@@ -110,7 +110,7 @@ async fn another_member_takes_over_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_holder_that_is_stopped_keeps_others_off_until_its_connection_is_gone() {
+async fn stopped_holder_keeps_queue_until_connection_ends() {
     let mut stand_in = StandIn::start();
     let group = stand_in.group();
     group.put(Kind::IbmMqChannel, channel());
@@ -133,7 +133,7 @@ async fn a_holder_that_is_stopped_keeps_others_off_until_its_connection_is_gone(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_in_order_hands_over_without_a_second_delivery() {
+async fn orderly_release_hands_over_without_redelivery() {
     let mut stand_in = StandIn::start();
     let group = stand_in.group();
     group.put(Kind::IbmMqChannel, channel());

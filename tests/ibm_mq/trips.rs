@@ -39,7 +39,7 @@ fn jms_message(stand_in: &mut StandIn, jms: &JmsFolders, body: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_jms_message_comes_with_its_headers_and_properties() {
+async fn jms_message_arrives_with_headers_and_properties() {
     let mut stand_in = StandIn::start();
     let jms = JmsFolders {
         class: Some(JmsMessageClass::Text),
@@ -90,7 +90,7 @@ async fn a_jms_message_comes_with_its_headers_and_properties() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_is_sent_is_a_jms_message() {
+async fn sent_message_is_a_jms_message() {
     let mut stand_in = StandIn::start();
     let member = stand_in.member(
         Kind::IbmMqOutgoing,
@@ -155,7 +155,7 @@ async fn a_message_that_is_sent_is_a_jms_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_sent_by_one_connector_comes_by_another() {
+async fn message_sent_by_one_connector_arrives_at_another() {
     let stand_in = StandIn::start();
     let group = stand_in.group();
     group.put(Kind::IbmMqOutgoing, outgoing());
@@ -224,7 +224,7 @@ async fn without_jms_a_message_is_its_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_sent_is_refused_with_the_reason() {
+async fn unsendable_message_is_refused_with_reason() {
     let mut stand_in = StandIn::start();
     let small = Attributes {
         max_length: 1000,
@@ -280,7 +280,7 @@ async fn what_can_not_be_sent_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_hard_to_read_are_handed_on_as_they_are() {
+async fn hard_to_read_messages_are_handed_on_unchanged() {
     let mut stand_in = StandIn::start();
     let mut head = descriptor::plain();
     head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(b"MQHRF2  ");

@@ -85,7 +85,7 @@ async fn a_missing_library_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_manager_that_is_not_there_or_takes_nobody() {
+async fn absent_or_refusing_queue_manager_is_reported() {
     let mut stand_in = StandIn::start();
     stand_in.control.unavailable(true).unwrap();
     let member = stand_in.member(Kind::IbmMqChannel, channel());
@@ -117,7 +117,7 @@ async fn tls_that_does_not_fit_the_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_another_program_has_is_waited_for() {
+async fn queue_held_by_another_program_is_awaited() {
     let mut stand_in = StandIn::start();
     let holder = stand_in.consuming(channel()).await;
     let member = stand_in.member(Kind::IbmMqChannel, channel());
@@ -157,7 +157,7 @@ async fn inhibited_queues() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_manager_that_is_being_stopped_is_waited_for() {
+async fn quiescing_queue_manager_is_awaited() {
     let mut stand_in = StandIn::start();
     let member = stand_in.consuming(channel()).await;
     stand_in.control.quiesce(true).unwrap();
@@ -169,7 +169,7 @@ async fn a_queue_manager_that_is_being_stopped_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_manager_that_says_nothing_is_given_up_and_tried_again() {
+async fn silent_queue_manager_is_given_up_and_retried() {
     let mut stand_in = StandIn::start();
     let member = stand_in.consuming(channel()).await;
     stand_in.control.hang(true).unwrap();
@@ -182,10 +182,10 @@ async fn a_queue_manager_that_says_nothing_is_given_up_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_channel_stays_and_its_cancel_is_prompt() {
+async fn idle_channel_stays_and_cancels_promptly() {
     let mut stand_in = StandIn::start();
     let member = stand_in.consuming(channel()).await;
-    // Longer than a few slices of getting, and than the signs of life.
+    // Longer than a few slices of getting, and than the heartbeat interval.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(stand_in.control.connections().unwrap(), 1);
     let asked = quorate_clock::Instant::now();

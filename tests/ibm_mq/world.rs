@@ -30,7 +30,7 @@ pub fn library() -> PathBuf {
     built("libmq_stand_in.so")
 }
 
-/// A queue manager with a queue `Q`, and what gives it orders.
+/// A queue manager with a queue `Q`, and what gives it commands.
 pub struct StandIn {
     pub manager: Option<Manager>,
     pub control: Control,

@@ -1,4 +1,4 @@
-//! Bad input over REST, the command line, the configuration file and the services' face:
+//! Bad input over REST, the command line, the configuration file and the services' HTTP port:
 //! what each is answered. Nothing panics, nothing is written.
 
 use std::{
@@ -69,7 +69,7 @@ fn assert_healthy(cluster: &Cluster) {
 }
 
 #[tokio::test]
-async fn rest_names_what_is_wrong() {
+async fn rest_errors_name_the_mistake() {
     let cluster = bed().await;
     let before = everything(&cluster).await;
     let mut wrong = Vec::new();
@@ -208,7 +208,7 @@ fn quorate(arguments: &[&str], admin: &str, stdin: &str) -> Run {
 }
 
 #[tokio::test]
-async fn the_command_line_says_what_to_do_and_exits_with_the_right_code() {
+async fn command_errors_name_remedy_and_exit_correctly() {
     let cluster = bed().await;
     let before = everything(&cluster).await;
     let admin = cluster.members[0].admin_url("");

@@ -117,7 +117,7 @@ fn patient() -> Value {
 /// The promise is 4 s, so a takeover that waits for a timer, or for a process to start and
 /// connect, is late here: the death is seen, and what stands by is connected.
 #[tokio::test]
-async fn kill_9_of_the_connector_server_moves_the_messages_within_moments() {
+async fn killed_connector_server_is_succeeded_within_moments() {
     let cluster = Cluster::start(3, 4000, "").await;
     let mut bed = Bed::start_on(cluster, patient()).await;
     bed.upstream.delay(Duration::from_millis(2));
@@ -140,7 +140,7 @@ async fn kill_9_of_the_connector_server_moves_the_messages_within_moments() {
 
 // guarantee: MESSAGE-1, MESSAGE-2
 #[tokio::test]
-async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
+async fn thousand_messages_survive_kill_of_connector_server() {
     let mut bed = Bed::start(patient()).await;
     let watch = Consumers::watch(&bed.rabbit, "orders").await;
     let (server, epoch) = bed.cluster.serving(0).await;
@@ -191,7 +191,7 @@ async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
 }
 
 #[tokio::test]
-async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice() {
+async fn sigterm_of_connector_server_loses_and_repeats_nothing() {
     let mut bed = Bed::start(patient()).await;
     let watch = Consumers::watch(&bed.rabbit, "orders").await;
     bed.upstream.delay(Duration::from_millis(10));
@@ -211,7 +211,7 @@ async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice
 
 // guarantee: MESSAGE-3
 #[tokio::test]
-async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under_its_old_epoch() {
+async fn woken_connector_server_handles_nothing_under_old_epoch() {
     let bed = Bed::start(patient()).await;
     let watch = Consumers::watch(&bed.rabbit, "orders").await;
     let (server, old) = bed.cluster.serving(0).await;
@@ -256,7 +256,7 @@ fn of_epoch(bed: &Bed, epoch: u64) -> usize {
 }
 
 #[tokio::test]
-async fn a_service_that_fails_for_a_while_loses_nothing_and_what_fails_for_good_is_dead_lettered() {
+async fn transient_failure_loses_nothing_permanent_is_dead_lettered() {
     let bed = Bed::start(patient()).await;
     bed.upstream.answer(500);
     bed.publish(0, 50).await;
@@ -297,7 +297,7 @@ async fn a_service_that_fails_for_a_while_loses_nothing_and_what_fails_for_good_
 
 // guarantee: MESSAGE-1
 #[tokio::test]
-async fn a_restart_of_the_broker_in_between_loses_nothing() {
+async fn broker_restart_loses_nothing() {
     let mut bed = Bed::start(patient()).await;
     bed.upstream.delay(Duration::from_millis(10));
     bed.publish(0, 300).await;
@@ -317,7 +317,7 @@ async fn a_restart_of_the_broker_in_between_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
+async fn channel_reconfigured_under_load_loses_and_repeats_nothing() {
     let bed = Bed::start(patient()).await;
     let other = Upstream::start().await;
     bed.upstream.delay(Duration::from_millis(5));
@@ -368,7 +368,7 @@ async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
 }
 
 #[tokio::test]
-async fn a_hanging_connector_process_is_replaced_and_no_process_outlives_its_parent() {
+async fn hung_process_is_replaced_and_orphan_ends() {
     let mut bed = Bed::start(patient()).await;
     let (server, _) = bed.cluster.serving(0).await;
     let first = bed.cluster.connector_in(0, "orders", "active").await;

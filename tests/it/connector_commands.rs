@@ -148,7 +148,7 @@ impl Bed {
 }
 
 #[tokio::test]
-async fn what_is_told_of_connectors_can_be_read_by_people_and_programs() {
+async fn connector_output_is_readable_by_people_and_programs() {
     let bed = Bed::start().await;
     bed.broker.publish("orders", ["a".to_owned()]).await;
     bed.when("orders", "one handled", |it| it["handled"] == 1)
@@ -229,7 +229,7 @@ async fn what_is_told_of_connectors_can_be_read_by_people_and_programs() {
 
 // guarantee: MESSAGE-16
 #[tokio::test]
-async fn drained_it_has_finished_what_it_had_and_takes_nothing_more() {
+async fn drained_channel_finishes_and_takes_nothing_more() {
     let bed = Bed::start().await;
     bed.upstream.delay(Duration::from_millis(3000));
     bed.broker
@@ -286,7 +286,7 @@ async fn drained_it_has_finished_what_it_had_and_takes_nothing_more() {
 
 // guarantee: MESSAGE-17
 #[tokio::test]
-async fn a_stalled_channel_is_told_everywhere_until_it_settles_again() {
+async fn stalled_channel_is_reported_everywhere_until_settling() {
     let bed = Bed::start().await;
     bed.cluster
         .put(
@@ -353,7 +353,7 @@ async fn forwarding() -> String {
 }
 
 #[tokio::test]
-async fn what_an_upstream_answers_is_sent_and_the_metrics_say_so() {
+async fn upstream_reply_is_sent_and_counted_in_metrics() {
     let bed = Bed::start().await;
     bed.service(&forwarding().await, 5000).await;
     let good = (0..40).map(|n| n.to_string());

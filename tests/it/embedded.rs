@@ -19,7 +19,7 @@ use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_program_with_a_service_of_its_own_joins_and_the_others_reach_that_service() {
+async fn embedding_program_joins_and_its_service_is_reachable() {
     let mut cluster = Cluster::start(1, 500, "").await;
     let at = cluster.add_member();
     let join = cluster.members[0].admin_url("");

@@ -45,7 +45,7 @@ async fn term(cluster: &Cluster) -> u64 {
 }
 
 #[tokio::test]
-async fn two_validates_of_twelve_thousand_at_a_time_cost_no_term() {
+async fn two_large_validations_cost_no_term() {
     let cluster = Cluster::three().await;
     let file = cluster.root.path().join("many.yaml");
     std::fs::write(&file, manifest()).expect("the file");

@@ -214,7 +214,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 // guarantee: FAILOVER-2
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_of_the_connector_server_is_felt_by_nobody() {
+async fn sigterm_of_connector_server_goes_unnoticed() {
     let mut bed = Bed::start(WORK, PAUSE).await;
     let mut gaps = Vec::new();
     for _ in 0..ROUNDS {
@@ -240,7 +240,7 @@ async fn sigterm_of_the_connector_server_is_felt_by_nobody() {
 /// terminal that is closed do.
 // guarantee: FAILOVER-2
 #[tokio::test(flavor = "multi_thread")]
-async fn signals_to_all_processes_of_the_connector_server_are_felt_by_nobody() {
+async fn signals_to_all_connector_server_processes_go_unnoticed() {
     let mut bed = Bed::start(WORK, PAUSE).await;
     for asked in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
         let (server, epoch) = bed.settled().await;
@@ -344,7 +344,7 @@ async fn a_transfer_is_felt_by_nobody() {
 /// Asks for a transfer and hangs up once the connectors are being released.
 // guarantee: FAILOVER-3
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_whose_client_hangs_up_half_way_is_finished() {
+async fn transfer_is_finished_after_client_hangs_up() {
     // Long enough that the release is under way for a while.
     let bed = Bed::start(Duration::from_millis(300), Duration::from_millis(30)).await;
     for round in 0..2 {

@@ -123,7 +123,7 @@ async fn assert_all_there(cluster: &Cluster, acknowledged: &BTreeMap<String, u64
 
 // guarantee: DATA-1
 #[tokio::test]
-async fn nothing_acknowledged_is_lost_when_a_follower_the_leader_and_all_are_killed() {
+async fn acknowledged_writes_survive_kills_of_any_and_all() {
     let mut cluster = Cluster::three().await;
     let writers = Writers::start(&cluster);
     writers.more(50).await;
@@ -156,7 +156,7 @@ async fn nothing_acknowledged_is_lost_when_a_follower_the_leader_and_all_are_kil
 }
 
 #[tokio::test]
-async fn sigterm_hands_leadership_over_and_ends_within_ten_seconds() {
+async fn sigterm_transfers_leadership_and_ends_within_ten_seconds() {
     let mut cluster = Cluster::three().await;
     let leader = cluster.leader().await;
     let start = quorate_clock::Instant::now();

@@ -1,4 +1,4 @@
-//! Birth, restart and refusal of members.
+//! First start, restart and refusal of members.
 
 use std::{process::Command, time::Duration};
 
@@ -12,7 +12,7 @@ use quorate_testkit::{
 use serde_json::json;
 
 #[tokio::test]
-async fn three_members_agree_on_the_leader_and_a_restarted_one_rejoins() {
+async fn members_agree_on_leader_and_restarted_one_rejoins() {
     let mut cluster = Cluster::three().await;
     let leader = cluster.leader().await;
     let answers = leader_answers(&cluster).await;
@@ -36,7 +36,7 @@ async fn three_members_agree_on_the_leader_and_a_restarted_one_rejoins() {
 }
 
 #[tokio::test]
-async fn the_whole_cluster_restarts_with_what_it_had() {
+async fn whole_cluster_restarts_with_its_state() {
     let mut cluster = Cluster::three().await;
     let at = cluster.follower().await;
     let service = json!({"name": "kept", "builtin": "echo"});
@@ -92,7 +92,7 @@ async fn a_name_is_given_once() {
 }
 
 #[tokio::test]
-async fn a_second_process_on_a_folder_is_refused_after_five_seconds() {
+async fn folder_in_use_is_refused_after_five_seconds() {
     let cluster = Cluster::start(1, 500, "").await;
     let start = quorate_clock::Instant::now();
     let output = Command::new(&*QUORATE)

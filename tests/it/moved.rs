@@ -49,7 +49,7 @@ async fn writes_through_each(cluster: &Cluster) {
 
 // guarantee: DATA-5
 #[tokio::test]
-async fn members_that_have_all_moved_find_each_other_by_their_admin_urls() {
+async fn moved_members_find_each_other_by_admin_urls() {
     let mut cluster = Cluster::three().await;
     for member in &mut cluster.members {
         assert!(member.stop().success());
@@ -80,7 +80,7 @@ async fn members_that_have_all_moved_find_each_other_by_their_admin_urls() {
 
 // guarantee: DATA-5
 #[tokio::test]
-async fn two_members_that_have_moved_are_taken_in_whoever_leads() {
+async fn two_moved_members_are_accepted_under_any_leader() {
     let mut cluster = Cluster::three().await;
     for member in &mut cluster.members {
         assert!(member.stop().success());

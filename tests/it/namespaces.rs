@@ -2,7 +2,7 @@
 //! firewall forges the death of a live leader.
 //!
 //! The broker and the service stay within everybody's reach, so that an old leader that
-//! believed itself still in office would go on handling messages. What is checked each
+//! believed that it still leads would go on handling messages. What is checked each
 //! time, over every call that the service saw: nothing confirmed is lost, and once a call
 //! under an epoch has begun none under an older one begins. The service answers at once,
 //! so no two calls under different epochs may run at the same time either.
@@ -131,7 +131,7 @@ impl Bed {
 
 // guarantee: REIGN-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reset_of_one_link_of_the_leader_leaves_it_in_office() {
+async fn reset_of_one_leader_link_changes_no_leader() {
     let Some(bed) = Bed::start("exclusive", FAILOVER_MS).await else {
         return;
     };
@@ -189,13 +189,13 @@ async fn all_links_reset(fence: &str) {
 
 // guarantee: REIGN-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forged_death_of_a_busy_leader_makes_no_second_copy_with_fence_exclusive() {
+async fn forged_death_makes_no_second_copy_fence_exclusive() {
     all_links_reset("exclusive").await;
 }
 
 // guarantee: REIGN-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forged_death_of_a_busy_leader_makes_no_second_copy_with_fence_lease() {
+async fn forged_death_makes_no_second_copy_fence_lease() {
     all_links_reset("lease").await;
 }
 
@@ -220,13 +220,13 @@ async fn partitioned(fence: &str) {
 
 // guarantee: FAILOVER-9
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_is_cut_off_is_replaced_within_the_promise_with_fence_exclusive() {
+async fn isolated_leader_is_replaced_in_time_fence_exclusive() {
     partitioned("exclusive").await;
 }
 
 // guarantee: FAILOVER-8
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_is_cut_off_is_replaced_within_the_promise_with_fence_lease() {
+async fn isolated_leader_is_replaced_in_time_fence_lease() {
     partitioned("lease").await;
 }
 
@@ -269,11 +269,11 @@ async fn restarted_voters(count: usize) {
 
 // guarantee: LEASE-2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_voter_restarted_inside_the_lease_of_a_leader_cut_off_makes_no_second_copy() {
+async fn voter_restarted_during_lease_makes_no_second_copy() {
     restarted_voters(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_voters_restarted_inside_the_lease_of_a_leader_cut_off_make_no_second_copy() {
+async fn all_voters_restarted_in_lease_make_no_duplicate() {
     restarted_voters(2).await;
 }

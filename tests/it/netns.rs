@@ -34,7 +34,7 @@ fn attempt(net: &Net, from: usize, to: (Ipv4Addr, u16)) -> (ExitStatus, Duration
 }
 
 #[tokio::test]
-async fn links_between_namespaces_can_be_cut_reset_and_healed() {
+async fn namespace_links_are_cut_reset_and_healed() {
     const TIMED_OUT: i32 = 124;
     let Some(net) = Net::new(2).map(Arc::new) else {
         return;

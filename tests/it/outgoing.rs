@@ -97,7 +97,7 @@ fn other(server: usize) -> usize {
 
 // guarantee: SEND-1
 #[tokio::test]
-async fn any_member_has_it_sent_and_says_what_became_of_it() {
+async fn any_member_sends_and_reports_the_outcome() {
     let bed = Bed::start().await;
     for at in 0..3 {
         let headers = [
@@ -162,7 +162,7 @@ async fn any_member_has_it_sent_and_says_what_became_of_it() {
 /// that the word of the one who is asked would come after it.
 // Less time than these leaves nothing for that word on a machine that is held up.
 #[tokio::test]
-async fn without_a_broker_it_was_surely_not_sent_when_the_time_is_over() {
+async fn missing_broker_yields_surely_not_sent_in_time() {
     let mut bed = Bed::start().await;
     let (server, _) = bed.cluster.serving(0).await;
     bed.rabbit.kill();
@@ -185,7 +185,7 @@ async fn without_a_broker_it_was_surely_not_sent_when_the_time_is_over() {
 /// was not confirmed. The connector server dies in the middle.
 // guarantee: SEND-1, SEND-4, SEND-5
 #[tokio::test]
-async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_key() {
+async fn kill_loses_nothing_and_repeats_no_keyed_send() {
     let mut bed = Bed::start().await;
     let (server, epoch) = bed.cluster.serving(0).await;
     eventually("two members that stand by", SOON, || async {
@@ -287,7 +287,7 @@ async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_ke
 
 // guarantee: SEND-5
 #[tokio::test]
-async fn the_same_key_gives_the_first_outcome_after_a_takeover_too() {
+async fn same_key_returns_first_outcome_after_takeover() {
     let mut bed = Bed::start().await;
     let (server, _) = bed.cluster.serving(0).await;
     let key = [("quorate-idempotency-key", "k-1")];
@@ -311,7 +311,7 @@ async fn the_same_key_gives_the_first_outcome_after_a_takeover_too() {
 /// connector server dies.
 // guarantee: SEND-5
 #[tokio::test]
-async fn a_death_between_the_send_and_its_outcome_is_told_and_nothing_is_sent_again() {
+async fn send_interrupted_by_death_is_reported_not_repeated() {
     let mut bed = Bed::start().await;
     let (server, _) = bed.cluster.serving(0).await;
     let at = other(server);
@@ -365,7 +365,7 @@ async fn a_death_between_the_send_and_its_outcome_is_told_and_nothing_is_sent_ag
 
 // guarantee: SEND-7
 #[tokio::test]
-async fn what_was_paused_stays_so_after_a_takeover_until_it_is_resumed() {
+async fn pause_lasts_across_takeover_until_resumed() {
     let mut bed = Bed::start().await;
     let (server, _) = bed.cluster.serving(0).await;
     let (status, answer) = bed.order(other(server), "pause").await;

@@ -22,7 +22,7 @@ const AFTER: Duration = Duration::from_millis(500);
 
 // guarantee: MESSAGE-4, FENCE-5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch() {
+async fn paused_member_runs_no_buffers_under_old_epoch() {
     let rabbit = Rabbit::start().await;
     let broker = rabbit.client().await;
     broker.declare(QUEUE).await;

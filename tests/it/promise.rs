@@ -67,7 +67,7 @@ fn warns(status: &Value, words: &[&str]) -> bool {
 
 // guarantee: LEASE-3
 #[tokio::test]
-async fn the_promise_is_changed_under_writes_without_an_election() {
+async fn promise_changes_under_writes_without_election() {
     let cluster = Cluster::three().await;
     let leader = cluster.leader().await;
     let term = status(&cluster, leader).await.expect("a status")["term"].clone();
@@ -112,7 +112,7 @@ async fn the_promise_is_changed_under_writes_without_an_election() {
 /// No member is started again in between.
 // guarantee: LEASE-3
 #[tokio::test]
-async fn how_long_a_silent_leader_is_waited_for_follows_the_promise() {
+async fn patience_with_silent_leader_follows_promise() {
     let cluster = Cluster::three().await;
     let leader = cluster.leader().await;
     let term = status(&cluster, leader).await.expect("a status")["term"].clone();
@@ -137,7 +137,7 @@ async fn how_long_a_silent_leader_is_waited_for_follows_the_promise() {
 
 // guarantee: LEASE-3
 #[tokio::test]
-async fn a_member_that_was_down_holds_up_a_change_and_settles_it() {
+async fn absent_member_delays_promise_change_until_return() {
     let mut cluster = Cluster::three().await;
     let leader = cluster.leader().await;
     let away = (leader + 1) % 3;
@@ -182,7 +182,7 @@ async fn a_member_that_was_down_holds_up_a_change_and_settles_it() {
 
 // guarantee: LEASE-3
 #[tokio::test]
-async fn settings_that_name_another_promise_are_told_by_every_member_and_count_for_nothing() {
+async fn settings_with_other_promise_are_reported_and_ignored() {
     let mut cluster = Cluster::three().await;
     let leader = cluster.leader().await;
     let other = (leader + 1) % 3;
@@ -245,7 +245,7 @@ async fn settings_that_name_another_promise_are_told_by_every_member_and_count_f
 }
 
 #[tokio::test]
-async fn a_promise_that_can_not_be_made_is_refused_with_field_value_and_range() {
+async fn impossible_promise_is_refused_with_valid_range() {
     let cluster = Cluster::start(1, 500, "").await;
     let admin = cluster.members[0].admin_url("");
     for (setting, value, says) in [

@@ -76,7 +76,7 @@ fn pid(dir: &Path, of: &str) -> Pid {
 }
 
 #[tokio::test]
-async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
+async fn quickstart_survives_kill_stops_all_and_resumes() {
     let root = tempfile::tempdir().expect("a folder");
     let dir = root.path().join("quickstart");
     let mut quickstart = Quickstart::start(&dir, OFFSET);
@@ -140,7 +140,7 @@ async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
 }
 
 #[tokio::test]
-async fn a_quickstart_whose_members_have_all_moved_gets_ready() {
+async fn quickstart_with_moved_members_gets_ready() {
     const OFFSET: u16 = 9_060;
     let root = tempfile::tempdir().expect("a folder");
     let mut first = Quickstart::start(root.path(), OFFSET);
@@ -201,7 +201,7 @@ async fn ready(offset: u16, dir: &Path) {
 
 // guarantee: HOST-2
 #[tokio::test]
-async fn a_quickstart_whose_terminal_is_closed_stops_what_it_started() {
+async fn closed_terminal_stops_all_quickstart_processes() {
     const OFFSET: u16 = 9_020;
     let root = tempfile::tempdir().expect("a folder");
     let dir = root.path().join("my quick start");
@@ -238,7 +238,7 @@ async fn a_quickstart_whose_terminal_is_closed_stops_what_it_started() {
 
 // guarantee: HOST-1
 #[tokio::test]
-async fn a_quickstart_that_can_not_say_anything_goes_on_and_stops_all() {
+async fn quickstart_with_unwritable_output_runs_and_stops_all() {
     const OFFSET: u16 = 9_040;
     let root = tempfile::tempdir().expect("a folder");
     let full = || {

@@ -42,7 +42,7 @@ async fn holds(cluster: &Cluster, at: usize, key: &str) {
 }
 
 #[tokio::test]
-async fn a_member_that_was_away_is_caught_up_by_snapshot_under_writes_and_kills() {
+async fn absent_member_catches_up_by_snapshot_under_kills() {
     let mut cluster = Cluster::start(3, 500, SMALL_LOG).await;
     let away = cluster.follower().await;
     let at = cluster.leader().await;

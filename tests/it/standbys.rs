@@ -66,7 +66,7 @@ impl Bed {
 
 // guarantee: FAILOVER-11
 #[tokio::test]
-async fn a_member_that_could_not_take_over_is_named_with_its_reason_at_once() {
+async fn unready_standby_is_reported_at_once_with_reason() {
     let mut bed = Bed::start().await;
     let (server, _) = bed.cluster.serving(0).await;
     let (gone, left) = ((server + 1) % 3, (server + 2) % 3);
@@ -105,7 +105,7 @@ async fn a_member_that_could_not_take_over_is_named_with_its_reason_at_once() {
 
 // guarantee: FAILOVER-12
 #[tokio::test]
-async fn a_member_that_is_paused_holds_no_message_up() {
+async fn paused_member_holds_up_no_message() {
     let bed = Bed::start().await;
     let (server, _) = bed.cluster.serving(0).await;
     let paused = (server + 1) % 3;
@@ -138,7 +138,7 @@ async fn a_member_that_is_paused_holds_no_message_up() {
 
 // guarantee: FAILOVER-1
 #[tokio::test]
-async fn a_death_is_told_by_every_member_with_the_time_of_each_step() {
+async fn every_member_reports_death_with_step_times() {
     let mut bed = Bed::start().await;
     let (server, before) = bed.cluster.serving(0).await;
     bed.cluster.members[server].kill();

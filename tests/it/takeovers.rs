@@ -11,7 +11,7 @@ use quorate_testkit::{
 use rand::Rng;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn takeovers_in_a_row_lose_nothing_and_never_make_two_copies() {
+async fn successive_takeovers_lose_nothing_and_never_overlap() {
     let plan = Plan {
         kills: 6,
         stops: 4,
@@ -43,7 +43,7 @@ async fn takeovers_in_a_row_lose_nothing_and_never_make_two_copies() {
 
 /// What a member applies of its log at its start has happened long ago.
 #[tokio::test]
-async fn a_start_tells_of_no_takeover_as_if_it_happened_now() {
+async fn start_reports_no_past_takeover_as_new() {
     let mut cluster = Cluster::three().await;
     for _ in 0..3 {
         let leader = cluster.leader().await;

@@ -19,7 +19,7 @@ use serde_json::json;
 
 // guarantee: HTTP-2
 #[tokio::test]
-async fn no_get_fails_while_a_member_is_killed_and_another_restarted() {
+async fn no_get_fails_during_member_kill_and_restart() {
     let mut cluster = Cluster::three().await;
     cluster
         .put(0, "service", json!({"name": "echo-it", "builtin": "echo"}))
@@ -98,7 +98,7 @@ async fn no_get_fails_while_a_member_is_killed_and_another_restarted() {
 }
 
 #[tokio::test]
-async fn a_member_that_joins_is_served_and_with_nobody_left_the_answer_is_the_envelope() {
+async fn joined_member_serves_and_without_members_envelope_answers() {
     let mut cluster = Cluster::start(1, 500, "").await;
     let balancer = Balancer::start(&cluster).await;
     let join = cluster.members[0].admin_url("");

@@ -68,7 +68,7 @@ async fn serves(cluster: &Cluster) {
 
 // guarantee: HOST-1
 #[tokio::test]
-async fn a_member_whose_log_finds_no_room_serves_and_ends_in_order() {
+async fn member_with_full_log_serves_and_stops_orderly() {
     let mut cluster = member_saying_to(full(), "").await;
     loses_lines(&cluster).await;
     serves(&cluster).await;
@@ -77,7 +77,7 @@ async fn a_member_whose_log_finds_no_room_serves_and_ends_in_order() {
 
 // guarantee: HOST-1
 #[tokio::test]
-async fn a_member_whose_log_nobody_reads_any_more_serves_and_ends_in_order() {
+async fn member_with_closed_log_serves_and_stops_orderly() {
     let (near, far) = UnixStream::pair().expect("a pair");
     drop(far);
     let mut cluster = member_saying_to(OwnedFd::from(near), "").await;
@@ -88,7 +88,7 @@ async fn a_member_whose_log_nobody_reads_any_more_serves_and_ends_in_order() {
 
 // guarantee: HOST-1
 #[tokio::test]
-async fn a_member_whose_log_is_not_read_for_long_serves_and_tells_of_what_was_lost() {
+async fn member_with_blocked_log_serves_and_reports_loss() {
     let (near, mut far) = UnixStream::pair().expect("a pair");
     // So much is said that every buffer is full in a moment.
     let extra = "[log]\nlevel = \"trace\"\n";
@@ -114,7 +114,7 @@ async fn a_member_whose_log_is_not_read_for_long_serves_and_tells_of_what_was_lo
 
 // guarantee: HOST-1
 #[tokio::test]
-async fn a_member_that_nobody_reads_ends_within_its_time() {
+async fn member_with_unread_log_stops_in_time() {
     let (near, _far) = UnixStream::pair().expect("a pair");
     let extra = "[log]\nlevel = \"trace\"\n";
     let mut cluster = member_saying_to(OwnedFd::from(near), extra).await;
@@ -124,7 +124,7 @@ async fn a_member_that_nobody_reads_ends_within_its_time() {
 
 // guarantee: HOST-1
 #[tokio::test]
-async fn a_balancer_whose_log_finds_no_room_serves_and_is_not_ended_by_a_hangup() {
+async fn balancer_with_full_log_serves_and_ignores_hangup() {
     let cluster = Cluster::start(1, 500, "").await;
     let balancer = Balancer::start_saying_to(&cluster, full()).await;
     balancer.signal(nix::sys::signal::Signal::SIGHUP);
@@ -142,7 +142,7 @@ async fn a_balancer_whose_log_finds_no_room_serves_and_is_not_ended_by_a_hangup(
 
 // guarantee: HOST-1
 #[tokio::test]
-async fn a_command_that_can_not_say_what_it_did_has_done_it() {
+async fn command_with_unwritable_output_still_takes_effect() {
     let cluster = Cluster::start(1, 500, "").await;
     let admin = cluster.members[0].admin_url("");
     let run = |arguments: &[&str], admin: &str| {

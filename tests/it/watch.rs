@@ -87,7 +87,7 @@ async fn follow(urls: Vec<String>, last: tokio::sync::oneshot::Receiver<u64>) ->
 /// change all the time and the log is cut behind snapshots.
 // guarantee: WATCH-1
 #[tokio::test]
-async fn a_watch_that_resumes_anywhere_sees_each_change_once_and_in_order() {
+async fn resumed_watch_sees_every_change_once_in_order() {
     let mut cluster = Cluster::start(3, 500, SMALL_LOG).await;
     let (ended, end) = tokio::sync::oneshot::channel();
     let urls = (0..3)
@@ -239,7 +239,7 @@ async fn prefixes_places_and_bad_input() {
 
 // guarantee: WATCH-2
 #[tokio::test]
-async fn what_is_gone_is_told_with_410_and_where_to_begin_after_a_restart_too() {
+async fn compacted_revision_answers_410_with_oldest_revision() {
     let mut cluster = Cluster::start(1, 500, SMALL_LOG).await;
     let first = put(&cluster, 0, "first", "x").await;
     let mut last = 0;
@@ -275,7 +275,7 @@ async fn what_is_gone_is_told_with_410_and_where_to_begin_after_a_restart_too() 
 /// reads again, and its stream ends.
 // guarantee: WATCH-2
 #[tokio::test]
-async fn a_slow_reader_is_told_that_it_fell_behind() {
+async fn slow_reader_is_notified_of_falling_behind() {
     let cluster = Cluster::start(1, 500, "").await;
     let mut slow = TcpStream::connect(("127.0.0.1", cluster.members[0].admin))
         .await
@@ -314,7 +314,7 @@ async fn a_slow_reader_is_told_that_it_fell_behind() {
 
 // guarantee: WATCH-3
 #[tokio::test]
-async fn a_member_without_a_quorum_serves_what_it_has_applied() {
+async fn member_without_quorum_serves_applied_changes() {
     let mut cluster = Cluster::three().await;
     let last = put(&cluster, 0, "before", "x").await;
     let alone = cluster.follower().await;
@@ -353,7 +353,7 @@ async fn a_member_without_a_quorum_serves_what_it_has_applied() {
 
 // guarantee: WATCH-4
 #[tokio::test]
-async fn a_member_with_as_many_watchers_as_it_takes_refuses_one_more_and_still_ends_at_once() {
+async fn watchers_are_bounded_and_never_delay_the_stop() {
     let mut cluster = Cluster::start(1, 500, "").await;
     let held = url(&cluster, 0, "");
     let mut streams = Vec::new();

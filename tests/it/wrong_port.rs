@@ -4,7 +4,7 @@ use quorate_testkit::{cluster::Cluster, programs::QUORATE};
 use std::process::{Command, Stdio};
 
 #[tokio::test]
-async fn a_command_at_the_port_of_the_services_is_told_so() {
+async fn command_at_services_port_names_the_mistake() {
     let cluster = Cluster::start(1, 500, "").await;
     let member = &cluster.members[0];
     let run = |arguments: &[&str], admin: &str| {

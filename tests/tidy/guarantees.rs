@@ -302,7 +302,7 @@ fn markers_that_lead_nowhere_are_found() {
 }
 
 #[test]
-fn a_list_that_is_not_what_the_code_says_is_found() {
+fn outdated_list_of_tests_is_found() {
     let tree =
         |list: &str| Tree::small(&[(CLAIMS, DOC), ("tests/t.rs", CODE), (LIST, list), CATALOG]);
     let right = list(&tree(""));

@@ -65,7 +65,7 @@ pub fn findings(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// The module of a file of the root crate's library, as in `connector::child::amqp`.
+/// The module of a file of the root crate's library, as in `admin::config::batch`.
 fn module(path: &str) -> Option<String> {
     let inside = path.strip_prefix("src/")?.trim_end_matches(".rs");
     let inside = inside.strip_suffix("/mod").unwrap_or(inside);

@@ -9,7 +9,7 @@ use super::{peer::Peer, world::*};
 
 // guarantee: ZMQ-2
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_while_a_dealer_sends_lose_nothing_and_repeat_nothing() {
+async fn channel_changes_lose_and_repeat_nothing_for_dealer() {
     const MESSAGES: usize = 3000;
     let (name, one, two) = (unique("changed"), free_address(), free_address());
     let member = running(Kind::ZmqChannel, channel(&name, "ROUTER", "bind", &one)).await;
@@ -51,7 +51,7 @@ async fn changes_while_a_dealer_sends_lose_nothing_and_repeat_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outgoing_follows_its_peer_to_another_address_and_every_message_is_confirmed() {
+async fn outgoing_follows_moved_peer_with_all_sends_confirmed() {
     let (name, addresses) = (unique("moved"), [free_address(), free_address()]);
     let peers = [
         Peer::start("router", "bind", &addresses[0], 0).await,
@@ -89,7 +89,7 @@ async fn an_outgoing_follows_its_peer_to_another_address_and_every_message_is_co
 /// What waits for a peer while the address changes has not been sent, and is sent then.
 // guarantee: ZMQ-4
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_waits_for_a_peer_goes_to_the_new_address() {
+async fn waiting_message_goes_to_changed_address() {
     let (name, nobody, address) = (unique("waits"), free_address(), free_address());
     let member = running(
         Kind::ZmqOutgoing,

@@ -97,7 +97,7 @@ async fn rubbish_on_a_bound_pull_hurts_nobody_else() {
 
 // guarantee: ZMQ-5
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_too_long_too_many_or_empty_are_refused_one_by_one() {
+async fn overlong_excessive_and_empty_messages_are_refused_singly() {
     let (name, address) = (unique("bounds"), free_address());
     let member = running(Kind::ZmqChannel, channel(&name, "ROUTER", "bind", &address)).await;
     let pid = member.status(&name).unwrap().pid;
@@ -159,7 +159,7 @@ async fn messages_that_are_too_long_too_many_or_empty_are_refused_one_by_one() {
 
 /// A channel that connects to what isn't ZeroMQ says so, and goes on when it is.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_of_the_wrong_type_is_told_and_the_right_one_served() {
+async fn wrong_peer_type_is_reported_and_right_served() {
     let (name, address) = (unique("wrong"), free_address());
     let wrong = socket(SocketType::PUB);
     wrong.bind(&address).unwrap();

@@ -22,7 +22,7 @@ async fn calls(group: &Group, n: usize) {
 
 // guarantee: ZMQ-1
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dealer_loses_nothing_when_the_process_is_killed_or_stopped() {
+async fn dealer_loses_nothing_on_process_kill_or_stop() {
     const MESSAGES: usize = 2000;
     let (name, address) = (unique("killed"), free_address());
     let member = running(Kind::ZmqChannel, channel(&name, "ROUTER", "bind", &address)).await;
@@ -58,7 +58,7 @@ async fn a_dealer_loses_nothing_when_the_process_is_killed_or_stopped() {
 /// libzmq, and in the kernel's buffers.
 // guarantee: ZMQ-3
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pusher_loses_no_more_than_is_said_when_the_process_is_killed() {
+async fn pusher_loses_only_documented_amount_on_kill() {
     const MESSAGES: usize = 3000;
     const KILLS: usize = 2;
     const BODY: usize = 1000;
@@ -119,7 +119,7 @@ async fn a_pusher_loses_no_more_than_is_said_when_the_process_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outgoing_whose_process_is_killed_tells_what_it_knows() {
+async fn killed_outgoing_process_reports_unknown_sends() {
     let (name, address) = (unique("told"), free_address());
     let member = running(
         Kind::ZmqOutgoing,

@@ -53,7 +53,7 @@ async fn verdict(what: &str, peer: &Peer, member: &Member, most: usize) {
 
 // guarantee: ZMQ-1
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dealer_loses_nothing_when_the_connector_server_dies() {
+async fn dealer_loses_nothing_on_connector_server_death() {
     let (name, peer, first, second) = under_load("bind").await;
     let pid = first.status(&name).unwrap().pid.unwrap();
     signal(pid, Signal::SIGKILL);
@@ -67,7 +67,7 @@ async fn a_dealer_loses_nothing_when_the_connector_server_dies() {
 /// is over.
 // guarantee: ZMQ-1
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dealer_loses_nothing_when_the_connector_server_falls_silent() {
+async fn dealer_loses_nothing_on_connector_server_silence() {
     let (name, peer, first, second) = under_load("bind").await;
     first.beat(false);
     second.elect(3, Instant::now() + first.timing.lease);
@@ -80,7 +80,7 @@ async fn a_dealer_loses_nothing_when_the_connector_server_falls_silent() {
 /// from its peer in advance is nowhere else.
 // guarantee: LEASE-5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lapse_silences_a_reader_and_loses_nothing_of_what_it_has_taken() {
+async fn lapse_silences_reader_without_losing_taken_messages() {
     let (name, address) = (unique("lapse"), free_address());
     let (first, _second) = two(channel(&name, "PULL", "bind", &address), 10_000).await;
     first
@@ -116,7 +116,7 @@ async fn a_lapse_silences_a_reader_and_loses_nothing_of_what_it_has_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_process_keeps_its_successor_out_only_until_it_is_killed() {
+async fn stopped_process_excludes_successor_only_until_killed() {
     let (name, peer, first, second) = under_load("bind").await;
     signal(first.status(&name).unwrap().pid.unwrap(), Signal::SIGSTOP);
     first.step_down(3);
@@ -137,7 +137,7 @@ async fn a_planned_handover_to_another_member_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bound_address_is_taken_over_as_soon_as_it_is_free() {
+async fn bound_address_is_taken_over_once_free() {
     let (name, address) = (unique("bound"), free_address());
     let stranger = socket(zmq::SocketType::PULL);
     stranger.bind(&address).unwrap();

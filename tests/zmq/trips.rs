@@ -14,7 +14,7 @@ async fn all_handled(member: &Member, n: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pull_takes_what_a_program_pushes() {
+async fn pull_receives_messages_of_a_program() {
     for (ours, theirs) in [("connect", "bind"), ("bind", "connect")] {
         let (name, address) = (unique("pull"), free_address());
         let member = running(Kind::ZmqChannel, channel(&name, "PULL", ours, &address)).await;
@@ -43,7 +43,7 @@ async fn sub_takes_its_topics_from_a_publisher() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rep_answers_a_program_with_what_the_service_says() {
+async fn rep_replies_with_the_service_response() {
     let (name, address) = (unique("rep"), free_address());
     let member = running(Kind::ZmqChannel, channel(&name, "REP", "bind", &address)).await;
     member.group.behave(|call| {
@@ -77,7 +77,7 @@ async fn rep_answers_a_program_with_what_the_service_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn router_acks_what_a_program_sends_and_tells_what_was_given_up() {
+async fn router_acks_messages_and_reports_given_up_ones() {
     let (name, address) = (unique("router"), free_address());
     let member = running(Kind::ZmqChannel, channel(&name, "ROUTER", "bind", &address)).await;
     member.group.behave(|call| {
@@ -143,7 +143,7 @@ async fn a_push_arrives_at_a_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_arrives_at_a_program() {
+async fn published_message_arrives_at_a_program() {
     let (name, address) = (unique("pub"), free_address());
     let member = running(Kind::ZmqOutgoing, outgoing(&name, "PUB", "bind", &address)).await;
     let peer = Peer::start("sub", "connect", &address, 0).await;
@@ -180,7 +180,7 @@ async fn a_request_is_answered_by_a_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dealer_learns_what_a_program_did_with_it() {
+async fn dealer_learns_outcome_from_peer_program() {
     let (name, address) = (unique("dealer"), free_address());
     let member = running(
         Kind::ZmqOutgoing,

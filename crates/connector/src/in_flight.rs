@@ -291,7 +291,7 @@ mod tests {
 
     // guarantee: MESSAGE-8
     #[test]
-    fn a_message_gets_its_retries_with_backoff_and_no_more() {
+    fn retries_are_bounded_and_backed_off() {
         let mut entry = entry();
         assert_eq!(
             entry.failed(&policy(), "a".into()),
@@ -316,7 +316,7 @@ mod tests {
 
     // guarantee: MESSAGE-8
     #[test]
-    fn a_cluster_that_is_briefly_away_costs_no_attempt() {
+    fn cluster_outage_costs_no_attempt() {
         let (mut entry, start) = (entry(), Instant::now());
         for n in 0..100 {
             let decision = entry.not_run(&policy(), "nobody".into(), start + ms(n * 99));
@@ -359,7 +359,7 @@ mod tests {
 
     // guarantee: MESSAGE-9
     #[test]
-    fn a_call_is_overlong_that_takes_most_of_the_time_of_its_message() {
+    fn call_taking_most_message_time_is_overlong() {
         let mut entry = entry();
         let now = entry.received_at + ms(100);
         entry.state = InFlightState::Running;

@@ -221,7 +221,7 @@ async fn until(what: impl Fn(&MemoryQueue) -> bool) {
 
 // guarantee: LEASE-5
 #[tokio::test]
-async fn a_session_stands_still_through_a_lapse_and_gives_up_after_its_respite() {
+async fn session_pauses_in_lapse_and_stops_after_respite() {
     LocalSet::new().run_until(lapses()).await;
 }
 

@@ -244,7 +244,7 @@ mod tests {
 
     // guarantee: MESSAGE-9
     #[test]
-    fn tries_outlive_a_process_and_end_with_their_message() {
+    fn tries_outlive_process_and_end_with_message() {
         let mut first = tracker(1, &Bytes::new());
         assert_eq!(first.tries(&message("a", "0")), None);
         first.failed(fingerprint(&message("a", "0")), 2);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_at_once_and_then_seldom() {
+    fn progress_is_written_at_once_then_seldom() {
         let mut tracker = tracker(1, &Bytes::new());
         assert_eq!(tracker.due(), None);
         tracker.failed([1; 16], 1);

@@ -236,7 +236,7 @@ mod tests {
 
     // guarantee: LEASE-5, FENCE-7
     #[test]
-    fn who_does_not_say_that_it_stands_still_is_ended_after_the_grace() {
+    fn process_not_paused_in_lapse_ends_after_grace() {
         let mut world = World::new();
         world.page.grant(7, BootInstant::now() + LONG, LONG);
         assert!(!world.ends_at(LONG));
@@ -263,7 +263,7 @@ mod tests {
 
     // guarantee: FENCE-7
     #[test]
-    fn who_stands_still_must_give_up_once_its_respite_is_over_or_the_page_is_revoked() {
+    fn paused_process_must_yield_after_respite_or_revocation() {
         for revoked in [false, true] {
             let mut world = World::new();
             let deadline = world.lapse();

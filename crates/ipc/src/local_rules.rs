@@ -383,7 +383,7 @@ mod tests {
 
     // guarantee: SECURITY-3
     #[test]
-    fn only_libraries_that_are_listed_and_that_others_can_not_write_are_loaded() {
+    fn only_listed_libraries_unwritable_by_others_are_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let (mq, other) = (root.join("my mq"), root.join("other"));
@@ -442,7 +442,7 @@ mod tests {
 
     // guarantee: SECURITY-3
     #[test]
-    fn a_key_repository_lies_in_its_folder_and_others_can_not_read_it() {
+    fn key_repository_must_be_in_folder_and_private() {
         let rules = LocalRules::default();
         assert!(rules.key_repository("/etc/quorate/mq/key.kdb").is_ok());
         for path in [
@@ -488,7 +488,7 @@ mod tests {
 
     // guarantee: SECURITY-3
     #[test]
-    fn no_file_outside_of_the_folder_and_none_that_is_no_socket_is_bound_over() {
+    fn ipc_bind_touches_only_sockets_inside_folder() {
         let dir = tempfile::tempdir().unwrap();
         let (inside, outside) = (dir.path().join("zmq"), dir.path().join("outside"));
         fs::create_dir(&inside).unwrap();
@@ -529,7 +529,7 @@ mod tests {
 
     // guarantee: SECURITY-3
     #[test]
-    fn beyond_loopback_only_what_is_listed_is_bound() {
+    fn beyond_loopback_only_listed_addresses_are_bound() {
         let rules = |bind: &[&str]| LocalRules {
             zmq_bind: bind.iter().map(|it| (*it).to_owned()).collect(),
             ..LocalRules::default()

@@ -57,7 +57,7 @@ fn panic_is_logged_before_process_ends() {
 
 // guarantee: HOST-1
 #[test]
-fn a_panic_that_can_not_be_told_ends_nothing() {
+fn unwritable_panic_message_ends_nothing() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let ended = helper("helper_that_panics", full.into(), &LogSettings::default());
     assert_eq!(ended.status.code(), Some(7));

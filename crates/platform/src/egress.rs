@@ -168,7 +168,7 @@ mod tests {
 
     // guarantee: SECURITY-6
     #[tokio::test]
-    async fn what_is_denied_and_the_ports_of_members_are_not_connected_to_by_whatever_address() {
+    async fn denied_addresses_and_member_ports_are_never_connected() {
         let egress = egress(&[], "localhost:17111");
         for (to, from) in [
             ("169.254.169.254:80", None),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_allowed_is_connected_to_and_a_refusal_says_how() {
+    async fn allowed_address_connects_and_refusal_names_remedy() {
         let denied = egress(&[], "192.0.2.2:17110");
         let to = "169.254.169.254:80".parse().unwrap();
         let told = denied.check(to, None).await.unwrap_err().to_string();

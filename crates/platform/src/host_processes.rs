@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_known_by_its_subcommand_and_file() {
+    fn process_is_identified_by_subcommand_and_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("quorate.toml");
         std::fs::write(&file, "").unwrap();

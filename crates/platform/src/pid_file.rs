@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_with_its_holder_and_stays_when_it_is_anothers() {
+    fn holder_removes_pid_file_unless_owned_by_another() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         let held = PidFile::write(&path).unwrap();

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_told_with_its_owner() {
+    fn taken_port_is_reported_with_its_owner() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = holder.local_addr().unwrap();
         let error = listen("http", address).unwrap_err();

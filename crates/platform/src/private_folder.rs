@@ -108,7 +108,7 @@ mod tests {
 
     // guarantee: SECURITY-2
     #[test]
-    fn a_private_folder_is_made_or_closed_while_empty_and_refused_when_others_may_enter() {
+    fn folder_is_made_private_or_refused_when_exposed() {
         let dir = tempfile::tempdir().unwrap();
         let made = dir.path().join("deep/its own");
         check(&made, HOLDS).unwrap();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_that_closes_a_folder_can_be_pasted_into_a_shell() {
+    fn chmod_hint_for_exposed_folder_is_shell_quoted() {
         for (dir, command) in [
             ("/srv/member-1/data", "chmod -R go-rwx /srv/member-1/data"),
             ("/srv/it's $1", r"chmod -R go-rwx '/srv/it'\''s $1'"),

@@ -102,7 +102,7 @@ mod tests {
 
     // guarantee: SECURITY-3
     #[test]
-    fn a_path_is_trusted_when_nobody_else_can_write_it_or_a_folder_above_it() {
+    fn trusted_path_has_no_component_writable_by_others() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let (upper, lower) = (root.join("upper"), root.join("upper/lower"));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_may_write_is_not_worked_in() {
+    fn folder_writable_by_others_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let made = dir.path().join("deep/its own");
         make_folder(&made).unwrap();
@@ -146,7 +146,7 @@ mod tests {
 
     // guarantee: SECURITY-3
     #[test]
-    fn a_path_of_another_user_is_trusted_where_that_one_is() {
+    fn path_owned_by_trusted_user_is_trusted() {
         if !geteuid().is_root() {
             return println!("only root can give a file away");
         }

@@ -505,7 +505,7 @@ fn path() -> impl Strategy<Value = String> {
 proptest! {
     /// What passes the checks and does not overlap is what the router takes.
     #[test]
-    fn the_router_takes_what_does_not_overlap(paths in prop::collection::vec(path(), 1..8)) {
+    fn router_accepts_exactly_templates_without_overlap(paths in prop::collection::vec(path(), 1..8)) {
         let mut router = matchit::Router::new();
         let mut taken: Vec<String> = Vec::new();
         for path in paths.into_iter().filter(|path| PathTemplate::check(path).is_ok()) {

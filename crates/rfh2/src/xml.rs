@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ibm_writes_is_read() {
+    fn folders_written_by_ibm_are_read() {
         let folder = one("<usr><n dt='i4'>7</n><s dt=\"string\">a &lt; b &#x26; c</s><e/><nil xsi:nil=\"true\"></nil></usr>  \0\0").unwrap();
         assert_eq!(folder.get("n"), Some("7"));
         assert_eq!(folder.get("s"), Some("a < b & c"));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_refused() {
+    fn oversized_folders_are_refused() {
         let deep = "<a>".repeat(limits::DEPTH_MAX + 1);
         assert!(matches!(read(&deep), Err(Rfh2Error::TooMany(_))));
         let many = format!("<a>{}</a>", "<b/>".repeat(limits::ELEMENTS_MAX));

@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_connection_names_is_taken_out_too() {
+    fn headers_named_by_connection_are_removed() {
         let mut headers = HeaderMap::new();
         headers.append("connection", HeaderValue::from_static("close, X-Secret"));
         headers.append("x-secret", HeaderValue::from_static("1"));

@@ -324,7 +324,7 @@ mod tests {
 
     // guarantee: MESSAGE-12
     #[test]
-    fn what_finds_no_room_is_counted() {
+    fn headers_left_out_are_counted() {
         let many: Vec<Header> = (0..100).map(|n| header(&format!("h{n}"), b"v")).collect();
         let mut headers = HeaderMap::new();
         put_headers(&mut headers, &many, &[], 2);

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_twice_is_refused() {
+    fn property_given_twice_is_refused() {
         let headers = headers(&[("quorate-property-routing-key", "a")]);
         let error =
             parse_message(&headers, Some("routing_key=b"), Bytes::new(), "K".into()).unwrap_err();

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segments_tell_encoded_slash_from_real() {
+    fn segments_distinguish_encoded_from_real_slash() {
         let mut params = Params::default();
         params.insert("id".into(), "x/y".into());
         params.insert_rest("rest".into(), vec!["a".into(), "b/c".into(), String::new()]);

@@ -211,7 +211,7 @@ async fn earlier_try_keeps_outcome_uncertain() {
 /// Whether there is a next try is for the channel's failure policy, which asks the lease.
 // guarantee: MESSAGE-8
 #[tokio::test]
-async fn a_message_is_tried_once_each_time_it_is_handed_on() {
+async fn each_hand_off_calls_service_once() {
     let mut f = fixture(10);
     let epoch = f.group.take_over();
     f.group

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_remembered_and_ends_it() {
+    async fn failure_is_remembered_and_ends_upload() {
         let upload = upload(vec![data(3), Err(UploadError::TooLarge(3))]);
         let outcome = upload.attempt().unwrap().collect().await;
         assert_eq!(outcome.unwrap_err(), UploadError::TooLarge(3));

@@ -236,7 +236,7 @@ proptest! {
     /// Nothing that a version adds to a command is dropped in silence.
     // guarantee: DATA-4
     #[test]
-    fn a_command_with_a_part_more_is_no_command(command in command()) {
+    fn command_with_unknown_field_is_rejected(command in command()) {
         let mut bytes = command.encode().to_vec();
         prop_assert_eq!(Command::decode(bytes.clone().into()).unwrap(), command);
         bytes.extend([0xa0, 0x38, 0x01]);

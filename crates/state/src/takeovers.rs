@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_by_field() {
+    fn invalid_takeover_is_refused_by_field() {
         let good = takeover(10, 5);
         let bad = [
             (

@@ -175,7 +175,7 @@ fn preconditions_of_resources() {
 }
 
 #[test]
-fn what_is_named_must_exist() {
+fn referenced_resource_must_exist() {
     let mut log = CommandLog::with_ping();
     refused(
         log.put(Kind::HttpChannel, http_channel("a", "/a", "nope")),
@@ -221,7 +221,7 @@ fn what_is_named_must_exist() {
 }
 
 #[test]
-fn what_others_need_stays() {
+fn referenced_resource_cannot_be_deleted() {
     let mut log = CommandLog::with_ping();
     done(log.put(Kind::Service, service("orders")));
     done(log.put(

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_specs_are_made_of_concerns_connectors() {
+    fn only_changes_to_specs_concern_connectors() {
         let mut machine = Machine::default();
         let mut index = 0;
         let mut concerns = |command: Command| {

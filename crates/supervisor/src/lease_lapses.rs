@@ -143,7 +143,7 @@ mod tests {
 
     // guarantee: LEASE-6
     #[test]
-    fn where_order_is_kept_each_lapse_gives_messages_back() {
+    fn each_lapse_gives_ordered_messages_back() {
         let (seen, lapses) = watch::channel(LeaseLapses::default());
         let mut tracker = LapseTracker::new(seen);
         tracker.granted(7, at(100), RESPITE, at(0), || true);

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_gave_up_leave_their_room() {
+    fn abandoned_requests_free_their_room() {
         let queue = SendQueue::default();
         let tickets: Vec<_> = (0..QUEUED_MAX)
             .map(|_| queue.put(request("x")).unwrap())

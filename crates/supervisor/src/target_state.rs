@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_broker_fences_acts_at_once() {
+    fn broker_fenced_connector_acts_at_once() {
         let now = Instant::now();
         for clear_at in [None, Some(now + DRAIN)] {
             assert_eq!(

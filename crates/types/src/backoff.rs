@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_the_time_since_the_first_try() {
+    fn proportional_backoff_grows_with_elapsed_time() {
         let ms = Duration::from_millis;
         let mut share = ProportionalBackoff::new(ms(2), ms(1000));
         let start = Instant::now();

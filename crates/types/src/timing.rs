@@ -1,14 +1,14 @@
 //! From the promise that the user makes to the timers that keep it.
 //!
 //! What is done with them, beside openraft, whose own timers are off:
-//! - a leader is heard every `heartbeat` (`node/beat`); an answer that takes longer than
-//!   `answer` does not count (`network/client`);
+//! - a leader is heard every `heartbeat` (`node/heartbeat_sender`); an answer that takes longer
+//!   than `answer` does not count (`network/peer_link`);
 //! - a follower counts its patience, `election_max`, from the arrival of an append, the leader
 //!   its lease from the sending of one that a quorum answered;
 //! - a voter refuses every vote and pre-vote while its patience lasts, unless its leader has
-//!   released it or has died (`election/voter`);
+//!   released it or has died (`election/vote_granting`);
 //! - a follower campaigns once its patience is over and then a random time from
-//!   `election_min..election_max`, drawn anew for each campaign (`election/timeout`).
+//!   `election_min..election_max`, drawn anew for each campaign (`election/election_timer`).
 //!
 //! So after a silent loss the first survivor campaigns at most `2 x election_max` after the
 //! last append that it saw. With `election_max` at a third of the promise another third is
@@ -170,7 +170,7 @@ mod tests {
 
     // guarantee: LEASE-1
     #[test]
-    fn a_lease_is_over_before_any_voter_elects_another() {
+    fn lease_ends_before_any_voter_elects_another() {
         for t in all() {
             assert!(lease_elsewhere(t.lease) < t.election_max, "{t:?}");
             assert!(t.lease > t.heartbeat * 4, "{t:?}");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_lease_runs_from_what_is_sent_with_it() {
+    fn longer_lease_counts_only_for_later_rounds() {
         let ms = Duration::from_millis;
         let start = Instant::now();
         let mut leases = LeaseHistory::new(start, ms(100));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_eighth_of_the_promise_is_borne_as_a_round_trip() {
+    fn round_trip_of_eighth_of_promise_is_tolerated() {
         for t in all() {
             assert!(t.round_trip_max() * 8 >= t.failover, "{t:?}");
             assert!(t.round_trip_max() <= t.answer(), "{t:?}");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn nearly_a_third_of_the_promise_is_left_for_the_election_itself() {
+    fn nearly_third_of_promise_remains_for_election() {
         for t in all() {
             let campaign = t.election_max * 2;
             assert!(campaign <= t.failover * 7 / 10, "{t:?}");

@@ -34,7 +34,7 @@ const INSIDE: u64 = 5;
 const BROKER: &str = "rabbit";
 /// Beginning of the probe's text of a fault that could not be done at all.
 const NOT_DONE: &str = "not done";
-/// Calls that sinks must have accepted, and sights of a leader, where these are the workload.
+/// Calls that sinks must have accepted, and observations of a leader, where these are the workload.
 const CALLS: u64 = 20;
 const SIGHTS: u64 = 30;
 

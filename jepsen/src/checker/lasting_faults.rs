@@ -111,7 +111,7 @@ fn leaders(
             .between(Some(first.asked), Some(first.time))
             .at(&[first.member]);
     }
-    // The last sight of the highest term so far. Seen before another fault it says nothing of
+    // The last observation of the highest term so far. Seen before another fault it says nothing of
     // the time after it.
     let mut known: Option<&ReignObservation> = None;
     for later in observations.iter().filter(|it| it.term.is_some()) {

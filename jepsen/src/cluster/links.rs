@@ -19,7 +19,7 @@ use quorate_testkit::netns::Net;
 
 const TABLE: &str = "inet quorate_chaos";
 
-/// Fate of packets.
+/// Verdict on packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketVerdict {
     /// Packets vanish.
@@ -37,7 +37,7 @@ pub enum PacketVerdict {
     Data(u16),
 }
 
-/// Fate of packets between two members, as seen by the first. Both counted from 1.
+/// Rule for packets between two members, as seen by the first. Both counted from 1.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkRule {
     /// The member in whose namespace the rule stands.
@@ -48,7 +48,7 @@ pub struct LinkRule {
     pub incoming: bool,
     /// The rule holds for packets that go out.
     pub outgoing: bool,
-    /// The fate of the packets.
+    /// The verdict on the packets.
     pub verdict: PacketVerdict,
 }
 
@@ -300,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stuck_on_a_connection_is_read() {
+    fn unconfirmed_bytes_of_connections_are_read() {
         let told = "ESTAB 0 8466 10.7.0.1:41234 10.7.0.2:17210\n\t cubic rto:201 bytes_sent:9000 \
                     bytes_retrans:10 bytes_acked:512 segs_out:9\nESTAB 0 0 10.7.0.1:41236 \
                     10.7.0.2:17210\n\t cubic rto:201 segs_out:9\n";

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_goes_through_comes_late_and_in_order() {
+    async fn relayed_bytes_arrive_late_and_in_order() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = listener.local_addr().unwrap();
         let slowness = Arc::<RelayDelay>::default();

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_stands_beside_what_strikes() {
+    fn lasting_nemeses_combine_with_momentary_ones() {
         assert!(together(&["far", "kill-leader"]).is_ok());
         assert!(together(&["thin", "kill-leader"]).is_ok());
         assert!(together(&["slow-disk", "partition"]).is_ok());

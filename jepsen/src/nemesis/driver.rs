@@ -39,7 +39,7 @@ pub async fn track(
     }
 }
 
-/// Takes one fault from the wish to the healing.
+/// Takes one fault from the planned step to the healing.
 async fn fault(
     context: &Arc<RunContext>,
     kind: &NemesisKind,

@@ -1,4 +1,4 @@
-//! Release whose fate its proposer doesn't learn.
+//! Release whose outcome its proposer doesn't learn.
 //!
 //! The connector server is told to hand over, and its log stands still just then, while heartbeats
 //! go on. So it leads on in its term, and may take over again. Then the others get what it had

@@ -44,7 +44,7 @@ pub struct MemberKill {
     killed: Vec<(u64, u32)>,
 }
 
-/// Decided by the dice.
+/// Decided by the rng.
 pub fn drawn() -> Box<dyn Nemesis> {
     Box::new(MemberKill {
         whom: None,

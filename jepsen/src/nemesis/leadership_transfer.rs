@@ -1,4 +1,4 @@
-//! Transfer of leadership by somebody's order.
+//! Transfer of leadership at somebody's request.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ pub struct NetworkPartition {
     rules: Vec<LinkRule>,
 }
 
-/// Decided by the dice.
+/// Decided by the rng.
 pub fn drawn() -> Box<dyn Nemesis> {
     Box::new(NetworkPartition {
         shape: None,
@@ -55,7 +55,7 @@ pub fn new(shape: PartitionShape) -> Box<dyn Nemesis> {
     })
 }
 
-/// The links of a bed that has some.
+/// The links of a run that has some.
 pub(super) fn links(context: &RunContext) -> Result<&LinkRules, NemesisError> {
     context.links.as_ref().ok_or(NemesisError::NoNamespaces)
 }

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_queue_has_counted_is_read() {
+    fn queue_counters_are_read() {
         let told = "qdisc tbf 8002: root refcnt 2 rate 100Mbit burst 64Kb lat 50ms \n \
                     Sent 1234 bytes 5 pkt (dropped 6, overlimits 78 requeues 0) \n";
         assert_eq!(counted(told), Some((1234, 78)));

@@ -80,7 +80,7 @@ fn concurrent_reads_may_differ_in_one_order_only() {
 }
 
 #[test]
-fn a_stale_read_is_told() {
+fn stale_read_is_found() {
     let told = [
         write(1, 1, 0, 1).at(1),
         write(1, 2, 2, 3).at(2),
@@ -97,13 +97,13 @@ fn a_stale_read_is_told() {
 }
 
 #[test]
-fn a_lost_write_is_told() {
+fn lost_write_is_found() {
     let told = [write(1, 1, 0, 1).at(5), read(2, (), 4, 5).at(9)];
     both_object(&told, "lost write");
 }
 
 #[test]
-fn a_read_of_a_failed_write_is_told() {
+fn read_of_failed_write_is_found() {
     let told = [
         write(1, 1, 0, 1).at(1),
         write(2, 2, 2, 3).failed(),
@@ -127,7 +127,7 @@ fn timeout_recorded_as_failure_is_caught_once_done() {
 }
 
 #[test]
-fn a_value_from_nowhere_is_told() {
+fn made_up_value_is_found() {
     both_object(
         &[write(1, 1, 0, 1).at(1), read(2, 7, 2, 3).at(1)],
         "made-up value",
@@ -135,7 +135,7 @@ fn a_value_from_nowhere_is_told() {
 }
 
 #[test]
-fn a_read_from_the_future_is_told() {
+fn future_read_is_found() {
     let told = [read(2, 1, 0, 1).at(1), write(1, 1, 5, 6).at(1)];
     both_object(&told, "future read");
     let told = [read(2, 1, 0, 1).at(1), write(1, 1, 5, 6).unknown()];
@@ -154,7 +154,7 @@ fn two_compare_and_sets_of_one_value() {
 }
 
 #[test]
-fn a_read_that_goes_back_is_told() {
+fn read_going_back_is_found() {
     let told = [
         write(1, 1, 0, 1).at(1),
         write(1, 2, 2, 3).unknown(),
@@ -191,7 +191,7 @@ fn unknown_outcome_may_be_done_late_or_never() {
 }
 
 #[test]
-fn what_is_unknown_is_done_once() {
+fn unknown_write_takes_effect_once() {
     let told = [
         write(1, 1, 0, 1).unknown(),
         read(2, 1, 4, 5).at(3),

@@ -38,7 +38,7 @@ fn stranded_leader_is_replaced_while_stranded() {
 }
 
 #[test]
-fn what_lasts_has_to_be_borne() {
+fn lasting_fault_must_be_borne() {
     let lasting = |nemesis| vec![fault(nemesis, &[], 1_000, 9_000)];
     for nemesis in ["far", "thin"] {
         let (borne, not) = (4_000..5_000, 4_000..6_000);
@@ -170,7 +170,7 @@ fn sent(told: &[HandmadeOperation], left: Option<&[&str]>) -> RecordedRun {
 }
 
 #[test]
-fn outcome_of_a_message_is_what_queue_has() {
+fn sent_outcome_must_match_queue() {
     let none: Vec<String> = Vec::new();
     let good = [
         send("a", 0),

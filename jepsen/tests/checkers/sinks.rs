@@ -89,7 +89,7 @@ fn called(calls: &[SinkCall], naive: bool) -> RecordedRun {
 }
 
 #[test]
-fn accepted_stale_epoch_is_told_naive_is_counted() {
+fn accepted_stale_epoch_is_found_naive_is_counted() {
     let right = [call(1, 5, true), call(30, 5, true), call(60, 9, true)];
     assert_eq!(kinds(&called(&right, false)), none());
     let stale = [call(1, 5, true), call(30, 9, true), call(70, 5, true)];
@@ -100,7 +100,7 @@ fn accepted_stale_epoch_is_told_naive_is_counted() {
 }
 
 #[test]
-fn late_call_is_told_unless_pause_explains_it() {
+fn late_call_is_found_unless_pause_explains() {
     let fenced = [call(1, 5, true), call(30, 9, true), call(500, 5, false)];
     assert_eq!(kinds(&called(&fenced, false)), ["call under an old epoch"]);
     assert_eq!(kinds(&called(&fenced, true)), ["call under an old epoch"]);
@@ -120,7 +120,7 @@ fn late_call_is_told_unless_pause_explains_it() {
 }
 
 #[test]
-fn overlap_is_told_in_ms() {
+fn overlap_is_measured_in_ms() {
     let calls = [call(1, 5, true), call(14, 9, true), call(60, 9, true)];
     let verdict = judged(&called(&calls, true));
     assert_eq!(verdict.numbers["overlap_ms.worst"], 7);

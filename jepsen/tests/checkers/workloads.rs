@@ -56,7 +56,7 @@ fn sets() {
 }
 
 #[test]
-fn a_stale_read_of_a_set_is_told() {
+fn stale_read_of_a_set_is_found() {
     let mut read = op(2, "read", Value::Null, 5, 6);
     let told = [add(1, 1, 0), read.clone()];
     let all = [json!([1]), json!([1]), json!([1])];

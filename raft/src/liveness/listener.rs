@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_listens_on_under_a_high_number() {
+    fn moved_listener_still_listens_at_high_descriptor() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let moved = closed_first(listener);

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_elected_after_the_death_is_alive() {
+    fn member_elected_after_death_is_alive() {
         let at = Instant::now();
         assert_eq!(died(at, Some(at)), Some(at));
         assert_eq!(died(at + Duration::from_millis(1), Some(at)), None);
@@ -206,7 +206,7 @@ mod tests {
 
     // guarantee: FENCE-12
     #[test]
-    fn a_death_is_believed_only_by_who_sees_it_and_never_by_the_leader() {
+    fn death_is_believed_only_by_witnesses_never_leader() {
         let vote = |member, committed| ElectionBallot {
             term: 3,
             member,

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn lets_in_only_what_is_meant_for_it() {
+    fn gate_admits_only_requests_for_this_member() {
         let gate = ClusterGate::new("aa11", 3);
         through("aa11", 3, &gate).unwrap();
 

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_message_part_is_named() {
         let err = entry_from_proto(peer::Entry::default()).unwrap_err();
         assert_eq!(err.to_string(), "the entry's log id is missing");
         let entry = peer::Entry {

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_as_it_was_written() {
+    fn marker_is_read_back_as_written() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read_marker(dir.path()).unwrap(), None);
         write_marker(dir.path(), &marker()).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn one_from_the_future_is_told_so() {
+    fn newer_marker_is_refused_as_newer() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("marker"), render(2, &marker())).unwrap();
         let err = read_marker(dir.path()).unwrap_err();

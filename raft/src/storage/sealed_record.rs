@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_future_is_told_from_damage() {
+    fn newer_record_is_distinguished_from_damage() {
         let record = seal(9, b"key", |out| out.extend(b"payload"));
         let future = RecordError::Future { found: 9, known: 1 };
         assert_eq!(unseal(1, b"key", record.into()), Err(future));

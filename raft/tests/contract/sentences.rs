@@ -26,7 +26,7 @@ async fn proposed(group: &Group, at: u64, command: &str) -> ClientWriteResult<Ba
     written.await.unwrap()
 }
 
-/// `node/transfer.rs`, `liveness/office.rs`: a member is made to campaign by being handed a
+/// `node/transfer.rs`, `election/early_election.rs`: a member is made to campaign by being handed a
 /// transfer from the vote that it has, whoever sent that; its requests carry the flag, and
 /// voters whose leader's lease still runs grant them.
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn forward_to_leader_says_that_nothing_was_appended() {
 }
 
 /// `node/propose.rs`: `LogEntryDiscarded` is said of what *was* appended, and may have been
-/// sent to others: its fate is unknown.
+/// sent to others: its outcome is unknown.
 #[tokio::test]
 async fn a_discarded_entry_was_in_the_log() {
     let group = Group::led_by_one().await;
@@ -204,7 +204,7 @@ async fn a_leader_that_restarts_does_not_lead() {
         if restored {
             continue;
         }
-        // `election/timeout.rs`: on its disk that vote is one of a leader, so it is not made
+        // `election/election_timer.rs`: on its disk that vote is one of a leader, so it is not made
         // to campaign by a transfer, but by the trigger.
         let request = TransferLeaderRequest::new(voted, 1, None);
         let refused = raft.handle_transfer_leader(request).await.unwrap();
@@ -218,7 +218,7 @@ async fn a_leader_that_restarts_does_not_lead() {
 /// `node/start.rs`: with its tick off openraft neither campaigns nor beats, however short its
 /// timers are. With it the same test sees it.
 #[tokio::test]
-async fn without_its_tick_it_keeps_no_timers() {
+async fn openraft_keeps_no_timers_without_tick() {
     for ticks in [false, true] {
         let group = Group::led_by_one().await;
         for id in [2, 3] {
@@ -271,7 +271,7 @@ async fn leader_ends_when_follower_lost_acknowledged_entries() {
     );
 }
 
-/// `node/history.rs`: with the highest number to keep openraft purges nothing of itself, and
+/// `node/log_retention.rs`: with the highest number to keep openraft purges nothing of itself, and
 /// what it is asked to purge it does, as far as a snapshot reaches.
 #[tokio::test]
 async fn only_requested_entries_are_purged() {

@@ -17,7 +17,7 @@ fn seen(group: &Group, i: usize) -> Leadership {
     *group.all[i].node().leadership().borrow()
 }
 
-/// The follower that stands first, and the other one.
+/// The follower that campaigns first, and the other one.
 fn by_rank(group: &Group, leader: usize) -> (usize, usize) {
     let mut followers = group.followers(leader);
     followers.sort_by_key(|i| std::cmp::Reverse(group.all[*i].id()));
@@ -32,7 +32,7 @@ async fn misses(group: &Group, one: usize, lost: u64) {
 
 // guarantee: FAILOVER-1
 #[tokio::test]
-async fn a_death_is_followed_by_one_election_that_tells_of_it() {
+async fn death_causes_one_election_that_records_death() {
     let mut group = Group::start(3, 500).await;
     let mut clean = 0;
     for _ in 0..5 {
@@ -45,7 +45,7 @@ async fn a_death_is_followed_by_one_election_that_tells_of_it() {
         let took = killed.elapsed();
         let now = seen(&group, group.leader().unwrap());
         let election = now.election.unwrap();
-        // On a busy machine two may stand at once, or the timers be first.
+        // On a busy machine two may campaign at once, or the timers be first.
         clean +=
             usize::from(now.term == before.term + 1 && election.reason == ElectionReason::Death);
         assert_eq!(election.former, Some(id));
@@ -91,7 +91,7 @@ async fn a_reset_on_one_link_moves_nobody() {
 
 // guarantee: LEASE-2
 #[tokio::test]
-async fn a_leader_that_lives_behind_resets_has_no_lease_when_its_successor_is_clear() {
+async fn living_leader_behind_resets_loses_lease_before_successor() {
     let group = Group::start(3, 500).await;
     let mut early = 0;
     for key in 0..5 {
@@ -167,7 +167,7 @@ async fn ask(group: &Group, of: usize, candidate: u64, term: u64, reason: Said) 
 
 // guarantee: FENCE-12
 #[tokio::test]
-async fn a_vote_for_death_is_refused_by_the_leader_and_by_who_sees_it_alive() {
+async fn death_vote_against_living_leader_is_refused() {
     let group = Group::start(3, 500).await;
     let leader = group.settled().await;
     group.all_there().await;
@@ -196,7 +196,7 @@ async fn a_vote_for_death_is_refused_by_the_leader_and_by_who_sees_it_alive() {
 }
 
 #[tokio::test]
-async fn who_lacks_entries_lets_the_other_stand() {
+async fn member_lacking_entries_loses_early_election() {
     let mut group = Group::start(3, 500).await;
     let lost = group.settled().await;
     group.all_there().await;

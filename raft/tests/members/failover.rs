@@ -1,4 +1,4 @@
-//! Failover promise: another leader in office within `failover_ms`.
+//! Failover promise: another member leads within `failover_ms`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::group::{Group, until};
 
 const PROMISE: Duration = Duration::from_millis(500);
 
-/// Waits for another leader in office than `lost`; returns how long it took.
+/// Waits for a leader other than `lost`; returns how long it took.
 async fn successor(group: &Group, lost: usize, since: Instant) -> Duration {
     let others = group.followers(lost);
     until("a successor", || {
@@ -56,7 +56,7 @@ async fn a_leader_that_dies_is_replaced_in_time() {
 
 // guarantee: FAILOVER-4
 #[tokio::test]
-async fn a_leader_that_falls_silent_is_replaced_in_time() {
+async fn silent_leader_is_replaced_in_time() {
     let group = Group::start(3, 500).await;
     let mut took = Vec::new();
     for key in 0..20 {
@@ -142,7 +142,7 @@ async fn nobody_is_replaced_without_a_reason() {
 /// Members far from each other: a round trip takes 40 to 80 ms.
 // guarantee: FAILOVER-14
 #[tokio::test]
-async fn a_leader_far_from_the_others_keeps_its_lease_and_is_replaced() {
+async fn distant_leader_keeps_its_lease_and_is_replaced() {
     let ms = Duration::from_millis;
     let group = Group::start(3, 500).await;
     let leader = group.settled().await;

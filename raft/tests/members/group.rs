@@ -245,7 +245,7 @@ impl Group {
         group
     }
 
-    /// Waits until everyone who is up agrees on a leader in office; returns where it is.
+    /// Waits until everyone who is up agrees on a leader; returns where it is.
     pub async fn settled(&self) -> usize {
         until("a leader that all agree on", || {
             let leader = self.all.iter().find(|one| one.leading()).map(One::id);

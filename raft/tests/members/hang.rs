@@ -88,7 +88,7 @@ fn a_holder() {
 
 /// Of four one's disk hangs, and the leader doesn't reach another: it can commit nothing, and
 /// the third can, once the leader lets it. So the one that takes nothing down may not keep the
-/// leader in office by answering its heartbeats.
+/// leader's lease alive by answering its heartbeats.
 #[tokio::test]
 async fn member_without_disk_keeps_no_leader_in_office() {
     let mut group = Group::start(4, 500).await;

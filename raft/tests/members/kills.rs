@@ -31,7 +31,7 @@ fn report(what: &str, mut took: Vec<Duration>) -> (Duration, Duration) {
 
 // guarantee: FAILOVER-1
 #[test]
-fn each_kill_of_the_leader_is_followed_by_one_election() {
+fn each_leader_kill_causes_one_election() {
     let mut group = Processes::start(3, 500);
     let mut took = Vec::new();
     let (mut burnt, mut by_timers) = (0, 0);
@@ -67,7 +67,7 @@ fn each_kill_of_the_leader_is_followed_by_one_election() {
 /// over, which it may notice in time and refuse, up to after it has been elected.
 // guarantee: FAILOVER-3
 #[test]
-fn a_transfer_whose_target_is_killed_leaves_a_leader_in_time() {
+fn transfer_to_killed_target_leaves_leader_in_time() {
     let mut group = Processes::start(3, 500);
     let mut took = Vec::new();
     for trial in 0..trials(20) {
@@ -82,7 +82,7 @@ fn a_transfer_whose_target_is_killed_leaves_a_leader_in_time() {
         let other = (leader + 2) % 3;
         let mut written = group.all[other].ask(&format!("write {trial}"));
         if written.starts_with("the fate of the write is not known") {
-            // The target had been elected and was killed with the write in its hands.
+            // The target had been elected and was killed with the write in flight.
             written = group.all[other].ask(&format!("write {}", 1000 + trial));
         }
         took.push(began.elapsed());
@@ -103,7 +103,7 @@ fn a_transfer_whose_target_is_killed_leaves_a_leader_in_time() {
 
 // guarantee: FAILOVER-3
 #[test]
-fn a_transfer_whose_target_is_stopped_leaves_a_leader_in_time() {
+fn transfer_to_stopped_target_leaves_leader_in_time() {
     let mut group = Processes::start(3, 500);
     let mut took = Vec::new();
     for trial in 0..trials(10) {
@@ -128,10 +128,10 @@ fn a_transfer_whose_target_is_stopped_leaves_a_leader_in_time() {
 }
 
 /// Longer than its patience, of a third of the promise, and shorter than the half of it after
-/// which the first other one stands.
+/// which the first other one campaigns.
 // guarantee: FAILOVER-7
 #[test]
-fn a_leader_that_stood_still_and_was_not_replaced_goes_on_at_once() {
+fn unreplaced_leader_resumes_at_once_after_pause() {
     let mut group = Processes::start(3, 6_000);
     let mut went_on = 0;
     for trial in 0..trials(3) {

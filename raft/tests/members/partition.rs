@@ -25,7 +25,7 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing() {
     let lonely = &group.all[cut];
     lonely.write(1).await.unwrap();
     group.silence(cut, true);
-    // It still takes writes while its lease runs; their fate is not known.
+    // It still takes writes while its lease runs; their outcome is not known.
     let doubtful = lonely.write_within(2, 800 * MS).await;
     assert!(
         matches!(doubtful, Err(ProposeError::Unknown(_))),
@@ -147,13 +147,13 @@ async fn a_stranded_leader_is_replaced(n: usize) {
 
 // guarantee: FAILOVER-5
 #[tokio::test]
-async fn a_leader_with_one_link_of_three_is_replaced() {
+async fn leader_with_one_link_of_three_is_replaced() {
     a_stranded_leader_is_replaced(4).await;
 }
 
 // guarantee: FAILOVER-5
 #[tokio::test]
-async fn a_leader_with_one_link_of_four_is_replaced() {
+async fn leader_with_one_link_of_four_is_replaced() {
     a_stranded_leader_is_replaced(5).await;
 }
 

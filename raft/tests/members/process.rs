@@ -1,7 +1,7 @@
 //! Member as a process of its own, so that it can die, or be stopped, as one does.
 //!
 //! The process is this very program, asked to run one "test" that is no test. It takes
-//! orders line by line and says line by line what happens to it.
+//! commands line by line and says line by line what happens to it.
 
 use std::{
     env,
@@ -135,7 +135,7 @@ impl MemberProcess {
         self.up() && self.said.lock().leading
     }
 
-    /// Gives an order, whose answer is waited for elsewhere.
+    /// Gives a command, whose answer is waited for elsewhere.
     pub fn order(&mut self, order: &str) {
         let orders = &mut self.running.as_mut().unwrap().orders;
         writeln!(orders, "{order}").unwrap();
@@ -209,12 +209,12 @@ impl Processes {
         Processes { all }
     }
 
-    /// Waits until everyone who runs agrees on a leader in office, and nobody misses anybody.
+    /// Waits until everyone who runs agrees on a leader, and nobody misses anybody.
     pub fn settled(&self) -> usize {
         self.agreed(|one| one.said().silent == "[]")
     }
 
-    /// Waits until everyone who runs agrees on a leader in office, whoever is missed.
+    /// Waits until everyone who runs agrees on a leader, whoever is missed.
     pub fn led(&self) -> usize {
         self.agreed(|_| true)
     }

@@ -153,7 +153,7 @@ async fn ids_are_never_given_twice() {
 
 // guarantee: DATA-5
 #[tokio::test]
-async fn a_member_that_has_moved_says_where_it_is() {
+async fn moved_member_announces_its_new_address() {
     let mut group = Group::start(3, 500).await;
     let leader = group.settled().await;
     let mover = (leader + 1) % 3;

@@ -19,7 +19,7 @@ async fn transfer(
 }
 
 #[tokio::test]
-async fn leadership_goes_where_it_is_wanted() {
+async fn leadership_moves_to_requested_member() {
     let group = Group::start(3, 500).await;
     let mut took = Vec::new();
     for key in 0..9 {
@@ -68,7 +68,7 @@ async fn only_a_fit_voter_is_handed_to() {
     assert!(matches!(refused, TransferError::Refused(_)), "{refused}");
     let seen = *group.all[leader].node().leadership().borrow();
     assert!(seen.leading && seen.term == term);
-    // Without a wish, the one that is left takes it.
+    // Without a named target, the one that is left takes over.
     let now = transfer(&group, leader, None).await.unwrap();
     assert_eq!(now, group.all[(leader + 2) % 3].id());
     group.all[follower].start(NodeStartMode::Resume).await;
@@ -87,7 +87,7 @@ async fn only_a_fit_voter_is_handed_to() {
 /// The target dies, or falls silent, just before it is to take over.
 // guarantee: FAILOVER-3
 #[tokio::test]
-async fn a_transfer_that_fails_leaves_a_leader_in_time() {
+async fn failed_transfer_leaves_leader_in_time() {
     let mut group = Group::start(3, 500).await;
     let mut took = Vec::new();
     for round in 0..6 {
@@ -104,7 +104,7 @@ async fn a_transfer_that_fails_leaves_a_leader_in_time() {
         let result = transfer(&group, leader, Some(to)).await;
         assert!(!matches!(result, Ok(id) if id == to), "{result:?}");
         until("a leader", || group.leader().is_some_and(|i| i != target)).await;
-        // In office, and that is when writes are done again.
+        // Leading, and that is when writes are done again.
         let at = group.all[(leader + 2) % 3].write(100 + round).await;
         at.unwrap();
         took.push(began.elapsed());

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn series_are_told_in_the_format_of_prometheus() {
+    fn series_are_rendered_in_prometheus_format() {
         let recorder = MemberRecorder::new(PrometheusBuilder::new().build_recorder());
         with_local_recorder(&recorder, || {
             describe_counter!("quorate_connector_messages_total", "Messages");

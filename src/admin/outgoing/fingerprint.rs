@@ -131,7 +131,7 @@ mod tests {
 
     /// The fingerprint is part of the log, so it can't change from one version to the next.
     #[test]
-    fn it_is_the_same_in_every_version() {
+    fn fingerprint_is_stable_across_versions() {
         let hex: String = fingerprint(&message())
             .iter()
             .map(|byte| format!("{byte:02x}"))

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intent_is_open_until_it_is_dropped() {
+    fn intent_is_open_until_dropped() {
         let intents = Arc::<OpenIntents>::default();
         let (one, two) = (intents.begin(7), intents.begin(7));
         let ticket = one.ticket();

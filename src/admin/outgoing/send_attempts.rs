@@ -7,9 +7,9 @@
 //!    unknown, and whatever later attempts report of themselves, it stays so:
 //!    `a_fate_only_gets_worse`.
 //! 2. Without a key the attempt that may have sent the message is the last one:
-//!    `without_a_key_nothing_is_tried_after_a_doubt`.
+//!    `without_key_nothing_is_retried_after_doubt`.
 //! 3. Under a key the log is asked again, and only *confirmed* and *refused* end the doubt:
-//!    `once_in_doubt_only_an_outcome_clears_it`. Either is the outcome of the intent of the attempt
+//!    `doubt_is_cleared_only_by_an_outcome`. Either is the outcome of the intent of the attempt
 //!    in doubt. Or it is that of another intent, which the log admitted and which stays; then the
 //!    intent of the attempt in doubt was withdrawn, or it is not in the log and would find the
 //!    other one. *Not sent* shows nothing of the kind: an intent that is withdrawn leaves its place
@@ -193,7 +193,7 @@ mod tests {
 
         // guarantee: SEND-1
         #[test]
-        fn once_in_doubt_only_an_outcome_clears_it(
+        fn doubt_is_cleared_only_by_an_outcome(
             script in prop::collection::vec(attempt(), 1..12)
         ) {
             let (told, made) = play(true, &script);
@@ -210,7 +210,7 @@ mod tests {
         }
 
         #[test]
-        fn without_a_key_nothing_is_tried_after_a_doubt(
+        fn without_key_nothing_is_retried_after_doubt(
             script in prop::collection::vec(attempt(), 1..12)
         ) {
             let (told, made) = play(false, &script);

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_as_the_standard_has_it() {
+    fn events_follow_the_sse_standard() {
         let mut text = String::new();
         let put = KeyChange {
             revision: 7,

@@ -124,7 +124,7 @@ async fn first_event_has_start_and_changes_follow() {
 
 // guarantee: WATCH-3
 #[tokio::test]
-async fn a_silent_stream_lives_and_its_place_moves_on() {
+async fn silent_stream_stays_alive_and_its_position_advances() {
     let mut member = WatchedMember::new();
     let mut reader = member.reader_with_life(0, "rare/", ALIVE);
     reader.next().await;
@@ -151,7 +151,7 @@ async fn a_silent_stream_lives_and_its_place_moves_on() {
 /// While nothing is taken nothing is kept for the reader; the gap is reported.
 // guarantee: WATCH-4
 #[tokio::test]
-async fn a_slow_reader_that_falls_out_of_the_history_is_told_so_and_its_stream_ends() {
+async fn stream_of_reader_behind_history_ends_with_compacted() {
     let mut member = WatchedMember::new();
     let mut slow = member.reader(0, "");
     let mut fast = member.reader(0, "");
@@ -239,7 +239,7 @@ async fn watchers_are_bounded_and_free_their_slots() {
 }
 
 #[test]
-fn what_can_not_be_watched_says_what_can() {
+fn unwatchable_revision_error_names_watchable_one() {
     let gone = compacted(9, ChangesCompacted { oldest: 41 });
     assert!(gone.detail().contains("from revision 10") && gone.detail().contains("is 41"));
     let problem = future(u64::MAX, 7);

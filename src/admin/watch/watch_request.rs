@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_revision_is_refused_by_name() {
+    fn invalid_revision_is_refused_by_name() {
         for bad in ["abc", "", "-1", "+1", "1.5", " 1", "99999999999999999999"] {
             let problem = read(Some(bad), None).expect_err(bad);
             assert_eq!(problem.status(), 400);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_difference_is_what_goes_and_what_comes() {
+    fn difference_lists_removed_and_added_servers() {
         let before = [server("a", 1), server("b", 2), server("c", 3)];
         let after = [server("a", 1), server("c", 4), server("d", 5)];
         let (gone, new) = difference(&before, &after);

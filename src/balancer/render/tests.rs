@@ -91,7 +91,7 @@ fn the_longest_service_is_waited_for() {
 }
 
 #[test]
-fn what_trusted_proxies_say_is_kept() {
+fn headers_of_trusted_proxies_are_kept() {
     let trusting = BalancerSettings {
         trusted_proxies: vec!["10.0.0.0/8".to_owned(), "::1".to_owned()],
         ..settings()

@@ -10,7 +10,7 @@ fn load(text: &str) -> Result<BalancerSettings, String> {
 }
 
 #[test]
-fn what_is_written_by_default_can_be_read() {
+fn default_settings_file_can_be_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("balancer");
     let bind = "127.0.0.1:11223".parse().unwrap();
@@ -125,7 +125,7 @@ fn proxies_are_read_as_array_or_commas() {
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_balancer_setting_problems_are_reported_together() {
     let error = load("bind = \"x\"\npoll_ms = 0\nmaxconn = 0\n").unwrap_err();
     for part in ["bind is", "members is", "poll_ms is", "maxconn is"] {
         assert!(error.contains(part), "{part}: {error}");

@@ -223,7 +223,7 @@ async fn no_answer_is_retryable_and_lists_urls() {
 }
 
 #[tokio::test]
-async fn what_is_no_member_is_told() {
+async fn non_member_answer_is_reported() {
     let other = FakeMember::start(FakeBehavior::Answer(200, "<html>")).await;
     let failure = client(vec![other.url.clone()])
         .get_json::<Vec<u8>>("/x")

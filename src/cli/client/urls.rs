@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_admin_url_is_refused() {
+    fn non_admin_url_is_refused() {
         for bad in [
             "",
             ",",

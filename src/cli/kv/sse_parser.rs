@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_refused() {
+    fn endless_event_is_refused() {
         let mut events = SseParser::default();
         let piece = vec![b'x'; EVENT_BYTES_MAX];
         assert!(events.take(&piece).is_ok());

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_behind_what_was_printed() {
+    fn watch_resumes_after_last_printed_revision() {
         let mut watch = watch(OutputFormat::Table);
         let call = watch.call().unwrap();
         assert_eq!(call.path, "/v1/watch?prefix=a+b&from=7");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_says_what_to_do() {
+    fn compacted_watch_error_names_the_remedy() {
         let event = |code: &str| SseEvent {
             name: "compacted".into(),
             data: format!("{{\"code\":{code:?},\"detail\":\"gone\"}}"),

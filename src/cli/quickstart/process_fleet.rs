@@ -297,7 +297,7 @@ mod tests {
     use crate::cli::quickstart::QuickstartArgs;
 
     #[test]
-    fn one_member_bootstraps_and_the_others_join_it() {
+    fn first_member_bootstraps_and_others_join() {
         let dir = tempfile::tempdir().unwrap();
         let args = QuickstartArgs {
             dir: dir.path().to_owned(),

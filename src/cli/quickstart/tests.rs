@@ -27,7 +27,7 @@ fn refusal(result: Result<QuickstartFolder, CliError>) -> String {
 }
 
 #[test]
-fn the_settings_that_it_writes_are_the_contracts() {
+fn quickstart_settings_match_the_contract() {
     let folder = Path::new("/q/member-2");
     let settings = Settings::from_toml(&settings_files::member("member-2", 1), folder).unwrap();
     assert_eq!(settings.name, "member-2");
@@ -114,7 +114,7 @@ fn two_quickstarts_do_not_share_a_folder() {
 }
 
 #[test]
-fn settings_that_clash_are_told_with_both_files() {
+fn clashing_settings_are_reported_with_both_files() {
     let dir = tempfile::tempdir().unwrap();
     let folder = QuickstartFolder::prepare(&args(dir.path())).unwrap();
     let config = folder.members[1].config.clone();
@@ -132,7 +132,7 @@ fn settings_that_clash_are_told_with_both_files() {
 }
 
 #[test]
-fn bad_settings_stop_it_before_anything_is_started() {
+fn bad_settings_stop_quickstart_before_any_start() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("member-1")).unwrap();
     fs::write(dir.path().join("member-1/quorate.toml"), "nome = \"a\"").unwrap();

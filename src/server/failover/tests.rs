@@ -229,7 +229,7 @@ proptest! {
 
     // guarantee: LEASE-3
     #[test]
-    fn no_lease_in_force_is_ever_longer_than_any_patience_in_force(steps in steps()) {
+    fn no_lease_exceeds_any_patience_in_force(steps in steps()) {
         holds(steps, None)?;
     }
 
@@ -259,7 +259,7 @@ proptest! {
 
 // guarantee: LEASE-3
 #[test]
-fn the_model_finds_each_step_that_is_left_out() {
+fn model_finds_every_omitted_step() {
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
     for bug in [
         FailoverBug::OneStep,

@@ -16,7 +16,7 @@ fn wide(folder: PathBuf) -> PathBuf {
 
 // guarantee: SECURITY-2
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_whose_folders_others_may_enter_is_not_started_and_joins_no_cluster() {
+async fn member_with_exposed_folders_neither_starts_nor_joins() {
     let dir = tempfile::tempdir().unwrap();
     let one = Alive::start(
         settings(&dir.path().join("one"), ports()),

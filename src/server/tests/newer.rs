@@ -97,7 +97,7 @@ fn says(error: &ServerError, what: &str) {
 
 // guarantee: DATA-4
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_is_to_apply_a_command_of_a_newer_version_ends_and_says_so() {
+async fn applying_newer_command_ends_member_with_reason() {
     for (bytes, what) in newer_commands() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path(), ports());
@@ -160,7 +160,7 @@ fn newer_snapshot() -> Vec<u8> {
 
 // guarantee: DATA-4
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_whose_snapshot_has_a_field_of_a_newer_version_does_not_serve() {
+async fn member_with_newer_snapshot_field_does_not_serve() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path(), ports());
     settings.snapshot.entries = 100;

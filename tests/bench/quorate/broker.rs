@@ -1,4 +1,4 @@
-//! The broker: one for all clusters, with its management face, and a log that tells when
+//! The broker: one for all clusters, with its management API, and a log that tells when
 //! it gave up a connection.
 
 use std::{
@@ -28,7 +28,7 @@ impl Broker {
         Broker { rabbit, client }
     }
 
-    /// Whether the management face knows the connection of a connector's process. It learns
+    /// Whether the management API knows the connection of a connector's process. It learns
     /// of new ones only when statistics are collected, and can't close what it doesn't know.
     pub async fn knows(&self, channel: &str, pid: u64) -> Result<(), String> {
         let url = self.rabbit.management_url();

@@ -27,7 +27,7 @@ pub const OUT: &str = "SCALE.OUT";
 /// Between two looks at that queue.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// The queue manager and what gives it orders.
+/// The queue manager and what gives it commands.
 pub struct QueueManager {
     manager: Manager,
     control: Mutex<Control>,

@@ -85,7 +85,7 @@ pub fn memory(cluster: &Cluster) -> u64 {
     all.sum::<u64>() / cluster.members.len() as u64
 }
 
-/// The term in which a leader is in office.
+/// The leader's term, once there is a leader.
 pub async fn term(cluster: &Cluster) -> u64 {
     let url = cluster.members[0].admin_url("/v1/cluster/leader");
     eventually("a term", LIMIT, || async {

@@ -11,7 +11,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_kept_alive_connection_survives_a_join_and_a_leave() {
+async fn kept_alive_connection_survives_join_and_leave() {
     let cluster = Cluster::default();
     let (a, b) = (Fake::start(&cluster, 1), Fake::start(&cluster, 2));
     cluster.join(&a);
@@ -65,7 +65,7 @@ async fn a_kept_alive_connection_survives_a_join_and_a_leave() {
 }
 
 #[tokio::test]
-async fn what_a_leaving_member_has_in_hand_is_finished() {
+async fn leaving_member_finishes_its_requests_in_flight() {
     let cluster = Cluster::default();
     let (a, b) = (Fake::start(&cluster, 1), Fake::start(&cluster, 2));
     cluster.join(&a);
@@ -95,7 +95,7 @@ async fn what_a_leaving_member_has_in_hand_is_finished() {
 }
 
 #[tokio::test]
-async fn a_change_that_takes_a_new_process_breaks_off_no_request() {
+async fn haproxy_replacement_breaks_off_no_request() {
     let cluster = Cluster::default();
     let (a, b) = (Fake::start(&cluster, 1), Fake::start(&cluster, 2));
     cluster.join(&a);
@@ -140,7 +140,7 @@ async fn a_change_that_takes_a_new_process_breaks_off_no_request() {
 }
 
 #[tokio::test]
-async fn a_member_that_comes_back_elsewhere_is_found_there() {
+async fn returned_member_is_found_at_new_address() {
     let cluster = Cluster::default();
     let (a, mut b) = (Fake::start(&cluster, 1), Fake::start(&cluster, 2));
     cluster.join(&a);
@@ -161,7 +161,7 @@ async fn a_member_that_comes_back_elsewhere_is_found_there() {
 }
 
 #[tokio::test]
-async fn it_starts_from_what_it_saw_when_the_seeds_are_gone() {
+async fn balancer_starts_from_saved_members_without_seeds() {
     let cluster = Cluster::default();
     let (mut a, b) = (Fake::start(&cluster, 1), Fake::start(&cluster, 2));
     cluster.join(&a);
@@ -180,7 +180,7 @@ async fn it_starts_from_what_it_saw_when_the_seeds_are_gone() {
 }
 
 #[tokio::test]
-async fn it_starts_before_any_member_and_keeps_the_last_known_ones() {
+async fn balancer_starts_before_members_and_keeps_last_known() {
     let cluster = Cluster::default();
     let mut a = Fake::start(&cluster, 1);
     a.kill();
@@ -200,7 +200,7 @@ async fn it_starts_before_any_member_and_keeps_the_last_known_ones() {
 }
 
 #[tokio::test]
-async fn a_refused_configuration_leaves_the_one_before_in_force() {
+async fn refused_configuration_leaves_previous_in_force() {
     let cluster = Cluster::default();
     let (a, b, c) = (
         Fake::start(&cluster, 1),

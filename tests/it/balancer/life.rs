@@ -38,7 +38,7 @@ async fn refusal(dir: &Path) -> String {
 }
 
 #[tokio::test]
-async fn what_keeps_it_from_starting_is_told() {
+async fn balancer_start_failure_names_its_cause() {
     let (_cluster, member) = one();
     let dir = folder(&[&member]);
     let balancer = Balancer::start(dir.path()).await;
@@ -114,7 +114,7 @@ async fn an_haproxy_that_dies_is_started_again() {
 
 // guarantee: HTTP-3
 #[tokio::test]
-async fn at_its_end_requests_are_finished_and_haproxy_is_gone() {
+async fn balancer_stop_finishes_requests_and_ends_haproxy() {
     let (_cluster, member) = one();
     let dir = folder(&[&member]);
     let balancer = Balancer::start(dir.path()).await;
@@ -140,7 +140,7 @@ async fn at_its_end_requests_are_finished_and_haproxy_is_gone() {
 
 // guarantee: HTTP-3
 #[tokio::test]
-async fn signals_to_the_balancer_and_to_haproxy_cut_no_request_off() {
+async fn signals_to_balancer_and_haproxy_cut_no_request() {
     let (_cluster, member) = one();
     let dir = folder(&[&member]);
     let mut child = as_a_process(dir.path());
@@ -177,7 +177,7 @@ async fn signals_to_the_balancer_and_to_haproxy_cut_no_request_off() {
 }
 
 #[tokio::test]
-async fn a_request_that_does_not_end_does_not_hold_up_the_end() {
+async fn unending_request_does_not_delay_balancer_stop() {
     let (_cluster, member) = one();
     let dir = folder(&[&member]);
     set(dir.path(), "drain_ms = 300\n");

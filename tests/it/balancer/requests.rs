@@ -53,7 +53,7 @@ async fn a_member_that_is_not_ready_gets_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_get_fails_when_a_member_dies_and_comes_back() {
+async fn no_get_fails_across_member_death_and_return() {
     let (cluster, [a, mut b, c]) = three();
     let dir = folder(&[&a]);
     let balancer = Arc::new(Balancer::start(dir.path()).await);
@@ -97,7 +97,7 @@ async fn no_get_fails_when_a_member_dies_and_comes_back() {
 }
 
 #[tokio::test]
-async fn only_what_may_be_done_twice_is_sent_twice() {
+async fn only_idempotent_requests_are_sent_twice() {
     let (_cluster, [a, b, c]) = three();
     let dir = folder(&[&a]);
     let balancer = Balancer::start(dir.path()).await;
@@ -146,7 +146,7 @@ async fn only_what_may_be_done_twice_is_sent_twice() {
 }
 
 #[tokio::test]
-async fn a_post_whose_connection_was_refused_goes_to_another_member() {
+async fn post_refused_at_connect_goes_to_another_member() {
     let (_cluster, [a, mut b, c]) = three();
     let dir = folder(&[&a]);
     // So slow that only the refused connections tell.
@@ -163,7 +163,7 @@ async fn a_post_whose_connection_was_refused_goes_to_another_member() {
 }
 
 #[tokio::test]
-async fn without_a_ready_member_the_answer_is_the_envelope() {
+async fn without_ready_member_balancer_answers_with_envelope() {
     let (_cluster, mut members) = three();
     let dir = folder(&[&members[0]]);
     let balancer = Balancer::start(dir.path()).await;
@@ -200,7 +200,7 @@ async fn without_a_ready_member_the_answer_is_the_envelope() {
 }
 
 #[tokio::test]
-async fn a_member_that_says_nothing_costs_its_timeout_and_no_second_try() {
+async fn silent_member_costs_its_timeout_without_retry() {
     let (_cluster, [a, b, c]) = three();
     let dir = folder(&[&a]);
     super::rig::set(dir.path(), "server_timeout_ms = 300\n");

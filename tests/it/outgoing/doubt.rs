@@ -13,7 +13,7 @@ const WITHIN: [u64; 11] = [
 /// caller has, it is never told that the message was not sent.
 // guarantee: SEND-1
 #[tokio::test]
-async fn what_a_stopped_connector_server_may_have_sent_is_never_told_as_not_sent() {
+async fn possibly_sent_message_is_never_reported_not_sent() {
     let bed = Bed::start().await;
     let broker = bed.rabbit.pid().expect("it runs");
     let mut denied = Vec::new();

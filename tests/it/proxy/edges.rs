@@ -38,7 +38,7 @@ async fn trailers_go_through_member_and_balancer() {
 }
 
 #[tokio::test]
-async fn leave_to_send_is_given_once_the_body_is_wanted() {
+async fn continue_is_sent_once_body_is_wanted() {
     let ways = Ways::start().await;
     let expecting = |path: &str, length: u64, what: &str| {
         post(
@@ -71,7 +71,7 @@ async fn leave_to_send_is_given_once_the_body_is_wanted() {
 }
 
 #[tokio::test]
-async fn the_host_is_whose_the_service_says_both_ways() {
+async fn service_decides_host_header_both_ways() {
     let ways = Ways::start().await;
     let upstream = ways.upstream.to_string();
     for (way, port) in ways.ports() {
@@ -95,7 +95,7 @@ async fn the_host_is_whose_the_service_says_both_ways() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_too_long_or_stand_still_are_refused_alike() {
+async fn overlong_and_stalled_bodies_are_refused_alike() {
     let ways = Ways::start().await;
     for (way, port) in ways.ports() {
         // To an upstream, to one that may be asked again, and to code.
@@ -119,7 +119,7 @@ async fn bodies_that_are_too_long_or_stand_still_are_refused_alike() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_an_error_or_cut_off_and_never_whole() {
+async fn broken_off_response_never_appears_complete() {
     let ways = Ways::start().await;
     for (way, port) in ways.ports() {
         for path in ["/breaks-at-once", "/breaks-short"] {
@@ -138,7 +138,7 @@ async fn an_answer_that_breaks_off_is_an_error_or_cut_off_and_never_whole() {
 }
 
 #[tokio::test]
-async fn what_is_not_changed_to_is_told_with_its_reason() {
+async fn refused_upgrade_is_answered_with_reason() {
     let ways = Ways::start().await;
     let upgrade = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -160,7 +160,7 @@ async fn what_is_not_changed_to_is_told_with_its_reason() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_read_has_the_same_status_both_ways() {
+async fn unreadable_request_has_same_status_both_ways() {
     let ways = Ways::start().await;
     let wrong_chunk = post("/small", CHUNKED) + "zz\r\nhello\r\n0\r\n\r\n";
     for (name, request) in [

@@ -246,7 +246,7 @@ async fn heads_are_passed_on_changed_and_refused_alike() {
 }
 
 #[tokio::test]
-async fn large_heads_and_bad_requests_get_the_same_answer_in_the_envelope() {
+async fn large_heads_and_bad_requests_get_same_envelope() {
     let ways = Ways::start().await;
     let header = |bytes: usize| format!("x-a: {}\r\n", "a".repeat(bytes));
     let many = |count: usize| {
@@ -310,7 +310,7 @@ async fn a_websocket_goes_through_member_and_balancer() {
 }
 
 #[tokio::test]
-async fn the_balancer_tells_whether_any_member_is_ready() {
+async fn balancer_reports_whether_any_member_is_ready() {
     let mut ways = Ways::start().await;
     let [_, (_, port)] = ways.ports();
     let ready = ask(port, get("/zato-lb-ready", "")).await;

@@ -18,7 +18,7 @@ use quorate_testkit::{
 const PLACES: usize = 8192;
 
 #[tokio::test]
-async fn eight_thousand_slow_clients_hold_up_no_message_and_others_are_told() {
+async fn thousands_of_slow_clients_hold_up_no_message() {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("more open files");
     assert!(most > 2 * PLACES as u64, "{most} open files are too few");

@@ -74,7 +74,7 @@ async fn under_way(cluster: &Cluster, server: usize) {
 /// Nothing is sent a second time by itself, so what is confirmed is there exactly once.
 // guarantee: SEND-3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped_or_killed() {
+async fn amqp_callers_get_true_outcomes_under_server_faults() {
     let mut cluster = Cluster::three().await;
     let rabbit = Rabbit::start().await;
     let broker = rabbit.client().await;

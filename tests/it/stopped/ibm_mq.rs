@@ -84,7 +84,7 @@ async fn more_calls(sink: &Sink, more: usize) {
 
 // guarantee: MESSAGE-3, MESSAGE-5, SEND-3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ibm_mq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() {
+async fn ibm_mq_keeps_guarantees_under_server_faults() {
     let mut bed = Bed::start().await;
     let (source, taker, watch) = (
         bed.manager.source(),
@@ -142,7 +142,7 @@ async fn ibm_mq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() 
 /// lost as well.
 // guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ibm_mq_loses_nothing_when_the_queue_manager_is_killed_under_load() {
+async fn ibm_mq_survives_queue_manager_kills_without_loss() {
     const KILLS: usize = 3;
     let mut bed = Bed::start().await;
     let source = bed.manager.source();

@@ -14,7 +14,7 @@ use quorate_testkit::{
     takeovers::Fault,
 };
 
-/// What befalls a connector server, one after the other.
+/// Faults of a connector server, one after the other.
 pub const FAULTS: [Fault; 3] = [Fault::StopMember, Fault::StopProcesses, Fault::Kill];
 
 /// How many times the promise what is stopped is stopped.
@@ -30,7 +30,7 @@ pub struct Round {
     pub fault: Fault,
     /// The epoch before and after.
     pub epochs: (u64, u64),
-    /// When what was stopped was let go on.
+    /// When what was stopped was continued.
     pub resumed: Option<Instant>,
 }
 
@@ -61,7 +61,7 @@ pub async fn settled(cluster: &Cluster, connectors: &[&str]) -> (usize, u64) {
     .await
 }
 
-/// Has the fault befall the connector server, of which `first` is told before. `meanwhile` is
+/// Injects the fault into the connector server, of which `first` is told before. `meanwhile` is
 /// given who took over, and waits for what must go on before the old one is there again.
 /// Callers ask the other members.
 pub async fn befall(

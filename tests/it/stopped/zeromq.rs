@@ -48,7 +48,7 @@ async fn put(cluster: &Cluster, kind: &str, resource: Value) {
 
 // guarantee: MESSAGE-3, SEND-3, ZMQ-1, ZMQ-3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn zeromq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() {
+async fn zeromq_keeps_guarantees_under_server_faults() {
     const ALL: [&str; 5] = ["bound", "joined", "pulled", "pushing", "dealing"];
     let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::from_millis(5)).await;
     let mut cluster = Cluster::three().await;

@@ -103,7 +103,7 @@ fn admin(cluster: &Cluster) -> String {
 
 // guarantee: WATCH-1
 #[tokio::test]
-async fn the_command_goes_on_at_another_member_and_prints_each_change_once() {
+async fn watch_command_continues_elsewhere_printing_changes_once() {
     let mut cluster = Cluster::three().await;
     let mut watch = Watch::start(&admin(&cluster), &["--prefix", "w", "--output", "json"]);
     watch.says("watching from revision").await;
@@ -152,7 +152,7 @@ async fn the_command_goes_on_at_another_member_and_prints_each_change_once() {
 }
 
 #[tokio::test]
-async fn the_command_ends_with_the_right_code_and_says_what_to_do() {
+async fn watch_command_errors_exit_with_remedy_and_code() {
     let cluster = Cluster::start(1, 500, "").await;
     let admin = admin(&cluster);
     let first = put(&cluster, 0, "a", "x").await;

@@ -109,7 +109,7 @@ mod tests {
     /// Tests all that lapin writes, and then with each byte of it another one: the result must be
     /// as lapin reads it.
     #[test]
-    fn what_can_be_read_is_what_lapin_reads() {
+    fn readable_fields_are_those_lapin_reads() {
         let decimal = DecimalValue { scale: 2, value: 1 };
         let array = FieldArray::from(vec![AMQPValue::Void, AMQPValue::Boolean(true)]);
         let inner = table(&[("ü", AMQPValue::FieldArray(array))]);

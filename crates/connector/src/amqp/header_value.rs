@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn each_type_comes_back_as_it_was() {
+    fn each_type_round_trips_unchanged() {
         let nested = table(vec![
             ("n", AMQPValue::LongLongInt(1)),
             ("text", AMQPValue::LongString("ü".into())),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_value_error_says_what_is_right() {
+    fn invalid_value_error_names_the_right_values() {
         for (kind, text, part) in [
             ("long", "soon", "a whole number that fits into 64 bits"),
             ("byte", "200", "fits into 8 bits"),

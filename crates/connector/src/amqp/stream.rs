@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_begins_with_what_is_not_settled() {
+    fn session_begins_at_first_unsettled_offset() {
         let mut position = StreamPosition::new(Some(7));
         let offsets = (5..10).map(|offset| position.next(Some(offset)));
         let told: Vec<Option<u64>> = offsets.collect();

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_it_can_end_the_process() {
+    fn no_unreadable_message_ends_the_process() {
         for properties in [&b"\xff"[..], b"\x05ab", b"", b"\x00\x00\x00\xff"] {
             for flags in [1 << 15, 1 << 13, 1 << 6, u16::MAX] {
                 assert!(of(flags, properties, None).reason.contains("can't be read"));

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_lengths_error_says_what_is_right() {
+    fn invalid_lengths_error_names_right_form() {
         let body = Bytes::from_static(b"abc");
         for (lengths, why) in [
             ("1,1", "must add up to the body's 3 bytes"),

@@ -120,7 +120,7 @@ mod tests {
 
     // guarantee: LEASE-4
     #[test]
-    fn a_stamp_from_before_a_suspension_stays_before_it() {
+    fn stamp_before_suspension_stays_before_suspension() {
         let start = Instant::now();
         let mut offsets = ClockOffsets::default();
         offsets.add(start, BootInstant(1_000 * MS));
@@ -138,7 +138,7 @@ mod tests {
 
     // guarantee: LEASE-4
     #[test]
-    fn a_round_sent_after_waking_but_before_the_sample_gains_nothing() {
+    fn round_between_wake_and_sample_gains_nothing() {
         let start = Instant::now();
         let mut offsets = ClockOffsets::default();
         offsets.add(start, BootInstant(0));

@@ -265,7 +265,7 @@ mod tests {
 
     // guarantee: LEASE-5
     #[test]
-    fn what_ran_out_may_be_renewed_until_its_respite_is_over_or_it_is_revoked() {
+    fn lapsed_lease_renewable_until_respite_end_or_revocation() {
         let page = LeaseWriter::new().unwrap();
         let tenure = || page.reader().tenure(7);
         assert_eq!(tenure(), LeaseTenure::Over);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn process_reads_page_and_cannot_write_it() {
+    fn process_reads_but_cannot_write_lease_page() {
         let page = LeaseWriter::new().unwrap();
         let fd = page.descriptor().unwrap();
         let view = LeaseReader::open(&fd).unwrap();

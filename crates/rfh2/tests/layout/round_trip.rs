@@ -85,7 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn what_is_written_is_read_back(
+    fn written_message_is_read_back(
         jms in jms(),
         charset in select(&FolderCharset::ALL[..]),
         big in any::<bool>(),

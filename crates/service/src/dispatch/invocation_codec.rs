@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_call_is_refused() {
+    fn invalid_invocation_is_refused() {
         let now = Instant::now();
         assert!(to_request(Invocation::default(), now).is_err());
         let from = Some(From::Http(HttpOrigin::default()));

@@ -153,7 +153,7 @@ mod tests {
 
     // guarantee: MESSAGE-4
     #[tokio::test]
-    async fn after_each_pause_it_catches_up_first_whoever_noticed() {
+    async fn every_pause_requires_catching_up_however_detected() {
         let detector = PauseDetector::new(Arc::new(|| LIMIT));
         // It has just begun.
         assert!(!detector.is_current());
@@ -172,7 +172,7 @@ mod tests {
 
     // guarantee: MESSAGE-4
     #[tokio::test]
-    async fn who_can_not_catch_up_runs_nothing() {
+    async fn detector_without_catch_up_is_not_current() {
         let detector = PauseDetector::new(Arc::new(|| LIMIT));
         detector.catch_up(&answer(false)).await;
         assert!(!detector.is_current());

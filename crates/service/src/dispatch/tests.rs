@@ -241,7 +241,7 @@ async fn unreachable_upstream_is_called_by_others() {
 }
 
 #[tokio::test]
-async fn only_those_that_carry_it_are_asked() {
+async fn only_members_carrying_the_service_are_asked() {
     let mut cluster = DispatchCluster::start([&[], &["count"], &[]]);
     for _ in 0..6 {
         cluster.send("").await.unwrap();
@@ -405,7 +405,7 @@ async fn silent_member_is_noticed_in_a_second() {
 
 // guarantee: REIGN-2, FENCE-4
 #[tokio::test]
-async fn old_epochs_are_refused_by_whoever_is_asked() {
+async fn old_epochs_are_refused_by_every_member() {
     let mut cluster = DispatchCluster::start(ALL);
     let old = cluster.group.take_over();
     let new = cluster.group.take_over();
@@ -470,7 +470,7 @@ async fn a_member_that_is_silent_is_asked_last() {
 
 // guarantee: FENCE-3
 #[tokio::test]
-async fn nothing_is_passed_on_once_the_permit_is_gone() {
+async fn message_is_not_forwarded_after_permit_loss() {
     let cluster = DispatchCluster::start(ALL);
     cluster.members[1].services.refuse_messages();
     let asked = AtomicUsize::new(0);

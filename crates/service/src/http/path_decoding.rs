@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bad_escapes_are_told_apart() {
+    fn bad_escapes_are_distinguished() {
         for bad in ["/%", "/%4", "/%zz", "/a%2", "/%+1"] {
             assert_eq!(normalize_path(bad), Err(BadPath::Escape), "{bad}");
         }
@@ -73,7 +73,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_encoded_is_what_comes_out(text in ".*") {
+        fn decoding_restores_any_encoded_text(text in ".*") {
             let encoded = utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
             let piece = normalize_path(&encoded).unwrap();
             prop_assert!(!piece.contains('/'));

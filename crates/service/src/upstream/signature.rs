@@ -145,7 +145,7 @@ mod tests {
 
     // guarantee: SECURITY-7
     #[test]
-    fn whatever_is_changed_on_the_way_changes_the_signature() {
+    fn any_signed_part_changed_in_transit_changes_signature() {
         let request = |method: &str, uri: &str, epoch: &str| {
             Request::builder()
                 .method(method)

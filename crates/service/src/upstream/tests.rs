@@ -163,7 +163,7 @@ async fn when_no_url_can_be_reached_nothing_ran() {
 
 // guarantee: HTTP-2
 #[tokio::test]
-async fn what_may_have_run_is_sent_again_only_if_that_does_no_harm() {
+async fn possibly_run_request_is_resent_only_if_idempotent() {
     for (method, arrivals) in [
         (Method::POST, 1),
         (Method::PATCH, 1),
@@ -233,7 +233,7 @@ fn hasty(after: Duration) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
 
 // guarantee: HTTP-4
 #[tokio::test]
-async fn a_post_gets_over_a_connection_that_was_closed_while_it_was_idle() {
+async fn post_survives_connection_closed_while_idle() {
     let (url, count) = hasty(Duration::from_millis(20));
     let service = service(&[url]);
     for n in 1..=10 {
@@ -311,7 +311,7 @@ fn bottomless(head: &str) -> Vec<u8> {
 
 // guarantee: HTTP-8
 #[tokio::test]
-async fn a_message_is_done_when_its_service_has_said_so() {
+async fn message_is_handled_once_service_reports_success() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let service = service(&[server.url("/")]);
     let within = async |kind: &str| {
@@ -478,7 +478,7 @@ async fn https_is_spoken_and_checked() {
 
 // guarantee: SECURITY-6
 #[tokio::test]
-async fn an_upstream_where_this_member_may_not_connect_is_sent_nothing() {
+async fn upstream_denied_by_egress_policy_receives_nothing() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let deny = ["127.0.0.0/8".parse().unwrap()];
     let nobody_else = tokio::sync::watch::channel(Vec::new()).1;

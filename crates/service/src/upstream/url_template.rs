@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_path_keeps_its_slashes_and_its_encoded_ones() {
+    fn path_remainder_keeps_plain_and_encoded_slashes() {
         for (segments, expected) in [
             (&["a", "b/c", ""][..], "http://h/files/a/b%2Fc/"),
             (&["a", "b", "c.txt"], "http://h/files/a/b/c.txt"),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_keeps_what_a_path_may_have_and_a_query_value_does_not() {
+    fn path_keeps_reserved_characters_query_encodes_them() {
         let id = params(&[("id", "a;v=1,2:@!$&'()*+-._~")]);
         assert_eq!(
             filled("http://h/{id}/x", &id, None).unwrap(),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_template_value_is_named() {
         let error = filled("http://h/{id}", &params(&[]), None).unwrap_err();
         assert!(error.to_string().contains("\"id\""), "{error}");
         let id = params(&[("id", "1")]);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_and_control_characters_are_refused_in_the_path_alone() {
+    fn only_paths_refuse_dot_segments_and_control_characters() {
         for bad in [
             ".",
             "..",

@@ -99,7 +99,7 @@ fn snapshot_costs_linear_time() {
 }
 
 #[test]
-fn changes_are_what_differs_and_nothing_else() {
+fn changes_are_exactly_the_differences() {
     let before = time_of(3_000).1.catalog().clone();
     let mut machine = Machine::from(time_of(3_000).1);
     let spec = json!({"name": "c7", "path": "/seven", "service": "s"});

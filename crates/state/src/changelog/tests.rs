@@ -52,7 +52,7 @@ fn revisions(history: &KeyChangelog, after: u64) -> Result<Vec<u64>, ChangesComp
 }
 
 #[test]
-fn changes_stand_in_order_with_what_was_before() {
+fn changes_are_ordered_with_previous_revision() {
     let commands = [
         put("a", "1"),
         delete("none"),
@@ -86,7 +86,7 @@ fn changes_stand_in_order_with_what_was_before() {
 }
 
 #[test]
-fn it_is_bounded_in_changes_and_in_bytes() {
+fn changelog_is_bounded_in_changes_and_bytes() {
     let bounds = ChangelogBounds {
         changes: 3,
         bytes: 100,
@@ -129,7 +129,7 @@ fn the_longest_value_always_fits() {
 
 // guarantee: WATCH-1
 #[test]
-fn a_full_history_comes_out_of_a_snapshot_as_it_was() {
+fn snapshot_restores_full_changelog_unchanged() {
     let mut machine = Machine::default();
     let last = CHANGES_MAX as u64 + 100;
     for index in 1..=last {
@@ -174,7 +174,7 @@ proptest! {
     /// exactly once and in order.
     // guarantee: WATCH-1
     #[test]
-    fn resumed_at_any_point_the_sequence_is_the_same(
+    fn resuming_at_any_point_preserves_the_sequence(
         steps in steps(),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), 0..6usize), 0..12),
     ) {

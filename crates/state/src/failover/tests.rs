@@ -70,7 +70,7 @@ fn first_promise_holds_at_once_only_once() {
 
 // guarantee: LEASE-3
 #[test]
-fn both_values_are_in_force_until_a_change_is_settled() {
+fn both_values_hold_until_change_is_settled() {
     let mut log = PromiseLog::default();
     log.set(500);
     assert_eq!(log.set(2_000), done(2));

@@ -162,7 +162,7 @@ fn only_first_outcome_of_proposer_counts() {
 }
 
 #[test]
-fn what_was_withdrawn_may_be_sent_again() {
+fn withdrawn_send_may_be_repeated() {
     let mut world = IdempotencyWorld::new();
     let epoch = world.epoch();
     assert_eq!(world.intend("k", 1), FRESH);

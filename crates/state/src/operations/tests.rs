@@ -69,7 +69,7 @@ impl OperationLog {
 }
 
 #[test]
-fn what_was_asked_stays_until_the_opposite_is() {
+fn operation_lasts_until_its_opposite() {
     let mut log = OperationLog::new();
     let channel = Kind::AmqpChannel;
     assert_eq!(
@@ -146,7 +146,7 @@ fn only_existing_connectors_are_operated() {
 }
 
 #[test]
-fn it_comes_back_from_a_snapshot() {
+fn operations_are_restored_from_snapshot() {
     let mut log = OperationLog::new();
     log.ask(Kind::AmqpChannel, "a", OperatorAction::Pause);
     log.ask(Kind::ZmqOutgoing, "a", OperatorAction::Restart);

@@ -57,7 +57,7 @@ fn unknown_command_is_refused_by_number() {
 }
 
 #[test]
-fn what_can_not_be_read_is_no_command() {
+fn unreadable_bytes_are_no_command() {
     use prost::Message;
     use quorate_proto::command as wire;
     let delete = |kind: &str, precondition| wire::Command {
@@ -91,7 +91,7 @@ fn a_fingerprint_of_another_length_is_no_fingerprint() {
 
 // guarantee: DATA-4
 #[test]
-fn a_part_of_a_snapshot_that_is_not_known_is_refused_in_each_record() {
+fn unknown_snapshot_field_is_refused_in_every_record() {
     let mut log = CommandLog::with_ping();
     log.apply(Command::PutKey {
         key: "k".into(),
@@ -185,7 +185,7 @@ fn told_of(kind: Kind, spec: &Value) -> Vec<String> {
 
 // guarantee: DATA-4
 #[test]
-fn a_field_of_a_resource_that_is_not_known_is_refused_by_kind_name_and_field() {
+fn unknown_resource_field_refused_with_kind_and_name() {
     for (kind, spec) in resources() {
         assert!(Command::decode(put(kind, &spec).encode()).is_ok(), "{spec}");
         let mut newer = spec.clone();

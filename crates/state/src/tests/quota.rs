@@ -5,7 +5,7 @@ use crate::{KV_BYTES_MAX, OverQuota, QuotaKind, VALUE_BYTES_MAX};
 
 // guarantee: SECURITY-5
 #[test]
-fn of_puts_that_are_proposed_at_once_those_are_done_for_which_there_is_room() {
+fn concurrent_puts_are_applied_only_within_quota() {
     let mut machine = Machine::default();
     let mut index = 0;
     // A gigabyte that takes one megabyte: the values share their bytes.

@@ -76,7 +76,7 @@ fn refused_commands() -> Vec<(Command, &'static str)> {
 
 // guarantee: DATA-4
 #[test]
-fn what_this_versions_rules_refuse_is_applied_when_another_version_proposed_it() {
+fn other_version_command_applies_despite_own_rules() {
     let mut log = CommandLog::with_ping();
     done(log.put(Kind::Service, service("s")));
     log.index += 1;

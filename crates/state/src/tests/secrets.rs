@@ -8,7 +8,7 @@ use super::*;
 /// A kept password would otherwise be sent to whoever a writer names.
 // guarantee: SECURITY-1
 #[test]
-fn a_kept_secret_goes_only_where_it_was_given_for() {
+fn kept_secret_goes_only_to_original_target() {
     let mut log = CommandLog::with_ping();
     let mut amqp = connection();
     amqp["management_url"] = "http://localhost:15672".into();

@@ -148,7 +148,7 @@ fn outcome(answer: Result<Reply, ServiceError>) -> Outcome {
 }
 
 #[test]
-fn answers_mean_what_the_contract_says() {
+fn answers_map_to_outcomes_by_contract() {
     let failed = |text: &str| Outcome::Failed(text.to_owned());
     let done = connector::Reply {
         content_type: String::new(),
@@ -220,7 +220,7 @@ impl ServiceDispatch for CountingDispatch {
 
 // guarantee: REIGN-2, LEASE-1, FENCE-2
 #[tokio::test]
-async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
+async fn no_call_without_lease_or_under_old_epoch() {
     let page = LeaseWriter::new().unwrap();
     let (state, view) = watch::channel(Arc::new(ConnectorsView::default()));
     let calls = Arc::new(CountingDispatch::default());
@@ -289,7 +289,7 @@ impl ServiceDispatch for Searching {
 
 // guarantee: LEASE-1, FENCE-3
 #[tokio::test]
-async fn the_lease_is_asked_again_before_a_message_is_passed_on() {
+async fn lease_is_rechecked_before_forwarding_message() {
     let page = LeaseWriter::new().unwrap();
     let view = watch::channel(Arc::new(ConnectorsView::default())).1;
     page.grant(7, BootInstant::now() + Duration::from_secs(60), RESPITE);

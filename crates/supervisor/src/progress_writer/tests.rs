@@ -136,7 +136,7 @@ impl CommandProposer for FarLog {
 /// Those whose progress comes one after the other share an entry of the log.
 // guarantee: MESSAGE-9
 #[tokio::test]
-async fn what_comes_within_a_tick_is_one_entry() {
+async fn progress_within_a_tick_is_one_entry() {
     let writer = Arc::new(ProgressWriter::default());
     let log = Arc::new(FarLog::default());
     tokio::spawn(writer.clone().run(log.clone(), || ()));
@@ -152,7 +152,7 @@ async fn what_comes_within_a_tick_is_one_entry() {
 
 // guarantee: MESSAGE-9
 #[tokio::test]
-async fn many_connectors_wait_for_a_write_under_way_and_their_own() {
+async fn many_connectors_wait_at_most_two_writes() {
     let writer = Arc::new(ProgressWriter::default());
     let log = Arc::new(FarLog::default());
     tokio::spawn(writer.clone().run(log.clone(), || ()));

@@ -305,7 +305,7 @@ async fn letting_go_revokes_and_commits_the_release() {
 /// for no lease: so none of its epoch is ever granted again.
 // guarantee: REIGN-4, FENCE-8
 #[tokio::test]
-async fn an_epoch_whose_release_is_of_unknown_fate_is_never_acted_under_again() {
+async fn epoch_with_unknown_release_outcome_never_acts_again() {
     let mut world = ReignWorld::new(&[ProposerScript::Apply(9), ProposerScript::Apply(5)]);
     world.acts(1).await;
     *world.log.fate.lock() = ScriptedOutcome::Unknown;
@@ -370,7 +370,7 @@ async fn release_after(left: Duration, clear: bool) -> Duration {
 /// Who follows a released reign waits for no lease at all, so the release itself must.
 // guarantee: FENCE-10
 #[tokio::test]
-async fn a_release_waits_for_the_leases_before_its_own() {
+async fn release_waits_for_earlier_leases() {
     let left = Duration::from_millis(400);
     assert!(release_after(left, false).await > left - Duration::from_millis(20));
     assert!(release_after(left, true).await < left);

@@ -107,7 +107,7 @@ fn new_leader_proposes_once_and_acts_when_applied() {
 }
 
 #[test]
-fn what_a_follower_heard_is_no_lease() {
+fn lease_heard_as_follower_does_not_count() {
     let mut world = TakeoverWorld::new();
     world.pass(ms(5));
     world.heard();
@@ -258,7 +258,7 @@ impl TakeoverWorld {
 
 // guarantee: REIGN-4
 #[test]
-fn a_release_of_unknown_fate_is_followed_by_another_reign_and_never_by_the_old_epoch() {
+fn unknown_release_is_followed_by_new_reign_only() {
     let (mut world, number, decision) = TakeoverWorld::let_go();
     let (term, epoch, from) = (2, 8, None);
     assert_eq!(

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn crate_roots_are_told_from_modules() {
+    fn crate_roots_are_distinguished_from_modules() {
         let roots = [
             "src/lib.rs",
             "src/main.rs",

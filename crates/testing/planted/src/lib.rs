@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_which_there_are() {
+    fn unknown_name_error_lists_all_bugs() {
         let told = "no-such".parse::<Mutant>().unwrap_err().to_string();
         assert!(told.starts_with("no bug is named \"no-such\""), "{told}");
         for mutant in Mutant::ALL {

@@ -168,7 +168,7 @@ impl Cluster {
         Ok((index.ok_or_else(|| format!("unknown {name}"))?, epoch))
     }
 
-    /// Waits until `asked` sees one: a new leader is in office before it has taken over.
+    /// Waits until `asked` sees one: a new leader leads before it has taken over.
     pub async fn serving(&self, asked: usize) -> (usize, u64) {
         eventually("a connector server", SOON, || self.connector_server(asked)).await
     }

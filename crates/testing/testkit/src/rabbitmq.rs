@@ -159,7 +159,7 @@ impl Rabbit {
         self.server.as_ref().map(Process::pid)
     }
 
-    /// Where its management face answers, if it was started with it.
+    /// Where its management API answers, if it was started with it.
     pub fn management_url(&self) -> Option<String> {
         let port = self.management?;
         Some(format!("http://{}:{port}", self.address))

@@ -81,7 +81,7 @@ impl<'a> ValueHistory<'a> {
             |write| format!("{} was the latest write", write.describe()),
         );
         let unknown = writers.iter().filter(|it| it.kind == EventType::Info);
-        // One that was asked for only after the sight was over can't be it.
+        // One that was asked for only after the observation was over can't be it.
         let unknown: Vec<&&ClientOperation> = unknown.filter(|it| it.start <= by.end).collect();
         match unknown.as_slice() {
             [] => {}
@@ -112,7 +112,7 @@ impl<'a> ValueHistory<'a> {
             .shown_by(&shown);
     }
 
-    /// Looks at all sights together.
+    /// Looks at all observations together.
     pub fn finish(mut self, done: &[&'a ClientOperation], report: &mut CheckReport) {
         self.unknown_have_a_place(done, report);
         self.nothing_comes_back(report);

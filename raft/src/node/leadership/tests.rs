@@ -97,7 +97,7 @@ fn follower_hears_its_leader_but_no_deposed_one() {
 
 // guarantee: LEASE-2
 #[test]
-fn is_clear_of_others_a_lease_after_the_latest_of_all_votes() {
+fn lease_is_clear_one_lease_after_latest_vote() {
     let t = tracker();
     let own = lease_elsewhere(t.lease());
     let now = Instant::now() + 1000 * MS;
@@ -115,7 +115,7 @@ fn is_clear_of_others_a_lease_after_the_latest_of_all_votes() {
 
 // guarantee: LEASE-2
 #[test]
-fn a_member_that_just_started_waits_a_whole_lease() {
+fn fresh_member_waits_a_whole_lease() {
     let t = tracker();
     let unknown = t.state.lock().lease_evidence.over_but(1);
     assert!(unknown <= Instant::now() + lease_elsewhere(t.lease()));
@@ -151,7 +151,7 @@ fn lease_counts_by_its_own_length() {
 }
 
 #[test]
-fn what_arrives_while_it_stops_still_counts() {
+fn append_received_while_stopping_still_counts() {
     let t = tracker();
     let now = Instant::now() + 1000 * MS;
     accepted(&t, ballot(2, 2, true), now);
@@ -165,7 +165,7 @@ fn what_arrives_while_it_stops_still_counts() {
 
 // guarantee: LEASE-3
 #[test]
-fn a_longer_lease_counts_from_what_is_sent_with_it() {
+fn leader_extends_lease_only_with_later_rounds() {
     let t = tracker();
     let short = t.lease();
     let before = Instant::now();
@@ -234,7 +234,7 @@ fn answers(t: &LeadershipTracker, ballot: ElectionBallot) -> bool {
 
 // guarantee: FAILOVER-6
 #[test]
-fn a_heartbeat_is_answered_at_once_by_who_follows_for_sure() {
+fn heartbeat_is_answered_at_once_by_confirmed_follower() {
     let (t, leader) = (tracker(), ballot(3, 2, true));
     // Nothing of it was accepted in this process.
     assert!(!answers(&t, leader));
@@ -252,7 +252,7 @@ fn a_heartbeat_is_answered_at_once_by_who_follows_for_sure() {
 
 // guarantee: FAILOVER-6
 #[test]
-fn none_is_answered_at_once_where_the_vote_may_have_gone_on() {
+fn possible_vote_change_prevents_immediate_heartbeat_answer() {
     let (t, leader) = follower();
     t.voted(ballot(4, 3, false), Instant::now());
     assert!(!answers(&t, leader));

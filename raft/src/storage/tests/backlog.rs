@@ -41,7 +41,7 @@ fn indexes(entries: &[LogEntry]) -> Vec<u64> {
 
 // guarantee: FAILOVER-6
 #[tokio::test]
-async fn what_is_not_written_yet_is_read_behind_what_is() {
+async fn unflushed_entries_are_read_after_flushed_ones() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     let (mut log, mut jobs) = half_written(&mut opened).await;
@@ -111,7 +111,7 @@ async fn hole_between_database_and_backlog_is_an_error() {
 
 // guarantee: FAILOVER-6
 #[tokio::test]
-async fn what_may_wait_is_bounded_and_an_append_waits_for_room() {
+async fn backlog_is_bounded_and_appends_wait_for_room() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_new(dir.path());
     let (mut log, mut jobs) = standing_still(&opened);

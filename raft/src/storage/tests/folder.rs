@@ -102,7 +102,7 @@ async fn parts_that_are_missing_are_named() {
 
 // guarantee: SECURITY-2
 #[tokio::test]
-async fn a_folder_that_others_may_look_into_is_refused_with_the_command_that_closes_it() {
+async fn exposed_folder_is_refused_with_remedy_command() {
     use std::os::unix::fs::PermissionsExt;
 
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -137,7 +137,7 @@ async fn a_kill_leaves_the_old_or_the_new() {
 }
 
 #[tokio::test]
-async fn what_comes_otherwise_than_announced_is_refused() {
+async fn snapshot_differing_from_announcement_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_new(dir.path());
     let (_leader_dir, _leader, snapshot) = from_leader(3).await;

@@ -14,7 +14,7 @@ const SAID: &str = "acknowledged ";
 /// Not a test by itself: the process that is killed in the one below.
 #[tokio::test]
 #[ignore = "run by another test"]
-async fn appends_until_it_is_killed() {
+async fn helper_appends_until_killed() {
     let Ok(dir) = env::var(FOLDER) else { return };
     let mut opened = open_new(Path::new(&dir));
     save_vote(&mut opened.log, 1).await;
@@ -31,7 +31,7 @@ async fn nothing_acknowledged_is_lost_by_a_kill() {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Process::new(env::current_exe().unwrap())
             .args(["--ignored", "--exact", "--nocapture"])
-            .arg("storage::tests::kill::appends_until_it_is_killed")
+            .arg("storage::tests::kill::helper_appends_until_killed")
             .env(FOLDER, dir.path())
             .stdout(Stdio::piped())
             .spawn()

@@ -55,7 +55,7 @@ async fn streams_bring_everything_in_order() {
 }
 
 #[tokio::test]
-async fn a_leader_reads_only_while_it_leads() {
+async fn leader_stream_ends_with_its_leadership() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = big(dir.path()).await;
     let leader = LeaderId {

@@ -7,7 +7,7 @@ use super::snapshots::apply;
 use super::*;
 
 #[tokio::test]
-async fn what_was_committed_is_applied_again() {
+async fn committed_entries_are_applied_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     let log = &mut opened.log;
@@ -29,7 +29,7 @@ async fn what_was_committed_is_applied_again() {
 }
 
 #[tokio::test]
-async fn a_snapshot_stands_for_the_entries_before_it() {
+async fn snapshot_replaces_the_entries_before() {
     use openraft::storage::RaftSnapshotBuilder;
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());

@@ -137,7 +137,7 @@ fn refused(dir: &Path, path: &Path, what: &str) {
 }
 
 #[tokio::test]
-async fn one_from_the_future_is_told_so() {
+async fn newer_snapshot_is_refused_as_newer() {
     let dir = tempfile::tempdir().unwrap();
     close(with_snapshot(dir.path(), 3).await).await;
     let path = dir.path().join("snapshots").join(&files(dir.path())[0]);

@@ -84,7 +84,7 @@ async fn a_truncated_log_is_not_missed() {
 
 /// Neither a folder nor a record of a later version is taken for rot.
 #[tokio::test]
-async fn a_record_from_the_future_is_told_so() {
+async fn newer_record_is_refused_as_newer() {
     let dir = tempfile::tempdir().unwrap();
     in_wal(dir.path()).await;
     {

@@ -69,7 +69,7 @@ fn outgoing_settings_fill_missing_properties() {
 }
 
 #[test]
-fn the_parcel_overrides_it() {
+fn message_overrides_outgoing_settings() {
     let mut message = message(&[
         ("exchange", ""),
         ("routing-key", "elsewhere"),
@@ -125,7 +125,7 @@ fn a_queue_is_reached_through_the_default_exchange() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn wrong_property_is_named() {
     let long = "x".repeat(256);
     for (name, value, part) in [
         (

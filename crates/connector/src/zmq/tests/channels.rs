@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn pull_takes_what_is_pushed_as_it_is() {
+async fn pull_receives_messages_as_pushed() {
     let (push, address) = peer(SocketType::PUSH);
     let mut session = open_consumer(resource("PULL", &address, "connect"), 10).await;
     beside(move || {
@@ -46,7 +46,7 @@ async fn no_more_than_prefetch_are_in_flight() {
 }
 
 #[tokio::test]
-async fn sub_gets_its_topics_and_is_told_them() {
+async fn sub_receives_and_reports_its_topics() {
     let address = free_address();
     let mut of = resource("SUB", &address, "bind");
     of["sub_key"] = json!("orders");

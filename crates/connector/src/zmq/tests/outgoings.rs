@@ -4,7 +4,7 @@ use super::*;
 
 // guarantee: ZMQ-4
 #[tokio::test]
-async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one() {
+async fn push_without_peer_is_not_sent_otherwise_confirmed() {
     let address = free_address();
     let (_link, sender) = open_producer("PUSH", &address, "bind").await;
     let within = Duration::from_millis(200);

@@ -135,7 +135,7 @@ fn by_hand(templates: &[String], path: &[&str]) -> Option<String> {
 
 proptest! {
     #[test]
-    fn finds_what_a_plain_reading_finds(
+    fn router_agrees_with_a_plain_search(
         templates in prop::collection::vec(
             prop::collection::vec(prop::sample::select(vec!["a", "b", "{x}", "{*r}"]), 1..4), 0..8),
         path in prop::collection::vec(prop::sample::select(vec!["a", "b", "c", ""]), 1..5),

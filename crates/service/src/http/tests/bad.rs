@@ -33,7 +33,7 @@ async fn refused(running: &RunningListener, name: &str, request: &[u8]) -> RawAn
 }
 
 #[tokio::test]
-async fn each_gets_its_answer_and_the_next_request_is_none_the_worse() {
+async fn bad_request_is_answered_and_leaves_next_unharmed() {
     let running = RunningListener::start(quick()).await;
     let with = |header: &str| format!("GET /zato/ping HTTP/1.1\r\nhost: h\r\n{header}\r\n\r\n");
     let chunked = |path: &str, chunks: &str| {

@@ -157,7 +157,7 @@ async fn a_head_is_a_get_without_its_body() {
 }
 
 #[tokio::test]
-async fn a_head_claims_no_length_that_nobody_has_said() {
+async fn head_response_invents_no_content_length() {
     let mut running = RunningListener::start(quick()).await;
     let upstream = TestUpstream::start("up", UpstreamBehavior::SaysItsName).await;
     running
@@ -295,7 +295,7 @@ async fn leaving_client_cancels_its_call() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_are_told_so() {
+async fn connections_beyond_bound_are_answered_503() {
     let running = RunningListener::start(ClientLimits {
         connections_max: 1,
         ..quick()

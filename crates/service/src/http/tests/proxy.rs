@@ -103,7 +103,7 @@ pub(super) const UPLOAD: &str =
     "POST /up HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[tokio::test]
-async fn upstream_answer_arrives_as_it_streams() {
+async fn upstream_answer_arrives_while_streaming() {
     let played = Played::start(json!({})).await;
     let (mut client, mut side) = played.asked(&get("/up")).await;
     side.says(STREAM).await;
@@ -123,7 +123,7 @@ async fn upstream_answer_arrives_as_it_streams() {
 }
 
 #[tokio::test]
-async fn a_download_is_as_long_as_it_is() {
+async fn long_download_arrives_whole() {
     let played = Played::start(json!({})).await;
     let (mut client, mut side) = played.asked(&get("/up")).await;
     let length = 20 << 20;
@@ -140,7 +140,7 @@ async fn a_download_is_as_long_as_it_is() {
 
 // guarantee: HTTP-5
 #[tokio::test]
-async fn an_upload_arrives_while_it_goes_on_and_only_silence_ends_it() {
+async fn upload_is_streamed_and_ended_only_by_silence() {
     let played = Played::start(json!({})).await;
     let (mut client, mut side) = played.asked(UPLOAD).await;
     assert!(side.text().contains("transfer-encoding: chunked"));
@@ -176,7 +176,7 @@ async fn growing_upload_is_refused_on_its_way() {
 }
 
 #[tokio::test]
-async fn an_upstream_may_answer_before_it_has_read_everything() {
+async fn upstream_may_answer_before_reading_whole_request() {
     let played = Played::start(json!({})).await;
     for status in ["401 Unauthorized", "413 Payload Too Large"] {
         let (mut client, mut side) = played.asked(UPLOAD).await;
@@ -308,7 +308,7 @@ async fn refused_websocket_is_refused_and_code_takes_none() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_a_websocket_without_cutting_it_off() {
+async fn drain_closes_websocket_without_cutting_off() {
     let played = Played::start(json!({})).await;
     let (mut client, mut side) = played.asked(WEBSOCKET).await;
     side.says("HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
@@ -319,7 +319,7 @@ async fn a_stop_ends_a_websocket_without_cutting_it_off() {
 }
 
 #[tokio::test]
-async fn redirects_lead_back_and_the_host_is_whose_the_service_says() {
+async fn redirects_and_host_follow_service_host_setting() {
     for (host, shown, location) in [
         ("upstream", "127.0.0.1:", "http://shop.example/login"),
         ("client", "shop.example", "http://UP/login"),
@@ -346,7 +346,7 @@ async fn redirects_lead_back_and_the_host_is_whose_the_service_says() {
 }
 
 #[tokio::test]
-async fn connection_takes_nothing_away_that_is_for_the_other_end() {
+async fn connection_header_strips_no_protected_header() {
     let played = Played::start(json!({})).await;
     let request = "POST /up HTTP/1.1\r\nhost: h\r\nauthorization: a\r\ncookie: c\r\ncontent-type: t/x\r\n\
                    content-length: 1\r\nx-own: 1\r\n\
@@ -382,7 +382,7 @@ async fn connection_takes_nothing_away_that_is_for_the_other_end() {
 
 // guarantee: HTTP-6
 #[tokio::test]
-async fn a_step_out_of_the_upstreams_path_is_the_clients_mistake() {
+async fn path_traversal_beyond_upstream_path_is_bad_request() {
     let mut played = Played::start(json!({})).await;
     let at = played.listener.local_addr().unwrap();
     for (name, path, upstream) in [

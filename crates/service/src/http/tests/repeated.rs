@@ -19,7 +19,7 @@ fn posts(length: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_body_of_a_mebibyte_is_sent_again_as_it_was() {
+async fn mebibyte_body_is_resent_unchanged() {
     let played = played().await;
     let mut client = played.running.client().await;
     let asking = async {

@@ -11,7 +11,7 @@ use super::{
 use crate::{Origin, testing};
 
 #[tokio::test]
-async fn slow_clients_take_all_places_and_messages_have_their_own() {
+async fn slow_clients_exhaust_only_client_places() {
     let patient = ClientLimits {
         body_wait: Duration::from_secs(60),
         ..quick()
@@ -45,7 +45,7 @@ async fn slow_clients_take_all_places_and_messages_have_their_own() {
 }
 
 #[tokio::test]
-async fn messages_that_take_all_places_leave_the_clients_theirs() {
+async fn messages_exhaust_only_message_places() {
     let running = RunningListener::start_with(quick(), 2).await;
     let services = running.services.clone();
     let hanging: Vec<_> = (0..2)
@@ -66,7 +66,7 @@ async fn messages_that_take_all_places_leave_the_clients_theirs() {
 }
 
 #[tokio::test]
-async fn a_body_that_comes_a_byte_at_a_time_is_given_up_after_a_while() {
+async fn request_body_below_minimum_rate_times_out() {
     let played = Played::start(json!({"timeout_ms": 60_000})).await;
     // Ten times as long as a client may say nothing.
     let slow = quick().body_wait * 10;
@@ -94,7 +94,7 @@ async fn a_body_that_comes_a_byte_at_a_time_is_given_up_after_a_while() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_taken_a_byte_at_a_time_is_given_up_after_a_while() {
+async fn response_read_below_minimum_rate_times_out() {
     let played = Played::start(json!({})).await;
     let (mut client, mut side) = played.asked(&get("/up")).await;
     SockRef::from(&client.stream)

@@ -50,7 +50,7 @@ fn with_key() -> Catalog {
 
 // guarantee: SECURITY-7
 #[tokio::test]
-async fn a_call_is_signed_where_its_service_says_so_and_not_made_without_the_key() {
+async fn call_to_signing_service_is_signed_or_refused() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let mut signed = resource(&[server.url("/a?b=1")]);
     signed.sign = Some("api_key/k".into());
@@ -78,7 +78,7 @@ async fn a_call_is_signed_where_its_service_says_so_and_not_made_without_the_key
 
 // guarantee: SECURITY-7
 #[tokio::test]
-async fn the_recipe_in_the_docs_believes_a_signed_call_and_no_other() {
+async fn documented_recipe_verifies_only_signed_calls() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let mut signed = resource(&[server.url("/base/{id}?own=1")]);
     signed.sign = Some("api_key/k".into());

@@ -190,7 +190,7 @@ fn paused_or_foreign_epoch_connector_is_not_counted() {
 }
 
 #[test]
-fn one_that_never_comes_is_told_as_missing() {
+fn connector_never_active_is_recorded_as_missing() {
     let mut scene = Scene::new(&[spec("x", true), spec("y", true)]);
     scene.elected(2, ElectionReason::Timeout, None);
     scene.reign(8, 2, false);

@@ -112,7 +112,7 @@ fn declarations_and_tests_make_no_edge() {
 }
 
 #[test]
-fn name_of_module_and_item_is_told_by_use() {
+fn use_resolves_name_shared_by_module_and_item() {
     let found = edges(&[
         ("src/lib.rs", "mod a;\nmod b;\nmod c;\n"),
         ("src/a.rs", "pub mod show;\npub fn show() {}\n"),

@@ -54,7 +54,7 @@ fn texts_of_mainframes_are_converted_either_way() {
 }
 
 #[test]
-fn a_text_that_gets_too_long_is_taken_as_it_is_and_a_browse_can_ask_again() {
+fn overlong_conversion_returns_original_and_browse_may_retry() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program.open(BOTH).unwrap();
@@ -85,7 +85,7 @@ fn a_text_that_gets_too_long_is_taken_as_it_is_and_a_browse_can_ask_again() {
 }
 
 #[test]
-fn a_header_is_converted_with_the_text_behind_it() {
+fn header_is_converted_with_its_text() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program.open(BOTH).unwrap();

@@ -23,7 +23,7 @@ const BOTH: mq::MQLONG = mq::MQOO_INPUT_SHARED | mq::MQOO_OUTPUT | mq::MQOO_BROW
 const NOTHING: (mq::MQLONG, mq::MQLONG) = (mq::MQCC_FAILED, mq::MQRC_NO_MSG_AVAILABLE);
 
 #[test]
-fn a_get_without_options_is_in_no_unit_of_work() {
+fn get_without_options_is_outside_unit_of_work() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program.open(BOTH).unwrap();
@@ -51,7 +51,7 @@ fn a_get_without_options_is_in_no_unit_of_work() {
 }
 
 #[test]
-fn a_cursor_goes_from_message_to_message_and_takes_the_one_that_it_is_on() {
+fn browse_cursor_advances_and_takes_current_message() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program.open(BOTH).unwrap();
@@ -105,7 +105,7 @@ fn ids_that_are_set_are_matched() {
 }
 
 #[test]
-fn a_message_that_is_too_long_is_a_warning_and_stays_unless_that_is_accepted() {
+fn truncated_message_warns_and_stays_unless_accepted() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program.open(BOTH).unwrap();
@@ -136,7 +136,7 @@ fn a_message_that_is_too_long_is_a_warning_and_stays_unless_that_is_accepted() {
 }
 
 #[test]
-fn what_is_left_to_the_queue_and_the_queue_manager_is_filled_in() {
+fn queue_and_manager_defaults_are_filled_in() {
     let manager = manager();
     let own = Attributes {
         persistent: true,
@@ -206,7 +206,7 @@ fn what_is_left_to_the_queue_and_the_queue_manager_is_filled_in() {
 }
 
 #[test]
-fn reports_tell_of_arrival_delivery_and_expiry() {
+fn reports_announce_arrival_delivery_and_expiry() {
     let manager = manager();
     control(&manager)
         .define("R", Attributes::default())
@@ -269,7 +269,7 @@ fn reports_tell_of_arrival_delivery_and_expiry() {
 }
 
 #[test]
-fn the_context_of_a_message_is_passed_on_where_that_is_asked_for() {
+fn message_context_is_passed_on_when_requested() {
     let manager = manager();
     let program = Program::connect(&manager);
     let own = mq::MQOO_SET_ALL_CONTEXT | mq::MQOO_PASS_ALL_CONTEXT;
@@ -307,7 +307,7 @@ fn the_context_of_a_message_is_passed_on_where_that_is_asked_for() {
 }
 
 #[test]
-fn properties_are_left_out_where_that_is_asked_for() {
+fn properties_are_omitted_when_requested() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program.open(BOTH).unwrap();
@@ -342,7 +342,7 @@ fn properties_are_left_out_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_text_is_converted_where_that_can_be_done_and_a_warning_tells_where_not() {
+fn get_converts_text_or_warns() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program.open(BOTH).unwrap();

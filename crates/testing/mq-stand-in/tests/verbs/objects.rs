@@ -17,7 +17,7 @@ fn queue(name: &str) -> mq::MQOD {
 }
 
 #[test]
-fn a_handle_does_what_it_was_opened_for() {
+fn handle_allows_only_options_at_open() {
     let manager = manager();
     let program = Program::connect(&manager);
     let output = program.open(mq::MQOO_OUTPUT).unwrap();
@@ -67,7 +67,7 @@ fn a_handle_does_what_it_was_opened_for() {
 }
 
 #[test]
-fn several_attributes_are_given_at_once_in_the_order_of_their_selectors() {
+fn inquire_returns_attributes_in_selector_order() {
     let manager = manager();
     let attributes = Attributes {
         backout_queue: "BAD".into(),
@@ -122,7 +122,7 @@ fn several_attributes_are_given_at_once_in_the_order_of_their_selectors() {
 }
 
 #[test]
-fn a_queue_that_is_made_of_a_model_goes_with_its_maker() {
+fn dynamic_queue_ends_with_its_creator() {
     let manager = manager();
     let mut control = control(&manager);
     let permanent = Attributes {

@@ -6,7 +6,7 @@ use mq_stand_in::{abi::MQCLOSE, control::Control};
 use super::program::*;
 
 #[test]
-fn messages_come_by_priority_and_age_and_back_to_their_place() {
+fn messages_keep_priority_and_age_order_across_backout() {
     let manager = manager();
     let program = Program::connect(&manager);
     let (to, from) = (
@@ -30,7 +30,7 @@ fn messages_come_by_priority_and_age_and_back_to_their_place() {
 }
 
 #[test]
-fn what_is_put_in_a_unit_of_work_is_there_after_its_commit() {
+fn put_in_unit_of_work_appears_after_commit() {
     let manager = manager();
     let (writer, reader) = (Program::connect(&manager), Program::connect(&manager));
     let (to, from) = (
@@ -47,7 +47,7 @@ fn what_is_put_in_a_unit_of_work_is_there_after_its_commit() {
 }
 
 #[test]
-fn a_reader_that_is_alone_keeps_others_off_until_it_is_gone() {
+fn exclusive_reader_excludes_others_until_closed() {
     let manager = manager();
     let (first, second) = (Program::connect(&manager), Program::connect(&manager));
     let held = first.open(mq::MQOO_INPUT_EXCLUSIVE).unwrap();
@@ -68,7 +68,7 @@ fn a_reader_that_is_alone_keeps_others_off_until_it_is_gone() {
 }
 
 #[test]
-fn a_message_that_there_is_no_room_for_stays_and_its_length_is_told() {
+fn message_over_buffer_stays_and_reports_length() {
     let manager = manager();
     let program = Program::connect(&manager);
     let (to, from) = (
@@ -84,7 +84,7 @@ fn a_message_that_there_is_no_room_for_stays_and_its_length_is_told() {
 }
 
 #[test]
-fn a_disconnect_commits_and_a_broken_connection_backs_out() {
+fn disconnect_commits_and_broken_connection_backs_out() {
     let manager = manager();
     let mut control = Control::connect(&manager.address().to_string()).unwrap();
     let program = Program::connect(&manager);

@@ -26,7 +26,7 @@ fn untouched(bytes: &[u8], length: usize) {
 }
 
 #[test]
-fn descriptors_and_options_of_version_1_are_written_no_further_than_they_reach() {
+fn version_1_structures_are_not_written_past_end() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program
@@ -121,7 +121,7 @@ fn connect_options_of_every_version_connect() {
 }
 
 #[test]
-fn what_is_no_structure_is_refused() {
+fn invalid_structure_is_refused() {
     let manager = manager();
     let program = Program::connect(&manager);
     let hobj = program.open(mq::MQOO_INPUT_SHARED).unwrap();
@@ -137,7 +137,7 @@ fn what_is_no_structure_is_refused() {
 }
 
 #[test]
-fn what_is_not_there_is_refused() {
+fn missing_structure_or_buffer_is_refused() {
     let manager = manager();
     let program = Program::connect(&manager);
     let both = mq::MQOO_INPUT_SHARED | mq::MQOO_OUTPUT;
@@ -187,7 +187,7 @@ fn what_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_handle_is_its_threads_unless_it_is_shared() {
+fn unshared_handle_is_bound_to_its_thread() {
     let manager = manager();
     let program = Program::connect(&manager);
     let other = std::thread::spawn(move || program.open(mq::MQOO_OUTPUT));
@@ -203,7 +203,7 @@ fn verbs_that_are_not_done_say_so() {
 }
 
 #[test]
-fn without_a_channel_and_mqserver_there_is_nothing_to_connect_to() {
+fn without_channel_and_mqserver_connecting_fails() {
     let mut hconn = 0;
     let reason = answer(|completion, reason| {
         MQCONN(&field("STANDIN"), &mut hconn, completion, reason);

@@ -38,7 +38,7 @@ pub struct Trial {
     pub fault: Fault,
     /// When the fault was.
     pub begun: Instant,
-    /// When what was stopped was let go on.
+    /// When what was stopped was continued.
     pub resumed: Option<Instant>,
     /// When everything was in order again.
     pub ended: Instant,
