@@ -7,6 +7,7 @@
 //! may count on. Such a program calls [`run_if_asked`] first of all, since the connector processes
 //! of its member are started from the program itself.
 #![deny(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod admin;
 pub mod balancer;

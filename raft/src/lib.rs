@@ -5,6 +5,7 @@
 //! each proposal with one of three outcomes that are never mixed: done, surely not done,
 //! unknown.
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod ballot;
 mod consensus;

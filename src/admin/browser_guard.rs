@@ -32,7 +32,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The header that a browser's write must bear, with any value.
-pub const REQUESTED_BY: HeaderName = HeaderName::from_static("quorate-requested-by");
+pub(super) const REQUESTED_BY: HeaderName = HeaderName::from_static("quorate-requested-by");
 
 /// The types of body that any page may send to anyone (the CORS-safelisted ones).
 const SENT_BY_ANY_PAGE: [&str; 3] = [
@@ -69,7 +69,11 @@ impl AllowedHosts {
 }
 
 /// Refuses what a page may have had its browser send.
-pub async fn check(State(context): State<AdminContext>, request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(context): State<AdminContext>,
+    request: Request,
+    next: Next,
+) -> Response {
     if health::PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }

@@ -35,7 +35,7 @@ const FIELD: &str = "failover_ms";
 const SLOW_MEMBERS: Duration = Duration::from_secs(3);
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     Router::new().route(PATH, get(settings).put(change))
 }
 
@@ -47,7 +47,10 @@ async fn settings(State(context): State<AdminContext>) -> Result<Response, ApiPr
 }
 
 /// Returns the settings as of `state`; `None` before the first member has made its promise.
-pub fn current_settings(context: &AdminContext, state: &state::State) -> Option<ClusterSettings> {
+pub(super) fn current_settings(
+    context: &AdminContext,
+    state: &state::State,
+) -> Option<ClusterSettings> {
     let promise = state.failover()?;
     let members = context.cluster.node().members();
     let missing = members

@@ -43,11 +43,11 @@ pub(super) struct CallerGone(Arc<AtomicBool>);
 
 impl CallerGone {
     #[cfg(test)]
-    pub fn already() -> CallerGone {
+    pub(super) fn already() -> CallerGone {
         CallerGone(Arc::new(AtomicBool::new(true)))
     }
 
-    pub fn is_set(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -62,12 +62,12 @@ impl Drop for CallerGuard {
 }
 
 impl ComputeSlots {
-    pub fn new(places: usize) -> ComputeSlots {
+    pub(super) fn new(places: usize) -> ComputeSlots {
         ComputeSlots(Arc::new(Semaphore::new(places)))
     }
 
     /// Waits for a slot, for a bounded time.
-    pub async fn acquire(&self) -> Result<ComputeSlot, ApiProblem> {
+    pub(super) async fn acquire(&self) -> Result<ComputeSlot, ApiProblem> {
         let place = tokio::time::timeout(WAIT_MAX, self.0.clone().acquire_owned());
         match place.await {
             Ok(Ok(permit)) => Ok(ComputeSlot { _held: permit }),
@@ -83,7 +83,7 @@ impl ComputeSlots {
 impl ComputeSlot {
     /// Runs the work on a thread of its own. The work should check from time to time whether its
     /// caller has gone.
-    pub async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&CallerGone) -> T + Send + 'static,
     ) -> Result<T, ApiProblem> {

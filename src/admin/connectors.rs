@@ -20,7 +20,7 @@ use super::{
 const PATH: &str = "/v1/connectors";
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     Router::new().route(PATH, get(connectors))
 }
 
@@ -38,7 +38,7 @@ async fn connectors(
 }
 
 /// Returns the connector server's rows, with the standbys that `asked` reports.
-pub fn merge(
+pub(super) fn merge(
     context: &AdminContext,
     rows: Vec<ConnectorStatus>,
     asked: &[MemberReply],
@@ -53,7 +53,7 @@ pub fn merge(
 }
 
 /// Returns the connector server's rows.
-pub async fn rows(context: &AdminContext) -> Result<Vec<ConnectorStatus>, ApiProblem> {
+pub(super) async fn rows(context: &AdminContext) -> Result<Vec<ConnectorStatus>, ApiProblem> {
     let reign = *context.cluster.state().reign();
     let holder = reign.holder.filter(|_| !reign.released);
     if holder == Some(context.me()) {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::AdminContext;
 
 /// The paths. Every caller is answered, since the answer is no more than a status.
-pub const PATHS: [&str; 4] = [
+pub(super) const PATHS: [&str; 4] = [
     "/health/live",
     "/health/ready",
     "/leader",
@@ -23,7 +23,7 @@ pub const PATHS: [&str; 4] = [
 ];
 
 /// The routes.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     // HEAD goes with GET; HAProxy's own default is OPTIONS.
     let asked = MethodFilter::GET.or(MethodFilter::OPTIONS);
     Router::new()

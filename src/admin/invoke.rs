@@ -30,7 +30,7 @@ const BODY_MAX: usize = 16 << 20;
 const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     Router::new()
         .route("/v1/services/{name}/invoke", post(invoke))
         .layer(DefaultBodyLimit::max(BODY_MAX))

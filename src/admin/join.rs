@@ -19,7 +19,7 @@ use crate::settings::check_advertise;
 /// The newcomer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct JoinRequest {
+pub(super) struct JoinRequest {
     /// The newcomer's name.
     pub name: String,
     /// The address of its services.
@@ -31,7 +31,7 @@ pub struct JoinRequest {
 }
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     Router::new().route("/v1/cluster/join", post(join))
 }
 

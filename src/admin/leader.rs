@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     Router::new().route("/v1/cluster/leader", get(leader))
 }
 
@@ -23,7 +23,7 @@ async fn leader(State(context): State<AdminContext>) -> Result<Json<LeaderAnswer
 
 /// Returns the leader; `None` unless this member has heard it, or as leader a quorum, within the
 /// lease.
-pub fn current_leader(context: &AdminContext) -> Option<LeaderAnswer> {
+pub(super) fn current_leader(context: &AdminContext) -> Option<LeaderAnswer> {
     let leadership = context.leadership();
     let fresh = context.cluster.is_fresh(leadership.heard_at);
     let id = leading(&leadership)?;
@@ -47,7 +47,7 @@ fn leading(leadership: &Leadership) -> Option<MemberId> {
 /// Returns the leader as the connector server, if the reign is of this very election. Any other
 /// reign is over or will be in a moment, when the leader has taken over: one of an earlier term, or
 /// of this term's leader before, as a term can have two leaders, one after the other.
-pub fn connector_server(
+pub(super) fn connector_server(
     reign: &Reign,
     leadership: &Leadership,
     members: &MemberList,
@@ -64,7 +64,7 @@ pub fn connector_server(
 }
 
 /// Counts the voters.
-pub fn voters(members: &MemberList) -> usize {
+pub(super) fn voters(members: &MemberList) -> usize {
     members
         .iter()
         .filter(|member| member.role == Role::Voter)

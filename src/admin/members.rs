@@ -16,7 +16,7 @@ use super::{
 const PATH: &str = "/v1/cluster/members";
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     Router::new().route(PATH, get(members))
 }
 
@@ -34,7 +34,7 @@ async fn members(State(context): State<AdminContext>, headers: HeaderMap) -> Jso
 }
 
 /// Returns the members as the leader sees them, or as this member does where the leader is silent.
-pub async fn rows(context: &AdminContext) -> Vec<MemberRow> {
+pub(super) async fn rows(context: &AdminContext) -> Vec<MemberRow> {
     let leadership = context.leadership();
     let other = leadership.leader.filter(|leader| *leader != leadership.me);
     if let Some(leader) = other.and_then(|id| context.member(id)) {

@@ -19,7 +19,7 @@ fn longest(context: &AdminContext) -> Duration {
 }
 
 /// Ends a request that takes too long.
-pub async fn enforce_timeout(
+pub(super) async fn enforce_timeout(
     State(context): State<AdminContext>,
     request: Request,
     next: Next,

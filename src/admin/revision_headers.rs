@@ -14,12 +14,12 @@ use super::problem::ApiProblem;
 use crate::cluster::ClusterHandle;
 
 /// The header with a write's revision, or the revision that a read or a refusal reflects.
-pub const QUORATE_REVISION: HeaderName = HeaderName::from_static("quorate-revision");
+pub(super) const QUORATE_REVISION: HeaderName = HeaderName::from_static("quorate-revision");
 
 /// The freshness that a read asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ReadConsistency {
+pub(super) enum ReadConsistency {
     /// The read sees every write that was acknowledged before the call.
     #[default]
     Linearizable,
@@ -29,7 +29,10 @@ pub enum ReadConsistency {
 
 impl ReadConsistency {
     /// Returns the state to read from.
-    pub async fn read_state(self, cluster: &ClusterHandle) -> Result<Arc<State>, ApiProblem> {
+    pub(super) async fn read_state(
+        self,
+        cluster: &ClusterHandle,
+    ) -> Result<Arc<State>, ApiProblem> {
         match self {
             ReadConsistency::Linearizable => {
                 Ok(cluster.fresh_state(cluster.write_deadline()).await?)
@@ -42,18 +45,18 @@ impl ReadConsistency {
 /// The query of a read.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ReadQuery {
+pub(super) struct ReadQuery {
     /// The freshness of the read.
     pub consistency: ReadConsistency,
 }
 
 /// Returns a revision as its `ETag`.
-pub fn etag(revision: u64) -> HeaderValue {
+pub(super) fn etag(revision: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{revision}\"")).expect("invariant: digits in quotes")
 }
 
 /// Adds the revision that an answer reflects, unless it has one.
-pub fn with_revision(revision: u64, answer: impl IntoResponse) -> Response {
+pub(super) fn with_revision(revision: u64, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     response
         .headers_mut()
@@ -63,7 +66,7 @@ pub fn with_revision(revision: u64, answer: impl IntoResponse) -> Response {
 }
 
 /// Adds the current revision to a write's answer that has none yet: a refusal reflects it.
-pub fn with_current_revision(
+pub(super) fn with_current_revision(
     cluster: &ClusterHandle,
     outcome: Result<Response, ApiProblem>,
 ) -> Response {
@@ -71,14 +74,14 @@ pub fn with_current_revision(
 }
 
 /// Makes the answer to a write that was done.
-pub fn written_response(revision: u64, answer: impl IntoResponse) -> Response {
+pub(super) fn written_response(revision: u64, answer: impl IntoResponse) -> Response {
     let mut response = with_revision(revision, answer);
     response.headers_mut().insert(ETAG, etag(revision));
     response
 }
 
 /// Reads the precondition of a write: `If-Match: "REV"` or `If-None-Match: *`.
-pub fn precondition(headers: &HeaderMap) -> Result<Option<WritePrecondition>, ApiProblem> {
+pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<WritePrecondition>, ApiProblem> {
     let expected = one(headers, IF_MATCH)?;
     let absent = one(headers, IF_NONE_MATCH)?;
     match (expected, absent) {
@@ -100,7 +103,7 @@ pub fn precondition(headers: &HeaderMap) -> Result<Option<WritePrecondition>, Ap
 }
 
 /// Returns true if the reader's `If-None-Match` has this revision.
-pub fn known_to_reader(headers: &HeaderMap, revision: u64) -> bool {
+pub(super) fn known_to_reader(headers: &HeaderMap, revision: u64) -> bool {
     let weakly = |tag: &str| revision_in(tag.strip_prefix("W/").unwrap_or(tag)) == Some(revision);
     headers
         .get_all(IF_NONE_MATCH)
@@ -111,7 +114,7 @@ pub fn known_to_reader(headers: &HeaderMap, revision: u64) -> bool {
 }
 
 /// Makes the answer 304, for a reader that has this revision already.
-pub fn not_modified(revision: u64) -> Response {
+pub(super) fn not_modified(revision: u64) -> Response {
     (StatusCode::NOT_MODIFIED, [(ETAG, etag(revision))]).into_response()
 }
 

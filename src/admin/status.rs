@@ -20,7 +20,7 @@ use super::{
 };
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     Router::new().route("/v1/cluster/status", get(status))
 }
 

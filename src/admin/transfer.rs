@@ -32,14 +32,14 @@ const LAG_MAX: u64 = 1_000;
 /// The body of the call.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TransferRequest {
+pub(super) struct TransferRequest {
     /// The name of the member that is to lead; the best placed one by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Router<AdminContext> {
     Router::new().route(PATH, post(transfer))
 }
 

@@ -25,7 +25,7 @@ const BYTES_MAX: usize = 256 << 20;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// Answers a request, and drains the rest of its body.
-pub async fn drain_unread(request: Request, next: Next) -> Response {
+pub(super) async fn drain_unread(request: Request, next: Next) -> Response {
     next.run(request.map(|body| Body::new(DrainedBody(Some(body)))))
         .await
 }

@@ -33,7 +33,7 @@ const BEHIND_MEMBERS: i32 = 5;
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct ApplyArgs {
+pub(super) struct ApplyArgs {
     /// A file, `-` for stdin: YAML, JSON or TOML
     #[arg(short, long)]
     file: PathBuf,
@@ -45,7 +45,7 @@ pub struct ApplyArgs {
 }
 
 /// Applies a file.
-pub async fn run(args: ApplyArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ApplyArgs) -> Result<(), CliError> {
     // A large file keeps all processors busy, and members may run on this machine. Of this
     // thread and those that it starts; where it can't be had, the file is read all the same.
     let _ = setpriority_process(None, BEHIND_MEMBERS);

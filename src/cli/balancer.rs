@@ -10,7 +10,7 @@ use crate::{balancer, settings};
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct BalancerArgs {
+pub(super) struct BalancerArgs {
     /// The settings (TOML)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -20,7 +20,7 @@ pub struct BalancerArgs {
 }
 
 /// Runs HAProxy and follows the cluster, until SIGTERM or SIGINT.
-pub fn run(args: BalancerArgs) -> Result<(), CliError> {
+pub(super) fn run(args: BalancerArgs) -> Result<(), CliError> {
     stop_signals::write_privately();
     quorate_log::start(&LogSettings {
         level: args.log_level,

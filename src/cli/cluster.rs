@@ -19,7 +19,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(40);
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct ClusterArgs {
+pub(super) struct ClusterArgs {
     #[command(subcommand)]
     command: ClusterCommand,
 }
@@ -46,7 +46,7 @@ struct ClusterSetArgs {
 }
 
 /// Shows or changes the cluster's own settings.
-pub async fn run(args: ClusterArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ClusterArgs) -> Result<(), CliError> {
     match args.command {
         ClusterCommand::Get(args) => {
             let table = |settings: &ClusterSettings| output::line(describe_settings(settings));
@@ -85,7 +85,7 @@ fn describe_settings(settings: &ClusterSettings) -> String {
 }
 
 /// Writes "500 ms", or "500 ms, 2000 ms once member-3 has applied it".
-pub fn sentence(settings: &ClusterSettings) -> String {
+pub(super) fn sentence(settings: &ClusterSettings) -> String {
     let target = settings.failover_ms;
     match settings.former_failover_ms {
         None => format!("{target} ms"),

@@ -17,7 +17,7 @@ use crate::admin::{cluster_answers::ConnectorsAnswer, standbys::ConnectorRow};
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct ConnectorArgs {
+pub(super) struct ConnectorArgs {
     #[command(subcommand)]
     command: ConnectorCommand,
 }
@@ -70,7 +70,7 @@ impl ConnectorTarget {
 }
 
 /// Runs a command on connectors.
-pub async fn run(args: ConnectorArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ConnectorArgs) -> Result<(), CliError> {
     match args.command {
         ConnectorCommand::List(client) => list::run(client).await,
         ConnectorCommand::Describe(one) => describe::run(one).await,

@@ -11,7 +11,7 @@ use super::{
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct DeleteArgs {
+pub(super) struct DeleteArgs {
     /// The kind, for example http_channel
     kind: Kind,
     /// The name
@@ -24,7 +24,7 @@ pub struct DeleteArgs {
 }
 
 /// Deletes a resource.
-pub async fn run(args: DeleteArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: DeleteArgs) -> Result<(), CliError> {
     let mut call = ApiCall::new(Method::DELETE, get::path(args.kind, &args.name));
     if let Some(revision) = args.if_match {
         call = call.header(http::header::IF_MATCH, &format!("\"{revision}\""))?;

@@ -11,7 +11,7 @@ use super::{
 use crate::{admin::config::ResourcesAnswer, manifest};
 
 /// Prints every resource, in an order in which they can be created again.
-pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ClientArgs) -> Result<(), CliError> {
     let listing: ResourcesAnswer = AdminClient::new(&args)?.get_json("/v1/config").await?;
     let secrets = listing
         .resources

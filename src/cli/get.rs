@@ -13,7 +13,7 @@ use crate::{admin::config::ResourcesAnswer, manifest};
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct GetArgs {
+pub(super) struct GetArgs {
     /// The kind, for example http_channel
     kind: Kind,
     /// The name; all of the kind otherwise
@@ -23,7 +23,7 @@ pub struct GetArgs {
 }
 
 /// Shows resources.
-pub async fn run(args: GetArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: GetArgs) -> Result<(), CliError> {
     let client = AdminClient::new(&args.client)?;
     match &args.name {
         Some(name) => one(&client, args.kind, name, args.client.output).await,
@@ -95,7 +95,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Returns the path of a resource.
-pub fn path(kind: Kind, name: &str) -> String {
+pub(super) fn path(kind: Kind, name: &str) -> String {
     format!(
         "/v1/config/{kind}/{}",
         utf8_percent_encode(name, NON_ALPHANUMERIC)

@@ -33,7 +33,7 @@ const PAGE: usize = 1000;
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct KvArgs {
+pub(super) struct KvArgs {
     #[command(subcommand)]
     command: KvCommand,
 }
@@ -153,7 +153,7 @@ struct KeyEntry {
 }
 
 /// Runs a command on keys and values.
-pub async fn run(args: KvArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: KvArgs) -> Result<(), CliError> {
     if let KvCommand::Get { key, .. } | KvCommand::Put { key, .. } | KvCommand::Delete { key, .. } =
         &args.command
     {

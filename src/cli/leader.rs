@@ -8,7 +8,7 @@ use super::{
 use crate::admin::cluster_answers::LeaderAnswer;
 
 /// Shows the leader and the connector server.
-pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ClientArgs) -> Result<(), CliError> {
     let answer = get_and_print(&args, "/v1/cluster/leader", table).await?;
     if answer.failure_tolerance == 0 {
         quorate_log::print_note(format_args!(

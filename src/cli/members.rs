@@ -10,7 +10,7 @@ use super::{
 use crate::admin::cluster_answers::{MemberRow, MembersAnswer};
 
 /// Lists the members.
-pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ClientArgs) -> Result<(), CliError> {
     let print = |answer: &MembersAnswer| table(&answer.members);
     get_and_print(&args, "/v1/cluster/members", print)
         .await
@@ -18,7 +18,7 @@ pub async fn run(args: ClientArgs) -> Result<(), CliError> {
 }
 
 /// Prints members as a table.
-pub fn table(members: &[MemberRow]) -> Result<(), CliError> {
+pub(super) fn table(members: &[MemberRow]) -> Result<(), CliError> {
     let rows = members.iter().map(|member| {
         let role = match member.role {
             Role::Voter => "voter",

@@ -13,7 +13,7 @@ use crate::{
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct ServerArgs {
+pub(super) struct ServerArgs {
     /// The settings (TOML)
     #[arg(long, env = "QUORATE_CONFIG", value_name = "FILE")]
     config: PathBuf,
@@ -32,7 +32,7 @@ pub struct ServerArgs {
 }
 
 /// Runs one member until SIGTERM or SIGINT.
-pub fn run(args: ServerArgs) -> Result<(), CliError> {
+pub(super) fn run(args: ServerArgs) -> Result<(), CliError> {
     let mut flags = args.set;
     if args.insecure {
         flags.push(("insecure".into(), "true".into()));

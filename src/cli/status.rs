@@ -9,7 +9,7 @@ use super::{
 use crate::admin::cluster_answers::StatusAnswer;
 
 /// Shows the whole cluster.
-pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ClientArgs) -> Result<(), CliError> {
     let status = get_and_print(&args, "/v1/cluster/status", table).await?;
     match status.leader {
         Some(_) => Ok(()),

@@ -11,17 +11,17 @@ const WATCHDOG: Duration = Duration::from_millis(9_700);
 
 /// Makes files of this process and those that it starts private to their user, whatever the shell's
 /// umask: RocksDB and HAProxy make files by themselves, and passwords are in them.
-pub fn write_privately() {
+pub(super) fn write_privately() {
     use nix::sys::stat::{Mode, umask};
     let _ = umask(Mode::S_IRWXG | Mode::S_IRWXO);
 }
 
 /// The signals that ask for an orderly end.
-pub struct StopSignals([Signal; 3]);
+pub(super) struct StopSignals([Signal; 3]);
 
 impl StopSignals {
     /// Catches the signals, which then end nothing by themselves.
-    pub fn listen() -> Result<StopSignals, CliError> {
+    pub(super) fn listen() -> Result<StopSignals, CliError> {
         Ok(StopSignals([
             listen(SignalKind::terminate())?,
             listen(SignalKind::interrupt())?,
@@ -30,7 +30,7 @@ impl StopSignals {
     }
 
     /// Waits for one of the signals. Cancel safe.
-    pub async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         let [terminate, interrupt, quit] = &mut self.0;
         tokio::select! {
             _ = terminate.recv() => {}
@@ -41,7 +41,7 @@ impl StopSignals {
 }
 
 /// Listens for a signal, which no longer has its usual effect.
-pub fn listen(kind: SignalKind) -> Result<Signal, CliError> {
+pub(super) fn listen(kind: SignalKind) -> Result<Signal, CliError> {
     signal(kind).map_err(|error| CliError::Refused(format!("can't listen for signals: {error}")))
 }
 
@@ -51,7 +51,7 @@ pub fn listen(kind: SignalKind) -> Result<Signal, CliError> {
 /// Signals that are sent by habit, and that would end a process that doesn't listen for them, are
 /// logged and end nothing: SIGHUP, which a terminal sends when it is closed, and SIGUSR1 and
 /// SIGUSR2.
-pub fn stop_asked() -> Result<impl Future<Output = ()>, CliError> {
+pub(super) fn stop_asked() -> Result<impl Future<Output = ()>, CliError> {
     let mut signals = StopSignals::listen()?;
     ignore(
         SignalKind::hangup(),

@@ -11,7 +11,7 @@ use crate::admin::{
 };
 
 /// Shows the beginnings of the latest reigns.
-pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ClientArgs) -> Result<(), CliError> {
     get_and_print(&args, "/v1/cluster/takeovers", table)
         .await
         .map(drop)
@@ -40,7 +40,7 @@ fn table(answer: &TakeoversAnswer) -> Result<(), CliError> {
 }
 
 /// Lists the lapses under the table: no takeovers, but they repeat messages like one.
-pub fn lapsed(member: &str, it: &LapsesRow) -> String {
+pub(super) fn lapsed(member: &str, it: &LapsesRow) -> String {
     let since = it.last_at.as_deref().unwrap_or("unknown");
     let repeated = match it.gave_back {
         0 => "no message was handed out again".to_owned(),
@@ -73,7 +73,7 @@ fn row(it: &TakeoverRow) -> Vec<String> {
 }
 
 /// Writes a takeover in one line: time, reason, members, duration.
-pub fn sentence(it: &TakeoverRow) -> String {
+pub(super) fn sentence(it: &TakeoverRow) -> String {
     let from = it.from.as_deref().unwrap_or("nobody");
     let missing = match it.connectors.saturating_sub(it.activated) {
         0 => String::new(),

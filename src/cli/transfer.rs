@@ -12,7 +12,7 @@ use crate::admin::cluster_answers::LeaderAnswer;
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct TransferArgs {
+pub(super) struct TransferArgs {
     /// The member that is to lead, by name; the best placed voter otherwise
     #[arg(long, value_name = "NAME")]
     to: Option<String>,
@@ -21,7 +21,7 @@ pub struct TransferArgs {
 }
 
 /// Hands leadership over.
-pub async fn run(args: TransferArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: TransferArgs) -> Result<(), CliError> {
     let body = match &args.to {
         Some(name) => json!({ "to": name }),
         None => json!({}),

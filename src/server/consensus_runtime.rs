@@ -21,7 +21,7 @@ pub(super) struct ConsensusRuntime(Option<Runtime>);
 
 impl ConsensusRuntime {
     /// Starts its threads, which are called `consensus`.
-    pub fn start() -> io::Result<ConsensusRuntime> {
+    pub(super) fn start() -> io::Result<ConsensusRuntime> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("consensus")
@@ -31,7 +31,7 @@ impl ConsensusRuntime {
     }
 
     /// Returns the handle to spawn tasks there.
-    pub fn handle(&self) -> &Handle {
+    pub(super) fn handle(&self) -> &Handle {
         let runtime = self.0.as_ref();
         runtime.expect("invariant: taken by drop alone").handle()
     }
@@ -40,7 +40,7 @@ impl ConsensusRuntime {
     ///
     /// # Errors
     /// `work` panicked.
-    pub async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, JoinError> {

@@ -60,14 +60,14 @@ pub(super) struct CriticalTasks {
 }
 
 impl CriticalTasks {
-    pub fn new() -> CriticalTasks {
+    pub(super) fn new() -> CriticalTasks {
         CriticalTasks {
             tasks: JoinSet::new(),
         }
     }
 
     /// Runs a task that ends only when the member does.
-    pub fn spawn<E: Into<PartError> + Send + 'static>(
+    pub(super) fn spawn<E: Into<PartError> + Send + 'static>(
         &mut self,
         part: impl Into<String>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
@@ -85,7 +85,7 @@ impl CriticalTasks {
     }
 
     /// Follows a part that runs elsewhere and feeds a watch for as long as it is alive.
-    pub fn follow<T: Send + Sync + 'static>(
+    pub(super) fn follow<T: Send + Sync + 'static>(
         &mut self,
         part: impl Into<String>,
         mut watch: watch::Receiver<T>,
@@ -98,7 +98,7 @@ impl CriticalTasks {
     }
 
     /// Runs a task that may end when it is done, but must not panic.
-    pub fn background(
+    pub(super) fn background(
         &mut self,
         part: impl Into<String>,
         task: impl Future<Output = ()> + Send + 'static,
@@ -113,7 +113,7 @@ impl CriticalTasks {
     }
 
     /// Waits until one of the tasks is lost.
-    pub async fn wait_for_loss(&mut self) -> ServerError {
+    pub(super) async fn wait_for_loss(&mut self) -> ServerError {
         let TaskEnd { part, error } = match self.tasks.join_next().await {
             Some(Ok(end)) => end,
             Some(Err(error)) => TaskEnd {

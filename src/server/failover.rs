@@ -26,7 +26,7 @@ use quorate_planted::{Mutant, planted};
 use quorate_types::{MemberId, ProposeError, Timing};
 use tokio::time::sleep_until;
 
-pub use record::LocalFailoverRecord;
+pub(super) use record::LocalFailoverRecord;
 
 use quorate_state::{AnnouncedProgram, Answer, Command, FailoverPromise, State};
 
@@ -117,7 +117,7 @@ pub(super) struct FailoverKeeper {
 
 impl FailoverKeeper {
     /// Runs for as long as the member does.
-    pub async fn keep(self) {
+    pub(super) async fn keep(self) {
         let mut member = MemberFailover::new(self.cluster.node().id(), self.record);
         let mut written = None;
         let mut differing = BTreeMap::new();

@@ -43,7 +43,7 @@ impl Default for ListenerStop {
 
 impl ListenerStop {
     /// Stops the listener; waits at most `wait` for the requests that run.
-    pub async fn stop(&mut self, wait: Duration) {
+    pub(super) async fn stop(&mut self, wait: Duration) {
         self.token.cancel();
         if let Some(stopped) = self.stopped.take() {
             let _ = timeout(wait, stopped).await;
@@ -83,7 +83,7 @@ pub(super) struct MemberListeners {
 impl MemberListeners {
     /// Serves consensus and calls of services to other members. All of it runs on `consensus`, but
     /// for the services themselves, which run on the caller's runtime.
-    pub fn peer(
+    pub(super) fn peer(
         &mut self,
         listener: TcpListener,
         consensus: &Handle,
@@ -126,7 +126,7 @@ impl MemberListeners {
     }
 
     /// Serves the services' channels.
-    pub fn http(
+    pub(super) fn http(
         &mut self,
         listener: TcpListener,
         services: Arc<Services>,
@@ -149,7 +149,12 @@ impl MemberListeners {
     }
 
     /// Serves REST, health and metrics.
-    pub fn admin(&mut self, listener: TcpListener, router: Router, tasks: &mut CriticalTasks) {
+    pub(super) fn admin(
+        &mut self,
+        listener: TcpListener,
+        router: Router,
+        tasks: &mut CriticalTasks,
+    ) {
         let token = self.admin.token.clone();
         self.admin.run("the admin port", tasks, async move {
             admin::serve(listener, router, token, ADMIN_DRAIN).await

@@ -31,7 +31,7 @@ pub(super) struct BoundPorts {
 impl BoundPorts {
     /// Binds the ports; waits as long as for the lock on the data: an earlier process of this
     /// member may be about to end, and it holds both.
-    pub async fn bind(settings: &Settings) -> Result<BoundPorts, ServerError> {
+    pub(super) async fn bind(settings: &Settings) -> Result<BoundPorts, ServerError> {
         let deadline = Instant::now() + settings.lock_wait;
         let http = bind("http", settings.http.bind, deadline, settings).await?;
         let admin = bind("admin", settings.admin.bind, deadline, settings).await?;

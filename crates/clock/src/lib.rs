@@ -4,6 +4,7 @@
 //! ways around it. So everything in a process has one clock: what is stamped and what timers
 //! wait for is the same time, also where tokio's time is paused or is not the machine's.
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod boot_clock;
 mod rng;

@@ -59,7 +59,7 @@ use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Connection to a broker.
-pub struct AmqpLink {
+pub(crate) struct AmqpLink {
     connection: Arc<Connection>,
     broker: AmqpConnection,
     name: String,

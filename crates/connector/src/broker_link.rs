@@ -15,7 +15,7 @@ use quorate_proto::connector::{Header, HeaderType, Reply};
 /// Failure of the broker, or of a request to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
-pub struct ConnectorError {
+pub(crate) struct ConnectorError {
     /// Text that says what is wrong and what would be right.
     pub text: String,
     /// The failure is expected to end by itself soon: another consumer has yet to go, for one.
@@ -27,7 +27,7 @@ pub struct ConnectorError {
 
 impl ConnectorError {
     /// Returns a permanent failure, which somebody has to see to.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         ConnectorError {
             text: text.into(),
             ..ConnectorError::default()
@@ -35,7 +35,7 @@ impl ConnectorError {
     }
 
     /// Returns a failure that may end the next session as well, for the same reason.
-    pub fn until_handled(text: impl Into<String>) -> Self {
+    pub(crate) fn until_handled(text: impl Into<String>) -> Self {
         ConnectorError {
             until_handled: true,
             ..ConnectorError::new(text)
@@ -43,7 +43,7 @@ impl ConnectorError {
     }
 
     /// Returns a failure that is likely to be over soon.
-    pub fn transient(text: impl Into<String>) -> Self {
+    pub(crate) fn transient(text: impl Into<String>) -> Self {
         ConnectorError {
             transient: true,
             ..ConnectorError::new(text)
@@ -59,7 +59,7 @@ impl From<LocalRuleError> for ConnectorError {
 
 /// Message as it came from the broker.
 #[derive(Clone, Debug, Default)]
-pub struct IncomingMessage {
+pub(crate) struct IncomingMessage {
     /// Id that the broker or the sender gave the message; empty when there is none.
     pub id: String,
     /// Content type; empty when the sender gave none.
@@ -84,7 +84,7 @@ pub struct IncomingMessage {
 
 /// Reason why a message is dead-lettered, written beside the copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetterInfo {
+pub(crate) struct DeadLetterInfo {
     pub reason: String,
     pub attempts: u32,
     pub cid: String,
@@ -92,7 +92,7 @@ pub struct DeadLetterInfo {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct OutgoingMessage {
+pub(crate) struct OutgoingMessage {
     /// Message id; a new one is made where it is empty.
     pub message_id: String,
     /// Content type; empty when the sender gave none.
@@ -110,7 +110,7 @@ pub struct OutgoingMessage {
 }
 
 /// Connection to a broker: connected and authenticated, otherwise idle.
-pub trait BrokerLink: Sized + Send + Sync + 'static {
+pub(crate) trait BrokerLink: Sized + Send + Sync + 'static {
     /// Settings of the connection.
     type Connection: SettingsPart;
 
@@ -136,7 +136,7 @@ pub trait BrokerLink: Sized + Send + Sync + 'static {
 }
 
 /// Connection that messages come in by.
-pub trait InboundLink: BrokerLink {
+pub(crate) trait InboundLink: BrokerLink {
     /// Channel to consume for.
     type Source: ConnectorResource<Connection = Self::Connection, Shared = DeliverySettings>;
     /// Session that consumes under one epoch.
@@ -165,7 +165,7 @@ pub trait InboundLink: BrokerLink {
 }
 
 /// Connection that messages go out by.
-pub trait OutboundLink: BrokerLink {
+pub(crate) trait OutboundLink: BrokerLink {
     /// Outgoing to send for.
     type Target: ConnectorResource<Connection = Self::Connection, Shared = SendSettings>;
     /// Producer that sends.
@@ -181,7 +181,7 @@ pub trait OutboundLink: BrokerLink {
 }
 
 /// Session that consumes under one epoch. Closing it gives back all that was not acknowledged.
-pub trait ConsumerSession: Send + 'static {
+pub(crate) trait ConsumerSession: Send + 'static {
     /// True if a failed message is requeued at once and comes again, its tries counted by the
     /// broker. Otherwise it stays in the process until its next try.
     const RETRIED_BY_BROKER: bool = false;
@@ -206,7 +206,7 @@ pub trait ConsumerSession: Send + 'static {
 }
 
 /// Handle that settles messages of a session.
-pub trait MessageAcknowledger: Clone + Send + Sync + 'static {
+pub(crate) trait MessageAcknowledger: Clone + Send + Sync + 'static {
     /// Token of [`ConsumerSession`].
     type Token: Clone + Send + Sync + 'static;
 
@@ -241,7 +241,7 @@ pub trait MessageAcknowledger: Clone + Send + Sync + 'static {
 }
 
 /// Producer that sends messages, many at a time.
-pub trait MessageProducer: Clone + Send + Sync + 'static {
+pub(crate) trait MessageProducer: Clone + Send + Sync + 'static {
     /// Sends a message. Returns within `message.within`, or soon after the connection is lost.
     fn send(&self, message: &OutgoingMessage) -> impl Future<Output = SendOutcome> + Send;
     /// Closes the producer: sends that have not begun end at once, unsent. Closing again does

@@ -44,7 +44,7 @@ use super::{
 const ASK_WAITING: Duration = Duration::from_secs(1);
 
 /// Role of a channel: it consumes.
-pub struct ChannelRole<L>(PhantomData<L>);
+pub(crate) struct ChannelRole<L>(PhantomData<L>);
 
 impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
     type Link = L;

@@ -20,13 +20,13 @@ const NEXT: Duration = Duration::from_millis(250);
 const ADDRESSES: usize = 16;
 
 /// Connects to the first address that answers. The error names each address and its failure.
-pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     connect_any(lookup(host, port).await?).await
 }
 
 /// Returns the first address that takes a connection, which is closed again; an only address is not
 /// tried.
-pub async fn locate(host: &str, port: u16) -> io::Result<SocketAddr> {
+pub(crate) async fn locate(host: &str, port: u16) -> io::Result<SocketAddr> {
     match lookup(host, port).await?[..] {
         [only] => Ok(only),
         ref several => connect_any(several.to_vec()).await?.peer_addr(),
@@ -34,7 +34,7 @@ pub async fn locate(host: &str, port: u16) -> io::Result<SocketAddr> {
 }
 
 /// Returns the addresses of a host in the order in which the system gives them.
-pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     #[cfg(test)]
     if let Some(addresses) = tests::addresses(host) {
         return Ok(addresses);
@@ -113,7 +113,7 @@ fn summary(errors: &[(SocketAddr, DialError)]) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use parking_lot::Mutex;
@@ -126,7 +126,7 @@ pub mod tests {
     static NAMES: Mutex<BTreeMap<String, Vec<SocketAddr>>> = Mutex::new(BTreeMap::new());
 
     /// Makes a name resolve to these addresses, whatever their ports, from now on.
-    pub fn name(host: &str, addresses: Vec<SocketAddr>) {
+    pub(crate) fn name(host: &str, addresses: Vec<SocketAddr>) {
         NAMES.lock().insert(host.to_owned(), addresses);
     }
 
@@ -135,7 +135,7 @@ pub mod tests {
     }
 
     /// Returns an address that takes no connection and refuses none: its queue is full.
-    pub fn black_hole() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
+    pub(crate) fn black_hole() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = "127.0.0.2:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();

@@ -24,14 +24,14 @@ const PAUSE_PER_ANSWER: u32 = 4;
 const TRY_ANYWAY: Duration = Duration::from_secs(1);
 
 /// Schedule of queries and tries while a queue is taken.
-pub struct ExclusiveWait {
+pub(crate) struct ExclusiveWait {
     looks: ProportionalBackoff,
     tries: ProportionalBackoff,
 }
 
 impl ExclusiveWait {
     /// Returns a schedule for a first refusal.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         ExclusiveWait {
             looks: ProportionalBackoff::new(FIRST, LAST),
             tries: ProportionalBackoff::new(FIRST, TRY_ANYWAY),
@@ -39,7 +39,7 @@ impl ExclusiveWait {
     }
 
     /// Starts anew, after the consumer was let in or its settings have changed.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.looks.reset();
         self.tries.reset();
     }
@@ -47,7 +47,7 @@ impl ExclusiveWait {
     /// Waits until another try is worthwhile: once the broker has reported a consumer and then
     /// none. Where the broker reports neither, or seems to be wrong, only trying can find out,
     /// which is done less and less often. Cancel safe.
-    pub async fn wait(&mut self, taken_now: impl AsyncFn() -> Option<bool>) {
+    pub(crate) async fn wait(&mut self, taken_now: impl AsyncFn() -> Option<bool>) {
         let refused = Instant::now();
         let due = refused + self.tries.step(refused);
         let mut least = Duration::ZERO;

@@ -35,7 +35,7 @@ use self::{
 };
 use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
-pub struct MqLink {
+pub(crate) struct MqLink {
     commands: MqCommandSender,
     manager: IbmMqConnection,
     name: String,

@@ -17,12 +17,12 @@ use super::{broker_link::IncomingMessage, progress::MessageFingerprint};
 /// Time for which "no member could run the service" doesn't count as a failure of the message. A
 /// cluster that is electing or restarting is back long before; a service that nobody can reach must
 /// not hold up its queue for ever.
-pub const NOT_RUN_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const NOT_RUN_GRACE: Duration = Duration::from_secs(10);
 const NOT_RUN_FIRST: Duration = Duration::from_millis(50);
 const NOT_RUN_LAST: Duration = Duration::from_secs(1);
 
 /// Returns the wait after `n` earlier ones.
-pub fn retry_wait(policy: &DeliveryPolicy, n: u32) -> Duration {
+pub(crate) fn retry_wait(policy: &DeliveryPolicy, n: u32) -> Duration {
     backoff::nth(
         Duration::from_millis(policy.backoff_ms),
         Duration::from_millis(policy.backoff_max_ms),
@@ -32,7 +32,7 @@ pub fn retry_wait(policy: &DeliveryPolicy, n: u32) -> Duration {
 
 /// State of a message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InFlightState {
+pub(crate) enum InFlightState {
     /// Waiting for its turn.
     Queued,
     /// With the service.
@@ -50,7 +50,7 @@ pub enum InFlightState {
 }
 
 /// Message in flight.
-pub struct InFlightMessage<T> {
+pub(crate) struct InFlightMessage<T> {
     /// Token by which the broker knows the message.
     pub token: T,
     pub message: Arc<IncomingMessage>,
@@ -76,7 +76,7 @@ pub struct InFlightMessage<T> {
 
 /// Decision after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryDecision {
+pub(crate) enum RetryDecision {
     /// Try again after this time.
     Retry(Duration),
     /// Give up: the message has had its tries.
@@ -85,7 +85,7 @@ pub enum RetryDecision {
 
 impl<T> InFlightMessage<T> {
     /// Returns a message that has just arrived.
-    pub fn new(token: T, message: IncomingMessage, cid: String, span: Span) -> Self {
+    pub(crate) fn new(token: T, message: IncomingMessage, cid: String, span: Span) -> Self {
         InFlightMessage {
             token,
             message: Arc::new(message),
@@ -105,7 +105,7 @@ impl<T> InFlightMessage<T> {
     }
 
     /// Returns true if the running call has taken most of the time since the message arrived.
-    pub fn is_overlong(&self, now: Instant) -> bool {
+    pub(crate) fn is_overlong(&self, now: Instant) -> bool {
         self.state == InFlightState::Running
             && self.handed_on_at.is_some_and(|at| {
                 now.duration_since(at) * 2 >= now.duration_since(self.received_at)
@@ -113,7 +113,7 @@ impl<T> InFlightMessage<T> {
     }
 
     /// Counts a failure of the service.
-    pub fn failed(&mut self, policy: &DeliveryPolicy, reason: String) -> RetryDecision {
+    pub(crate) fn failed(&mut self, policy: &DeliveryPolicy, reason: String) -> RetryDecision {
         self.reason = reason;
         self.not_run = None;
         if self.attempt > policy.retries {
@@ -126,7 +126,7 @@ impl<T> InFlightMessage<T> {
 
     /// Notes that no member could run the service: not counted as a try until [`NOT_RUN_GRACE`] is
     /// over.
-    pub fn not_run(
+    pub(crate) fn not_run(
         &mut self,
         policy: &DeliveryPolicy,
         reason: String,
@@ -146,7 +146,7 @@ impl<T> InFlightMessage<T> {
 }
 
 /// Messages in flight in order of arrival, with the due times of those that wait.
-pub struct InFlightSet<T> {
+pub(crate) struct InFlightSet<T> {
     by_id: BTreeMap<u64, InFlightMessage<T>>,
     queued: BTreeSet<u64>,
     running: usize,
@@ -166,14 +166,14 @@ impl<T> Default for InFlightSet<T> {
 
 impl<T> InFlightSet<T> {
     /// Adds a message that has to be handed on.
-    pub fn queue(&mut self, id: u64, entry: InFlightMessage<T>) {
+    pub(crate) fn queue(&mut self, id: u64, entry: InFlightMessage<T>) {
         self.by_id.insert(id, entry);
         self.set_state(id, InFlightState::Queued);
     }
 
     /// Returns the message to be handed on now: the oldest queued one, if there is room for it. In
     /// order, none goes before all earlier ones are settled.
-    pub fn next_in_turn(&self, ordered: bool, places: usize) -> Option<u64> {
+    pub(crate) fn next_in_turn(&self, ordered: bool, places: usize) -> Option<u64> {
         let first = *self.queued.first()?;
         let in_turn = !ordered
             || self
@@ -184,7 +184,7 @@ impl<T> InFlightSet<T> {
     }
 
     /// Moves a message to another state.
-    pub fn set_state(&mut self, id: u64, state: InFlightState) {
+    pub(crate) fn set_state(&mut self, id: u64, state: InFlightState) {
         let Some(entry) = self.by_id.get_mut(&id) else {
             return;
         };
@@ -198,39 +198,39 @@ impl<T> InFlightSet<T> {
         }
     }
 
-    pub fn get(&self, id: u64) -> Option<&InFlightMessage<T>> {
+    pub(crate) fn get(&self, id: u64) -> Option<&InFlightMessage<T>> {
         self.by_id.get(&id)
     }
 
     /// Returns the span of a message.
-    pub fn span(&self, id: u64) -> Span {
+    pub(crate) fn span(&self, id: u64) -> Span {
         self.by_id
             .get(&id)
             .map_or_else(Span::none, |entry| entry.span.clone())
     }
 
     /// Returns the oldest message.
-    pub fn oldest_mut(&mut self) -> Option<&mut InFlightMessage<T>> {
+    pub(crate) fn oldest_mut(&mut self) -> Option<&mut InFlightMessage<T>> {
         self.by_id.values_mut().next()
     }
 
-    pub fn get_mut(&mut self, id: u64) -> Option<&mut InFlightMessage<T>> {
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut InFlightMessage<T>> {
         self.by_id.get_mut(&id)
     }
 
-    pub fn remove(&mut self, id: u64) -> Option<InFlightMessage<T>> {
+    pub(crate) fn remove(&mut self, id: u64) -> Option<InFlightMessage<T>> {
         // This frees the place that its state takes.
         self.set_state(id, InFlightState::Settling);
         self.by_id.remove(&id)
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
     /// Returns true if a drain has to wait for a message: one with the service, or being settled or
     /// dead-lettered. Messages that wait for another try go back to the queue instead.
-    pub fn blocks_drain(&self) -> bool {
+    pub(crate) fn blocks_drain(&self) -> bool {
         self.by_id.values().any(|entry| {
             matches!(
                 entry.state,
@@ -240,7 +240,7 @@ impl<T> InFlightSet<T> {
     }
 
     /// Sets a message aside, in `state`, until then.
-    pub fn wait(&mut self, id: u64, state: InFlightState, until: Instant) {
+    pub(crate) fn wait(&mut self, id: u64, state: InFlightState, until: Instant) {
         if self.by_id.contains_key(&id) {
             self.set_state(id, state);
             self.due.insert((until, id));
@@ -248,13 +248,13 @@ impl<T> InFlightSet<T> {
     }
 
     /// Returns when the first of the messages set aside is due.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// Removes the first due time that has passed; returns its message and the state in which that
     /// was set aside.
-    pub fn pop_due(&mut self, now: Instant) -> Option<(u64, InFlightState)> {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(u64, InFlightState)> {
         loop {
             let (at, id) = *self.due.first()?;
             if at > now {

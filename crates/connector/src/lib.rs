@@ -11,6 +11,8 @@
 //! retries and dead-letters; an outgoing [sends](send). A kind of broker is a [`broker_link`]: the
 //! connection through which its protocol is spoken.
 
+#![warn(unreachable_pub)]
+
 mod amqp;
 mod broker_link;
 mod consume;

@@ -14,7 +14,7 @@ use super::{
 const TRANSIENT_MAX: Duration = Duration::from_secs(10);
 
 /// Reports of the run loop to the parent.
-pub struct PhaseReports {
+pub(crate) struct PhaseReports {
     frames: FrameSender,
     /// Last error that was reported, and its phase.
     last_error: Option<(Phase, String)>,
@@ -23,7 +23,7 @@ pub struct PhaseReports {
 }
 
 impl PhaseReports {
-    pub fn new(frames: FrameSender) -> Self {
+    pub(crate) fn new(frames: FrameSender) -> Self {
         PhaseReports {
             frames,
             last_error: None,
@@ -33,20 +33,20 @@ impl PhaseReports {
 
     /// Reports a try to connect. A further one is reported only once it has succeeded or failed
     /// otherwise.
-    pub async fn starting(&mut self, generation: u64) {
+    pub(crate) async fn starting(&mut self, generation: u64) {
         if self.last_error.is_none() {
             self.frames.report(Phase::Starting, "", generation).await;
         }
     }
 
     /// Reports the end of a session.
-    pub async fn draining(&mut self, generation: u64) {
+    pub(crate) async fn draining(&mut self, generation: u64) {
         self.last_error = None;
         self.frames.report(Phase::Draining, "", generation).await;
     }
 
     /// Reports the phase on a connection.
-    pub async fn on_link(
+    pub(crate) async fn on_link(
         &mut self,
         link: &impl BrokerLink,
         phase: Phase,
@@ -58,7 +58,7 @@ impl PhaseReports {
     }
 
     /// Reports an error; a transient one is a failure once it has lasted.
-    pub async fn error(&mut self, error: &ConnectorError, generation: u64) {
+    pub(crate) async fn error(&mut self, error: &ConnectorError, generation: u64) {
         let phase = if error.transient {
             let since = *self.transient_since.get_or_insert_with(Instant::now);
             if since.elapsed() < TRANSIENT_MAX {

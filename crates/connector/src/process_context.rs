@@ -26,11 +26,11 @@ use super::{
 
 /// Pause between two looks at the page by a session that stands still: with a thousand such
 /// sessions these looks must not be what holds the answers up.
-pub const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Reign under which the process is ordered to act.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProcessReign {
+pub(crate) struct ProcessReign {
     pub epoch: u64,
     /// Number of the process, as the parent counts them.
     pub incarnation: u64,
@@ -38,7 +38,7 @@ pub struct ProcessReign {
 
 /// Desired state, as of the parent's last order.
 #[derive(Clone, Debug, Default)]
-pub struct DesiredState {
+pub(crate) struct DesiredState {
     /// Configuration; `None` before the first.
     pub configure: Option<Arc<Configure>>,
     /// Reign to consume under; `None`: stand by.
@@ -57,12 +57,12 @@ pub struct DesiredState {
 
 impl DesiredState {
     /// Returns the number of the configuration.
-    pub fn generation(&self) -> Option<u64> {
+    pub(crate) fn generation(&self) -> Option<u64> {
         self.configure.as_ref().map(|it| it.generation)
     }
 
     /// Applies an order.
-    pub fn apply(&mut self, command: to_process::Frame) {
+    pub(crate) fn apply(&mut self, command: to_process::Frame) {
         match command {
             to_process::Frame::Configure(configure) => {
                 self.drain = Duration::from_millis(configure.drain_ms);
@@ -97,7 +97,7 @@ impl DesiredState {
 }
 
 /// Message that the parent wants to have sent.
-pub struct PendingSend {
+pub(crate) struct PendingSend {
     pub send: Send,
     /// Time until which somebody waits for the outcome.
     pub until: Instant,
@@ -105,7 +105,7 @@ pub struct PendingSend {
 
 /// Sender of frames to the parent. Each frame bears the reign under which it was sent.
 #[derive(Clone)]
-pub struct FrameSender {
+pub(crate) struct FrameSender {
     frames: mpsc::Sender<FromProcess>,
     /// Reign of the open session, or none.
     reign: Arc<Mutex<ProcessReign>>,
@@ -115,12 +115,12 @@ pub struct FrameSender {
 
 impl FrameSender {
     /// Stamps all further frames with this reign.
-    pub fn set_reign(&self, reign: ProcessReign) {
+    pub(crate) fn set_reign(&self, reign: ProcessReign) {
         *self.reign.lock() = reign;
     }
 
     /// Sends a frame. Waits while the parent is slow: the parent bounds what this process does.
-    pub async fn send(&self, frame: Frame) {
+    pub(crate) async fn send(&self, frame: Frame) {
         let ProcessReign { epoch, incarnation } = *self.reign.lock();
         // This fails only once the socket is closed, which ends the process elsewhere.
         let _ = self
@@ -134,7 +134,7 @@ impl FrameSender {
     }
 
     /// Reports the phase, and what is wrong.
-    pub async fn report(&self, phase: Phase, error: &str, generation: u64) {
+    pub(crate) async fn report(&self, phase: Phase, error: &str, generation: u64) {
         self.send(Frame::Report(Report {
             phase: phase.into(),
             error: error.to_owned(),
@@ -145,7 +145,7 @@ impl FrameSender {
     }
 
     /// Reports the phase with the names of this connection, and what is wrong all the same.
-    pub async fn report_on(
+    pub(crate) async fn report_on(
         &self,
         link: &impl BrokerLink,
         phase: Phase,
@@ -163,14 +163,14 @@ impl FrameSender {
     }
 
     /// Sends the counts of deliveries.
-    pub async fn send_tally(&self) {
+    pub(crate) async fn send_tally(&self) {
         let tally = *self.tally.lock();
         self.send(Frame::Tally(tally)).await;
     }
 
     /// Sends a heartbeat in every interval: the tally when it has changed. The heartbeat runs on
     /// the thread of the run loop, so that it stops when the run loop is stuck.
-    pub async fn send_heartbeats(
+    pub(crate) async fn send_heartbeats(
         self,
         every: Duration,
         mut desired: watch::Receiver<DesiredState>,
@@ -203,7 +203,7 @@ impl FrameSender {
 }
 
 /// Context of the process, which the run loop and its sessions work with.
-pub struct ProcessContext {
+pub(crate) struct ProcessContext {
     /// Label of the connector: `KIND/NAME`.
     pub label: String,
     /// Desired state, as the parent ordered it.
@@ -228,7 +228,7 @@ pub struct ProcessContext {
 
 impl ProcessContext {
     /// Puts the parts together.
-    pub fn new(
+    pub(crate) fn new(
         label: String,
         desired: watch::Receiver<DesiredState>,
         outcomes: mpsc::Receiver<Outcome>,
@@ -259,7 +259,7 @@ impl ProcessContext {
 
     /// Returns the desired state. Called only while there is no session: answers an order to stand
     /// by, and gives back the messages to be sent that have not been begun.
-    pub async fn idle(&mut self) -> DesiredState {
+    pub(crate) async fn idle(&mut self) -> DesiredState {
         while let Ok(pending) = self.sends.try_recv() {
             let not_sent = proto::Sent {
                 send: pending.send.send,
@@ -278,7 +278,7 @@ impl ProcessContext {
 
     /// Returns the tenure of `epoch`. The caller stands still where the lease has lapsed, and the
     /// watchdog is notified of that.
-    pub fn tenure(&self, epoch: u64) -> LeaseTenure {
+    pub(crate) fn tenure(&self, epoch: u64) -> LeaseTenure {
         let tenure = self.lease.tenure(epoch);
         if let LeaseTenure::Lapsed(deadline, _) = tenure {
             self.watchdog.stand_still(deadline);
@@ -287,14 +287,14 @@ impl ProcessContext {
     }
 
     /// Returns the name of the channel or outgoing.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.label
             .split_once('/')
             .map_or(&self.label, |(_, name)| name)
     }
 
     /// Waits for the first configuration; `None` when the process has to stop before it.
-    pub async fn first_configuration(&mut self) -> Option<Arc<Configure>> {
+    pub(crate) async fn first_configuration(&mut self) -> Option<Arc<Configure>> {
         let desired = self
             .desired
             .wait_for(|desired| desired.configure.is_some() || desired.stop)
@@ -308,7 +308,7 @@ impl ProcessContext {
     }
 
     /// Waits for another order. Cancel safe.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         // The process ends when the sender is gone; until then there is nothing to do.
         if self.desired.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -317,7 +317,7 @@ impl ProcessContext {
 
     /// Waits, while there is no session, for other settings than those of this generation, or for
     /// the order to stop.
-    pub async fn reconfigured(&mut self, generation: u64) {
+    pub(crate) async fn reconfigured(&mut self, generation: u64) {
         loop {
             let desired = self.idle().await;
             if desired.stop || desired.generation() != Some(generation) {
@@ -329,7 +329,7 @@ impl ProcessContext {
 
     /// Waits, while there is no session, until there is a reason for another try. Returns true for
     /// other settings than those of `before` or the order to stop, false for the order to consume.
-    pub async fn wait_retry_reason(&mut self, before: &DesiredState) -> bool {
+    pub(crate) async fn wait_retry_reason(&mut self, before: &DesiredState) -> bool {
         loop {
             let now = self.idle().await;
             if now.stop || now.generation() != before.generation() {
@@ -344,7 +344,7 @@ impl ProcessContext {
     }
 
     /// Reports that this program doesn't know that kind, and waits for the end.
-    pub async fn unknown_kind(&mut self, kind: &str) {
+    pub(crate) async fn unknown_kind(&mut self, kind: &str) {
         let error = ConnectorError::new(format!(
             "this program has no connector for the kind {kind:?}"
         ));

@@ -32,11 +32,11 @@ const HASHED: usize = 64 << 10;
 const COUNTERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
 /// Hash that tells one message from another.
-pub type MessageFingerprint = [u8; 16];
+pub(crate) type MessageFingerprint = [u8; 16];
 
 /// Returns the fingerprint of all that stays the same when a message comes again. Two messages that
 /// are the same in all this share their tries.
-pub fn fingerprint(message: &IncomingMessage) -> MessageFingerprint {
+pub(crate) fn fingerprint(message: &IncomingMessage) -> MessageFingerprint {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -68,7 +68,7 @@ struct FailureCount {
 
 /// Tracker of a channel's progress.
 #[derive(Default)]
-pub struct ProgressTracker {
+pub(crate) struct ProgressTracker {
     /// Epoch for which the progress was taken over.
     epoch: u64,
     source: String,
@@ -87,7 +87,7 @@ pub struct ProgressTracker {
 
 impl ProgressTracker {
     /// Takes over the kept progress, once for each epoch. That of another source is dropped.
-    pub fn take_over(&mut self, epoch: u64, written: &Bytes, source: String) {
+    pub(crate) fn take_over(&mut self, epoch: u64, written: &Bytes, source: String) {
         if self.epoch == epoch && self.source == source {
             return;
         }
@@ -116,12 +116,12 @@ impl ProgressTracker {
     }
 
     /// Returns the offset to begin with in a stream.
-    pub fn offset(&self) -> Option<u64> {
+    pub(crate) fn offset(&self) -> Option<u64> {
         self.offset
     }
 
     /// Begins another session: nothing is under way.
-    pub fn session_begins(&mut self) {
+    pub(crate) fn session_begins(&mut self) {
         self.unsettled.clear();
         self.expected = self.offset.unwrap_or_default();
     }
@@ -129,7 +129,7 @@ impl ProgressTracker {
     /// Returns how often a message has failed, as far as that is kept. Another message that is the
     /// same, and comes for the first time, has not failed: it must not be given up for the failures
     /// of the one before. Each message of a stream is another one, by its offset.
-    pub fn tries(&self, message: &IncomingMessage) -> Option<(MessageFingerprint, u32)> {
+    pub(crate) fn tries(&self, message: &IncomingMessage) -> Option<(MessageFingerprint, u32)> {
         let comes_again = message.redelivered || message.offset.is_some();
         if self.tried.is_empty() || !comes_again {
             return None;
@@ -140,7 +140,7 @@ impl ProgressTracker {
     }
 
     /// Notes that a message has failed `tries` times.
-    pub fn failed(&mut self, fingerprint: MessageFingerprint, tries: u32) {
+    pub(crate) fn failed(&mut self, fingerprint: MessageFingerprint, tries: u32) {
         if self.tried.len() >= TRIED_MAX && !self.tried.contains_key(&fingerprint) {
             let oldest = self.tried.iter().min_by_key(|(_, it)| it.turn);
             if let Some(oldest) = oldest.map(|(fingerprint, _)| *fingerprint) {
@@ -154,7 +154,7 @@ impl ProgressTracker {
     }
 
     /// Notes that a message of a stream is under way.
-    pub fn received(&mut self, offset: u64) {
+    pub(crate) fn received(&mut self, offset: u64) {
         self.unsettled.insert(offset);
         self.expected = self.expected.max(offset + 1);
         // The first one shows that the source is a stream.
@@ -164,12 +164,12 @@ impl ProgressTracker {
     }
 
     /// Returns the first offset of a stream that is under way.
-    pub fn first_unsettled(&self) -> Option<u64> {
+    pub(crate) fn first_unsettled(&self) -> Option<u64> {
         self.unsettled.first().copied()
     }
 
     /// Notes that a message was handled or given up.
-    pub fn settled(&mut self, fingerprint: Option<MessageFingerprint>, offset: Option<u64>) {
+    pub(crate) fn settled(&mut self, fingerprint: Option<MessageFingerprint>, offset: Option<u64>) {
         if let Some(fingerprint) = fingerprint
             && self.tried.remove(&fingerprint).is_some()
         {
@@ -184,7 +184,7 @@ impl ProgressTracker {
     }
 
     /// Returns when the progress has to be written.
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let at = self
             .written
             .map_or_else(Instant::now, |at| at + WRITE_INTERVAL);
@@ -192,7 +192,7 @@ impl ProgressTracker {
     }
 
     /// Returns the progress to be written, if anything has changed.
-    pub fn write(&mut self) -> Option<Bytes> {
+    pub(crate) fn write(&mut self) -> Option<Bytes> {
         if !std::mem::take(&mut self.changed) {
             return None;
         }

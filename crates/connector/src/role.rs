@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Role of a connector: that of a channel or of an outgoing.
-pub trait ConnectorRole: Sized + Send + 'static {
+pub(crate) trait ConnectorRole: Sized + Send + 'static {
     /// Connection that the role works on.
     type Link: BrokerLink;
     /// Channel or outgoing.
@@ -54,7 +54,7 @@ pub trait ConnectorRole: Sized + Send + 'static {
 }
 
 /// End of a session.
-pub enum ServeOutcome<S> {
+pub(crate) enum ServeOutcome<S> {
     /// The session was asked to end, and has nothing in flight that matters. Close it.
     Drained(S),
     /// The session ended by itself.
@@ -62,10 +62,10 @@ pub enum ServeOutcome<S> {
 }
 
 /// Time for a drain that nobody has set a time for: the lease was revoked under it.
-pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Settings of a role, with the number of their configuration.
-pub struct RoleSettings<R: ConnectorRole> {
+pub(crate) struct RoleSettings<R: ConnectorRole> {
     /// Settings from the parent.
     pub connector: ConnectorSettings<R::Resource>,
     /// Time for messages in flight to finish.
@@ -85,7 +85,7 @@ impl<R: ConnectorRole> Clone for RoleSettings<R> {
 
 impl<R: ConnectorRole> RoleSettings<R> {
     /// Reads a configuration.
-    pub fn read(configure: &Configure) -> Result<Self, ConnectorError> {
+    pub(crate) fn read(configure: &Configure) -> Result<Self, ConnectorError> {
         let connector = ConnectorSettings::decode(&configure.settings);
         Ok(RoleSettings {
             connector: connector.map_err(|error| {
@@ -97,13 +97,13 @@ impl<R: ConnectorRole> RoleSettings<R> {
     }
 
     /// Returns true if a connection under these settings can go on under `now`.
-    pub fn same_connection(&self, now: &Self) -> bool {
+    pub(crate) fn same_connection(&self, now: &Self) -> bool {
         let key = R::Link::connection_key;
         key(&self.connector.connection) == key(&now.connector.connection)
     }
 
     /// Returns true if a session under these settings can go on under `now`.
-    pub fn same_session(&self, now: &Self) -> bool {
+    pub(crate) fn same_session(&self, now: &Self) -> bool {
         self.same_connection(now) && R::same_session(&self.connector, &now.connector)
     }
 }

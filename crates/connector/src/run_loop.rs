@@ -72,7 +72,7 @@ enum SessionFailure {
 }
 
 /// Run loop of a connector.
-pub struct RunLoop {
+pub(crate) struct RunLoop {
     context: ProcessContext,
     reconnect: Backoff,
     reopen: Backoff,
@@ -84,7 +84,7 @@ pub struct RunLoop {
 
 impl RunLoop {
     /// Returns a run loop over this context.
-    pub fn new(context: ProcessContext) -> Self {
+    pub(crate) fn new(context: ProcessContext) -> Self {
         RunLoop {
             reports: PhaseReports::new(context.frames.clone()),
             context,
@@ -97,7 +97,7 @@ impl RunLoop {
     }
 
     /// Runs until the parent orders it to stop.
-    pub async fn run<R: ConnectorRole>(mut self) {
+    pub(crate) async fn run<R: ConnectorRole>(mut self) {
         loop {
             let (desired, settings) = self.wanted::<R>().await;
             if desired.stop {

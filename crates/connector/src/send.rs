@@ -27,7 +27,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 const SLACK: Duration = Duration::from_millis(20);
 
 /// Role of an outgoing: it sends.
-pub struct OutgoingRole<L>(PhantomData<L>);
+pub(crate) struct OutgoingRole<L>(PhantomData<L>);
 
 impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
     type Link = L;

@@ -39,7 +39,7 @@ use self::{consumer::ZmqConsumer, producer::ZmqProducer};
 use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
 /// Link before a socket: nothing is connected yet.
-pub struct ZmqLink {
+pub(crate) struct ZmqLink {
     label: String,
     /// Error that made an outgoing's socket useless.
     broken: watch::Sender<Option<ConnectorError>>,

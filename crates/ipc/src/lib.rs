@@ -4,6 +4,7 @@
 //! the host allows. Both sides are the same program, started twice, so this is no public face; the
 //! frames are versioned with the program.
 #![deny(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod connector_settings;
 pub mod frames;

@@ -9,6 +9,7 @@
 //! over them, can't be waited for at a panic, and prints to stdout when the end of a process finds
 //! its queue full, which is the very thing that must not happen.
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod line_queue;
 mod rate_limit;

@@ -1,6 +1,7 @@
 //! What the machine offers a member: folders and files that are ours alone, processes, ports,
 //! addresses, and HTTP clients with bounds.
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod egress;
 pub mod host_processes;

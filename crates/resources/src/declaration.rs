@@ -48,7 +48,7 @@ pub(crate) enum FieldNature<'a> {
 
 impl FieldNature<'_> {
     /// Returns the value as it may stand in a log.
-    pub fn debug<'a>(&self, value: &'a dyn Debug) -> Box<dyn Debug + 'a> {
+    pub(crate) fn debug<'a>(&self, value: &'a dyn Debug) -> Box<dyn Debug + 'a> {
         match self {
             FieldNature::Secret(_) => Box::new("(hidden)"),
             FieldNature::InPart(shown, text) => Box::new(shown(text)),

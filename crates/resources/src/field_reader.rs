@@ -26,7 +26,7 @@ pub(super) struct ParseOutcome<T> {
 }
 
 impl<T> ParseOutcome<T> {
-    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> ParseOutcome<U> {
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> ParseOutcome<U> {
         ParseOutcome {
             value: make(self.value),
             errors: self.errors,
@@ -50,7 +50,7 @@ pub(super) struct FieldReader<'a> {
 }
 
 impl<'a> FieldReader<'a> {
-    pub fn new(spec: &'a Value) -> Self {
+    pub(crate) fn new(spec: &'a Value) -> Self {
         let mut fields = FieldReader::over(String::new(), &NOTHING);
         match spec.as_object() {
             Some(map) => fields.map = map,
@@ -74,7 +74,7 @@ impl<'a> FieldReader<'a> {
     }
 
     /// Whether the field is there. `null` counts as left out.
-    pub fn has(&self, field: &str) -> bool {
+    pub(crate) fn has(&self, field: &str) -> bool {
         self.value(field).is_some()
     }
 
@@ -83,7 +83,7 @@ impl<'a> FieldReader<'a> {
     }
 
     /// Takes the value of a field, which is known from then on.
-    pub fn take(&mut self, field: &'static str) -> Option<GivenValue<'_, 'a>> {
+    pub(crate) fn take(&mut self, field: &'static str) -> Option<GivenValue<'_, 'a>> {
         self.known.push(field);
         let value = self.value(field)?;
         Some(GivenValue {
@@ -102,24 +102,24 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    pub fn refuse(&mut self, field: &str, value: &str, problem: impl Display) {
+    pub(crate) fn refuse(&mut self, field: &str, value: &str, problem: impl Display) {
         self.errors.push(self.error(field, value, problem));
     }
 
     /// Refuses what this program can't read, whatever its rules.
-    pub fn refuse_unreadable(&mut self, field: &str, value: &str, problem: impl Display) {
+    pub(crate) fn refuse_unreadable(&mut self, field: &str, value: &str, problem: impl Display) {
         self.not_known(field, value, &problem);
         self.refuse(field, value, problem);
     }
 
     /// Marks a value that a rule refuses as one that this program can't read either.
-    pub fn not_known(&mut self, field: &str, value: &str, problem: impl Display) {
+    pub(crate) fn not_known(&mut self, field: &str, value: &str, problem: impl Display) {
         self.unknown.push(self.error(field, value, problem));
     }
 
     /// Refuses a field that users may expect and that is not to be had. Its value may be
     /// a secret and is not shown.
-    pub fn refuse_unsupported(&mut self, field: &'static str, why: &str) {
+    pub(crate) fn refuse_unsupported(&mut self, field: &'static str, why: &str) {
         if self.has(field) {
             self.barred.push(field);
             self.refuse_unreadable(field, "", why);
@@ -127,7 +127,7 @@ impl<'a> FieldReader<'a> {
     }
 
     /// Reads an object within this one; of one that is missing or none, its defaults.
-    pub fn nested<T>(
+    pub(crate) fn nested<T>(
         &mut self,
         field: &'static str,
         read: impl FnOnce(&mut FieldReader<'a>) -> T,
@@ -162,7 +162,7 @@ impl<'a> FieldReader<'a> {
     }
 
     /// Returns the value that was read, with all errors.
-    pub fn finish<T>(mut self, it: T) -> ParseOutcome<T> {
+    pub(crate) fn finish<T>(mut self, it: T) -> ParseOutcome<T> {
         self.refuse_unknown();
         ParseOutcome {
             value: it,
@@ -182,29 +182,32 @@ pub(super) struct GivenValue<'r, 'a> {
 
 impl<'a> GivenValue<'_, 'a> {
     /// Keeps the value out of errors.
-    pub fn hide(&mut self) {
+    pub(crate) fn hide(&mut self) {
         self.quote = |_| "(hidden)".to_owned();
     }
 
-    pub fn refuse(&mut self, problem: impl Display) {
+    pub(crate) fn refuse(&mut self, problem: impl Display) {
         self.fields
             .refuse(&self.place, &(self.quote)(self.value), problem);
     }
 
     /// Refuses what this program can't read, whatever its rules.
-    pub fn refuse_unreadable(&mut self, problem: impl Display) {
+    pub(crate) fn refuse_unreadable(&mut self, problem: impl Display) {
         self.fields
             .refuse_unreadable(&self.place, &(self.quote)(self.value), problem);
     }
 
     /// Marks a value that a rule refuses as one that this program can't read either.
-    pub fn not_known(&mut self, problem: impl Display) {
+    pub(crate) fn not_known(&mut self, problem: impl Display) {
         self.fields
             .not_known(&self.place, &(self.quote)(self.value), problem);
     }
 
     /// Reads a text.
-    pub fn text<E: Display>(&mut self, rule: impl Fn(&str) -> Result<(), E>) -> Option<String> {
+    pub(crate) fn text<E: Display>(
+        &mut self,
+        rule: impl Fn(&str) -> Result<(), E>,
+    ) -> Option<String> {
         let Some(text) = self.value.as_str() else {
             self.refuse_unreadable(must_be_text(self.value));
             return None;
@@ -216,7 +219,7 @@ impl<'a> GivenValue<'_, 'a> {
     }
 
     /// Reads a list of different texts, at least one.
-    pub fn list<E: Display>(
+    pub(crate) fn list<E: Display>(
         &mut self,
         list: &'a [Value],
         most: usize,

@@ -239,7 +239,7 @@ pub(crate) struct QualifiedReference {
 }
 
 impl QualifiedReference {
-    pub fn split<'a>(&self, text: &'a str) -> Option<(Kind, &'a str)> {
+    pub(crate) fn split<'a>(&self, text: &'a str) -> Option<(Kind, &'a str)> {
         let (kind, name) = text.split_once('/')?;
         let kind = kind.parse().ok()?;
         self.kinds.contains(&kind).then_some((kind, name))
@@ -274,7 +274,7 @@ impl ValueRule for QualifiedReference {
 pub(crate) struct Number<T>(RangeInclusive<u64>, PhantomData<T>);
 
 impl<T> Number<T> {
-    pub const fn within(range: RangeInclusive<u64>) -> Self {
+    pub(crate) const fn within(range: RangeInclusive<u64>) -> Self {
         Number(range, PhantomData)
     }
 }

@@ -14,6 +14,7 @@
 //! another passes over makes two states of one.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod amqp;
 mod declaration;

@@ -23,6 +23,7 @@
 //! returns values or the reason why there are none, within the bounds of [`limits`], and never
 //! panics.
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod byte_order;
 mod error;

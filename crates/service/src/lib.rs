@@ -4,6 +4,8 @@
 //! reached over HTTP and `builtin` ones that programs carry in code. [`Services`] runs a service on
 //! this member; [`ServiceDispatcher`] on a live member that carries it.
 
+#![warn(unreachable_pub)]
+
 pub mod api;
 mod builtin;
 pub(crate) mod call_limiter;

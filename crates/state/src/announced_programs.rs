@@ -33,7 +33,7 @@ pub(super) struct AnnouncedPrograms {
 
 impl AnnouncedPrograms {
     /// Returns true when any member carries the service.
-    pub fn carries(&self, service: &str) -> bool {
+    pub(crate) fn carries(&self, service: &str) -> bool {
         let has = |it: &Arc<AnnouncedProgram>| {
             it.services
                 .binary_search_by(|name| name.as_str().cmp(service))
@@ -43,7 +43,7 @@ impl AnnouncedPrograms {
     }
 
     /// Returns all services that members carry, sorted.
-    pub fn services(&self) -> Vec<&str> {
+    pub(crate) fn services(&self) -> Vec<&str> {
         let mut all: Vec<&str> = self
             .by_member
             .values()
@@ -54,7 +54,7 @@ impl AnnouncedPrograms {
         all
     }
 
-    pub fn announce(
+    pub(crate) fn announce(
         &mut self,
         index: u64,
         member: MemberId,

@@ -5,6 +5,7 @@
 //! readers see: cheap to clone, and it never changes.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod announced_programs;
 mod answer;

@@ -28,20 +28,20 @@ const ANSWER: Duration = Duration::from_secs(5);
 const COMPARE: Duration = Duration::from_secs(10);
 
 /// Broker connections of this member's connectors, as they are to be recorded.
-pub struct LocalBrokerConnections(watch::Sender<ConnectionsByConnector>);
+pub(crate) struct LocalBrokerConnections(watch::Sender<ConnectionsByConnector>);
 
 impl LocalBrokerConnections {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         LocalBrokerConnections(watch::Sender::new(ConnectionsByConnector::new()))
     }
 
     /// Returns a watch of them.
-    pub fn watch(&self) -> watch::Receiver<ConnectionsByConnector> {
+    pub(crate) fn watch(&self) -> watch::Receiver<ConnectionsByConnector> {
         self.0.subscribe()
     }
 
     /// Sets the connection of a connector; `None`: it has none that is to be recorded.
-    pub fn set(&self, key: &ConnectorKey, connection: Option<BrokerConnection>) {
+    pub(crate) fn set(&self, key: &ConnectorKey, connection: Option<BrokerConnection>) {
         let key = key.to_string();
         self.0.send_if_modified(|all| match connection {
             Some(it) if all.get(&key) == Some(&it) => false,
@@ -56,7 +56,7 @@ impl LocalBrokerConnections {
 }
 
 /// Task that records the broker connections in the replicated state.
-pub struct BrokerConnectionRecorder {
+pub(crate) struct BrokerConnectionRecorder {
     pub me: MemberId,
     /// Connections that are to be recorded.
     pub connections: watch::Receiver<ConnectionsByConnector>,
@@ -70,7 +70,7 @@ pub struct BrokerConnectionRecorder {
 
 impl BrokerConnectionRecorder {
     /// Runs until the view's sender is gone.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut retry = Backoff::new(GATHER, RETRY_LAST);
         loop {
             let Some((member, connections)) = self.due() else {

@@ -19,7 +19,7 @@ use quorate_proto::connector::{Tally, to_process};
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
 
-pub use self::process_state::DesiredConnector;
+pub(crate) use self::process_state::DesiredConnector;
 use self::process_state::{ActorEffect, ActorEvent, ProcessState};
 use super::{
     broker_connections::LocalBrokerConnections,
@@ -39,7 +39,7 @@ use super::{
 };
 
 /// Context that all actors share.
-pub struct ActorContext {
+pub(crate) struct ActorContext {
     pub page: Arc<LeaseWriter>,
     pub spawner: ProcessSpawner,
     pub gateway: Arc<DeliveryGateway>,
@@ -58,7 +58,7 @@ pub struct ActorContext {
 }
 
 /// Actor of one connector.
-pub struct ConnectorActor {
+pub(crate) struct ConnectorActor {
     shared: Arc<ActorContext>,
     desired: watch::Receiver<DesiredConnector>,
     observed_generation: watch::Sender<u64>,
@@ -95,7 +95,7 @@ impl Drop for NotifyOnDrop {
 impl ConnectorActor {
     /// Starts the actor. The returned watch holds the last generation that asked for no process, or
     /// for a parked one, and was reached. It ends when `desired` is closed.
-    pub fn start(
+    pub(crate) fn start(
         shared: Arc<ActorContext>,
         mut desired: watch::Receiver<DesiredConnector>,
     ) -> watch::Receiver<u64> {

@@ -33,7 +33,7 @@ const SILENT_INTERVALS_MAX: u32 = 5;
 const OUTBOX_CAPACITY: usize = u16::MAX as usize + 64;
 
 /// A running process.
-pub struct ConnectorProcess {
+pub(crate) struct ConnectorProcess {
     pub incarnation: u64,
     /// Process id of the operating system.
     pub pid: u32,
@@ -54,7 +54,7 @@ pub struct ConnectorProcess {
 }
 
 /// Event of a process.
-pub enum ProcessEvent {
+pub(crate) enum ProcessEvent {
     /// A frame that was sent under this epoch.
     Frame(u64, from_process::Frame),
     /// The process is gone and reaped, for this reason.
@@ -63,7 +63,7 @@ pub enum ProcessEvent {
 
 impl ConnectorProcess {
     /// Starts a process.
-    pub async fn start(
+    pub(crate) async fn start(
         spawner: &ProcessSpawner,
         page: &LeaseWriter,
         spec: &ConnectorSpec,
@@ -99,7 +99,7 @@ impl ConnectorProcess {
     }
 
     /// Sends a command. A process that does not read its commands is stuck, and killed.
-    pub fn order(&mut self, frame: to_process::Frame) {
+    pub(crate) fn order(&mut self, frame: to_process::Frame) {
         match frame {
             to_process::Frame::Activate(_) | to_process::Frame::Prepare(_) => {
                 (self.is_active, self.silent_intervals) = (true, 0);
@@ -115,7 +115,7 @@ impl ConnectorProcess {
     }
 
     /// Sets the time at which the process is killed if it is still there; `None`: it may live.
-    pub fn kill_at(&mut self, at: Option<Instant>) {
+    pub(crate) fn kill_at(&mut self, at: Option<Instant>) {
         self.kill_at = at;
     }
 
@@ -129,7 +129,7 @@ impl ConnectorProcess {
     }
 
     /// Returns the next event. Frames of a process that was killed are dropped. Cancel safe.
-    pub async fn next(&mut self) -> ProcessEvent {
+    pub(crate) async fn next(&mut self) -> ProcessEvent {
         loop {
             tokio::select! {
                 // Frames that were sent before the end come before it.
@@ -186,7 +186,7 @@ impl ConnectorProcess {
     }
 
     /// Kills the process and waits until it is reaped, however long that takes.
-    pub async fn reap(&mut self) {
+    pub(crate) async fn reap(&mut self) {
         self.kill("its channel has ended");
         while timeout(Duration::from_secs(5), self.child.wait())
             .await

@@ -37,7 +37,7 @@ use super::{
 const REASON_MAX: usize = 300;
 
 /// Gateway from deliveries to services.
-pub struct DeliveryGateway {
+pub(crate) struct DeliveryGateway {
     dispatch: Arc<dyn ServiceDispatch>,
     lease: lease::LeaseReader,
     view: watch::Receiver<Arc<ConnectorsView>>,
@@ -45,7 +45,7 @@ pub struct DeliveryGateway {
 }
 
 impl DeliveryGateway {
-    pub fn new(
+    pub(crate) fn new(
         dispatch: Arc<dyn ServiceDispatch>,
         lease: lease::LeaseReader,
         view: watch::Receiver<Arc<ConnectorsView>>,
@@ -60,7 +60,12 @@ impl DeliveryGateway {
     }
 
     /// Runs the channel's service for a delivery of this epoch.
-    pub async fn deliver(&self, spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Outcome {
+    pub(crate) async fn deliver(
+        &self,
+        spec: &ConnectorSpec,
+        epoch: u64,
+        delivery: Delivery,
+    ) -> Outcome {
         let reign = self.view.borrow().reign;
         let span = debug_span!(
             "message",

@@ -19,7 +19,7 @@ use super::silence;
 const FULL_RATE_PROCESSES_MAX: usize = 200;
 
 /// Interval for processes that are started now.
-pub struct HeartbeatInterval {
+pub(crate) struct HeartbeatInterval {
     timing: watch::Receiver<EffectiveTiming>,
     processes: AtomicUsize,
 }
@@ -27,7 +27,7 @@ pub struct HeartbeatInterval {
 impl HeartbeatInterval {
     /// Follows `timing`: four heartbeats in the longest silence that it allows, while processes are
     /// few.
-    pub fn new(timing: watch::Receiver<EffectiveTiming>) -> Self {
+    pub(crate) fn new(timing: watch::Receiver<EffectiveTiming>) -> Self {
         HeartbeatInterval {
             timing,
             processes: AtomicUsize::new(0),
@@ -35,12 +35,12 @@ impl HeartbeatInterval {
     }
 
     /// Sets the number of processes. Those that run already keep their interval.
-    pub fn set_process_count(&self, processes: usize) {
+    pub(crate) fn set_process_count(&self, processes: usize) {
         self.processes.store(processes, Ordering::Relaxed);
     }
 
     /// Returns the time between two heartbeats of a process that is started now.
-    pub fn every(&self) -> Duration {
+    pub(crate) fn every(&self) -> Duration {
         let processes = self.processes.load(Ordering::Relaxed);
         let times = processes.div_ceil(FULL_RATE_PROCESSES_MAX).max(1);
         silence(&self.timing) / 4 * u32::try_from(times).unwrap_or(u32::MAX)

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Queue and sends in flight of an outgoing; empty for a channel.
-pub struct InFlightSends {
+pub(crate) struct InFlightSends {
     waiting: Option<SendQueue>,
     in_flight: BTreeMap<u64, SendRequest>,
     /// Most messages that the process has at a time: the others wait where they can be withdrawn.
@@ -21,7 +21,7 @@ pub struct InFlightSends {
 }
 
 impl InFlightSends {
-    pub fn new(spec: &ConnectorSpec, send_router: &SendRouter) -> InFlightSends {
+    pub(crate) fn new(spec: &ConnectorSpec, send_router: &SendRouter) -> InFlightSends {
         InFlightSends {
             waiting: spec.service.is_none().then(|| send_router.open(&spec.key)),
             in_flight: BTreeMap::new(),
@@ -31,7 +31,7 @@ impl InFlightSends {
     }
 
     /// Returns the next message for the process, or waits. Cancel safe.
-    pub async fn next(&mut self) -> Frame {
+    pub(crate) async fn next(&mut self) -> Frame {
         let Some(waiting) = self
             .waiting
             .as_ref()
@@ -52,7 +52,7 @@ impl InFlightSends {
     }
 
     /// Answers a send with the outcome that the process reports.
-    pub fn resolve(&mut self, report: SentReport) {
+    pub(crate) fn resolve(&mut self, report: SentReport) {
         let Some(request) = self.in_flight.remove(&report.send) else {
             return;
         };
@@ -61,7 +61,7 @@ impl InFlightSends {
     }
 
     /// Answers all sends in flight as unknown: the process is gone.
-    pub fn fail_all(&mut self) {
+    pub(crate) fn fail_all(&mut self) {
         for request in std::mem::take(&mut self.in_flight).into_values() {
             request.answer(SendOutcome::Unknown(
                 "its process has ended before the broker confirmed".into(),

@@ -39,14 +39,14 @@ struct LastGrant {
 }
 
 impl LapseTracker {
-    pub fn new(seen: watch::Sender<LeaseLapses>) -> LapseTracker {
+    pub(crate) fn new(seen: watch::Sender<LeaseLapses>) -> LapseTracker {
         let granted = None;
         LapseTracker { granted, seen }
     }
 
     /// Notes that the lease of `epoch` runs until `until`. Connectors hold what they have for
     /// `respite` beyond its end; `in_order` returns true when any of them keeps order.
-    pub fn granted(
+    pub(crate) fn granted(
         &mut self,
         epoch: u64,
         until: Instant,
@@ -67,7 +67,7 @@ impl LapseTracker {
     }
 
     /// Notes that this member no longer reigns.
-    pub fn over(&mut self, now: Instant, in_order: impl Fn() -> bool) {
+    pub(crate) fn over(&mut self, now: Instant, in_order: impl Fn() -> bool) {
         if let Some(last) = self.granted.take() {
             self.note(&last, now, in_order);
         }

@@ -16,6 +16,7 @@
 //! - `takeover_recorder` observes how each reign began and records it.
 
 #![deny(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod broker_connections;
 mod connector_actor;

@@ -66,12 +66,12 @@ struct SpawnRequest {
 }
 
 /// Right to start a process, and to keep a processor busy until its first heartbeat.
-pub struct StartPermit {
+pub(crate) struct StartPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Starter of connector processes.
-pub struct ProcessSpawner {
+pub(crate) struct ProcessSpawner {
     requests: mpsc::Sender<SpawnRequest>,
     start_permits: Arc<Semaphore>,
     /// Number of incarnations so far.
@@ -82,7 +82,7 @@ impl ProcessSpawner {
     /// Starts the thread. `program` is run with [`MARK`] as its first argument. Once its lease is
     /// revoked a process has one lease, by the `timing` at its start, to leave its broker. `rules`
     /// are what this host allows it; its log is written by the settings `log`.
-    pub fn start(
+    pub(crate) fn start(
         program: PathBuf,
         timing: watch::Receiver<EffectiveTiming>,
         rules: &LocalRules,
@@ -141,7 +141,7 @@ impl ProcessSpawner {
 
     /// Waits for a permit to start a process: as many at a time as there are processors, in the
     /// order of the requests. Cancel safe.
-    pub async fn acquire_start_permit(&self) -> StartPermit {
+    pub(crate) async fn acquire_start_permit(&self) -> StartPermit {
         // An error means that the semaphore is closed, which nothing does.
         StartPermit {
             _permit: self.start_permits.clone().acquire_owned().await.ok(),
@@ -149,13 +149,13 @@ impl ProcessSpawner {
     }
 
     /// Returns the number of the next process of this member, from 1, never repeated.
-    pub fn next_incarnation(&self) -> u64 {
+    pub(crate) fn next_incarnation(&self) -> u64 {
         self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Starts a process with this lease page, which sends a heartbeat every `heartbeat`. Returns it
     /// and the parent's end of its control socket.
-    pub async fn spawn(
+    pub(crate) async fn spawn(
         &self,
         key: &ConnectorKey,
         lease: OwnedFd,

@@ -43,7 +43,7 @@ struct PendingProgress {
 
 /// Progress that connectors have reported and that is to be written.
 #[derive(Default)]
-pub struct ProgressWriter {
+pub(crate) struct ProgressWriter {
     waiting: Mutex<ProgressQueue>,
     changed: Notify,
     hurried: Notify,
@@ -80,7 +80,7 @@ impl ProgressBatch {
 impl ProgressWriter {
     /// Takes the progress of the connector that was created at this revision, as reported under
     /// this epoch.
-    pub fn set(&self, key: &ConnectorKey, (created, epoch): (u64, u64), progress: Bytes) {
+    pub(crate) fn set(&self, key: &ConnectorKey, (created, epoch): (u64, u64), progress: Bytes) {
         if progress.len() > PROGRESS_BYTES_MAX {
             // The command would be refused, with everything else in it.
             let bytes = progress.len();
@@ -104,18 +104,18 @@ impl ProgressWriter {
     }
 
     /// Returns until when a release is to wait for unwritten progress.
-    pub fn wanted_until(&self) -> Option<Instant> {
+    pub(crate) fn wanted_until(&self) -> Option<Instant> {
         self.waiting.lock().last.map(|last| last + PATIENCE)
     }
 
     /// Stops gathering: a release waits.
-    pub fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         self.hurried.notify_one();
     }
 
     /// Returns the last progress that the connector of this creation reported under this epoch, if
     /// that is not written yet.
-    pub fn unwritten(&self, key: &ConnectorKey, of: (u64, u64)) -> Option<Bytes> {
+    pub(crate) fn unwritten(&self, key: &ConnectorKey, of: (u64, u64)) -> Option<Bytes> {
         let waiting = self.waiting.lock();
         let reported = waiting.unwritten.get(key);
         let reported = reported.filter(|it| (it.created, it.epoch) == of);
@@ -160,7 +160,11 @@ impl ProgressWriter {
 
     /// Writes for as long as this member runs connectors. Calls `written` when nothing is left to
     /// be written.
-    pub async fn run(self: Arc<Self>, proposer: Arc<dyn CommandProposer>, written: impl Fn()) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        proposer: Arc<dyn CommandProposer>,
+        written: impl Fn(),
+    ) {
         let mut retry = Backoff::new(RETRY_FIRST, RETRY_LAST);
         let mut last: Option<ConnectorKey> = None;
         loop {

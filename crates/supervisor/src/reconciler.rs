@@ -44,7 +44,7 @@ const ACTOR_RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// Policy on which processes stand by while this member doesn't act.
 #[derive(Clone)]
-pub struct StandbyPolicy {
+pub(crate) struct StandbyPolicy {
     pub me: MemberId,
     /// Members: only voters can be elected.
     pub members: watch::Receiver<MemberList>,
@@ -68,7 +68,7 @@ impl StandbyPolicy {
 }
 
 /// Reconciler of this member's connectors.
-pub struct ConnectorReconciler {
+pub(crate) struct ConnectorReconciler {
     shared: Arc<ActorContext>,
     standby_policy: StandbyPolicy,
     view: watch::Receiver<Arc<ConnectorsView>>,
@@ -90,7 +90,7 @@ pub struct ConnectorReconciler {
 
 impl ConnectorReconciler {
     /// Creates a reconciler over these watches. The returned watch ends with it.
-    pub fn new(
+    pub(crate) fn new(
         shared: Arc<ActorContext>,
         standby_policy: StandbyPolicy,
         view: watch::Receiver<Arc<ConnectorsView>>,
@@ -116,7 +116,7 @@ impl ConnectorReconciler {
     }
 
     /// Runs until the state's sender is gone. Dropped actors kill their processes.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             let look_again = self.reconcile();
             tokio::select! {

@@ -85,7 +85,7 @@ enum FinishedProposal {
 
 impl ReignDriver {
     /// Runs until the leadership's sender is gone.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut takeover = TakeoverPolicy::new(self.me, self.patience());
         let mut offsets = ClockOffsets::default();
         let (ended, mut finished) = mpsc::channel::<FinishedProposal>(8);

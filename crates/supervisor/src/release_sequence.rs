@@ -52,7 +52,7 @@ pub(super) struct ReleaseSequence {
 
 impl ReleaseSequence {
     /// Creates a release whose messages in flight have `drain` to finish.
-    pub fn new(drain: Duration, for_good: bool) -> Self {
+    pub(crate) fn new(drain: Duration, for_good: bool) -> Self {
         let (held, withdrawn) = oneshot::channel();
         let (done, released) = oneshot::channel();
         ReleaseSequence {
@@ -69,7 +69,7 @@ impl ReleaseSequence {
 
     /// Sends the request to the reign driver and waits until the reign is released, can't be, or
     /// the time for it is over. With no driver left there is nothing to release.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         driver: &mpsc::Sender<ReleaseRequest>,
         failover: impl FnOnce() -> Duration,

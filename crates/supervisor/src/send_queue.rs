@@ -15,7 +15,7 @@ const QUEUED_MAX: usize = 1000;
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// A message on its way to the process.
-pub struct SendRequest {
+pub(crate) struct SendRequest {
     /// The message; the process counts its number.
     pub message: Send,
     deadline: Instant,
@@ -24,7 +24,11 @@ pub struct SendRequest {
 
 impl SendRequest {
     /// Creates a request that a caller awaits until the deadline.
-    pub fn new(message: Send, deadline: Instant, answer: oneshot::Sender<SendOutcome>) -> Self {
+    pub(crate) fn new(
+        message: Send,
+        deadline: Instant,
+        answer: oneshot::Sender<SendOutcome>,
+    ) -> Self {
         SendRequest {
             message,
             deadline,
@@ -33,13 +37,13 @@ impl SendRequest {
     }
 
     /// Answers the caller.
-    pub fn answer(self, sent: SendOutcome) {
+    pub(crate) fn answer(self, sent: SendOutcome) {
         // The caller may have gone.
         let _ = self.answer.send(sent);
     }
 
     /// Returns the time left for the process: until the deadline, less a margin for the answer.
-    pub fn within(&self) -> Duration {
+    pub(crate) fn within(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
         left.saturating_sub(ANSWER_MARGIN.min(left / 4))
     }
@@ -47,7 +51,7 @@ impl SendRequest {
 
 /// Messages in the order in which they came. Clones are the same queue.
 #[derive(Clone, Default)]
-pub struct SendQueue(Arc<SendQueueState>);
+pub(crate) struct SendQueue(Arc<SendQueueState>);
 
 #[derive(Default)]
 struct SendQueueState {
@@ -58,7 +62,7 @@ struct SendQueueState {
 
 impl SendQueue {
     /// Queues a message; `None` when the queue is full.
-    pub fn put(&self, request: SendRequest) -> Option<QueueTicket> {
+    pub(crate) fn put(&self, request: SendRequest) -> Option<QueueTicket> {
         let mut requests = self.0.requests.lock();
         if requests.1.len() >= QUEUED_MAX {
             return None;
@@ -75,7 +79,7 @@ impl SendQueue {
     }
 
     /// Pops the oldest request, or waits. Cancel safe.
-    pub async fn take(&self) -> SendRequest {
+    pub(crate) async fn take(&self) -> SendRequest {
         loop {
             let arrived = self.0.arrived.notified();
             if let Some((_, request)) = self.0.requests.lock().1.pop_first() {
@@ -87,14 +91,14 @@ impl SendQueue {
 }
 
 /// Handle of a queued message; dropping it withdraws the message.
-pub struct QueueTicket {
+pub(crate) struct QueueTicket {
     queue: SendQueue,
     number: u64,
 }
 
 impl QueueTicket {
     /// Withdraws the message. Returns false when the process has taken it.
-    pub fn withdraw(&self) -> bool {
+    pub(crate) fn withdraw(&self) -> bool {
         let taken = self.queue.0.requests.lock().1.remove(&self.number);
         taken.is_some()
     }

@@ -25,7 +25,7 @@ use super::{
     reign_status::ReignStatus,
     send_queue::{SendQueue, SendRequest},
 };
-pub use quorate_ipc::SendOutcome;
+pub(crate) use quorate_ipc::SendOutcome;
 use quorate_resources::Kind;
 use quorate_types::backoff::Backoff;
 
@@ -48,14 +48,14 @@ pub enum SendUnavailable {
 }
 
 /// Send queues of this member's outgoings.
-pub struct SendRouter {
+pub(crate) struct SendRouter {
     reign_status: watch::Receiver<ReignStatus>,
     view: watch::Receiver<Arc<ConnectorsView>>,
     queues: Mutex<BTreeMap<ConnectorKey, SendQueue>>,
 }
 
 impl SendRouter {
-    pub fn new(
+    pub(crate) fn new(
         reign_status: watch::Receiver<ReignStatus>,
         view: watch::Receiver<Arc<ConnectorsView>>,
     ) -> Self {
@@ -67,13 +67,13 @@ impl SendRouter {
     }
 
     /// Returns the queue of this outgoing, for its actor.
-    pub fn open(&self, key: &ConnectorKey) -> SendQueue {
+    pub(crate) fn open(&self, key: &ConnectorKey) -> SendQueue {
         self.queues.lock().entry(key.clone()).or_default().clone()
     }
 
     /// Sends a message by the outgoing of this kind and name. Waits until the deadline for the
     /// outgoing to become able to.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         kind: &str,
         name: &str,

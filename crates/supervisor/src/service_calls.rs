@@ -14,11 +14,11 @@ use tracing::warn;
 use super::{connector_spec::ConnectorSpec, gateway::DeliveryGateway};
 
 /// Answer to a delivery, with the incarnation of the process that it is for.
-pub type CallOutcome = (u64, Outcome);
+pub(crate) type CallOutcome = (u64, Outcome);
 
 /// Bound of the calls over all sessions and processes of the channel: calls that a lost session
 /// left running keep their places, so that quick reconnects don't pile up calls.
-pub struct ServiceCalls {
+pub(crate) struct ServiceCalls {
     under_way: JoinSet<CallOutcome>,
     places: Arc<Semaphore>,
     bound: u16,
@@ -30,7 +30,7 @@ pub struct ServiceCalls {
 
 impl ServiceCalls {
     /// Allows at most `bound` calls at a time.
-    pub fn new(bound: u16) -> Self {
+    pub(crate) fn new(bound: u16) -> Self {
         ServiceCalls {
             under_way: JoinSet::new(),
             places: Arc::new(Semaphore::new(usize::from(bound))),
@@ -41,7 +41,7 @@ impl ServiceCalls {
     }
 
     /// Sets another bound. Later calls wait until those under way are below it.
-    pub fn bound(&mut self, bound: u16) {
+    pub(crate) fn bound(&mut self, bound: u16) {
         let before = std::mem::replace(&mut self.bound, bound);
         self.places
             .add_permits(usize::from(bound.saturating_sub(before)));
@@ -64,12 +64,12 @@ impl ServiceCalls {
     }
 
     /// Ends the session of the deliveries so far.
-    pub fn session_over(&self) {
+    pub(crate) fn session_over(&self) {
         self.session.send_modify(|session| *session += 1);
     }
 
     /// Calls the service as soon as there is a place.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         gateway: &Arc<DeliveryGateway>,
         spec: Arc<ConnectorSpec>,
@@ -106,7 +106,7 @@ impl ServiceCalls {
     }
 
     /// Returns the next answer, or waits when no call is under way. Cancel safe.
-    pub async fn next(&mut self) -> CallOutcome {
+    pub(crate) async fn next(&mut self) -> CallOutcome {
         loop {
             match self.under_way.join_next().await {
                 None => std::future::pending().await,

@@ -24,7 +24,7 @@ const ZMQ_IN_FLIGHT_MAX: u16 = 100;
 
 /// Version of a spec: as long as it is the same, so is the spec.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SpecVersion {
+pub(crate) struct SpecVersion {
     /// Revision of the last change of the channel or outgoing, or of what it names.
     revision: u64,
     operation: ConnectorOperation,
@@ -32,7 +32,9 @@ pub struct SpecVersion {
 
 /// Lists every channel and outgoing with the version of its spec. Resources of other kinds, which
 /// may be many, are not looked at.
-pub fn all(state: &State) -> impl Iterator<Item = (ConnectorKey, SpecVersion, &StoredResource)> {
+pub(crate) fn all(
+    state: &State,
+) -> impl Iterator<Item = (ConnectorKey, SpecVersion, &StoredResource)> {
     let kinds = Kind::ALL.into_iter().filter(|kind| kind.has_connector());
     kinds
         .flat_map(|kind| {
@@ -54,7 +56,7 @@ pub fn all(state: &State) -> impl Iterator<Item = (ConnectorKey, SpecVersion, &S
 
 /// Builds the spec of a channel or outgoing; `None` for other kinds, and where the connection is
 /// missing that it names: the catalog refuses that.
-pub fn spec(state: &State, stored: &StoredResource) -> Option<ConnectorSpec> {
+pub(crate) fn spec(state: &State, stored: &StoredResource) -> Option<ConnectorSpec> {
     let spec = match &*stored.resource {
         Resource::AmqpChannel(it) => amqp_channel(state, it)?,
         Resource::IbmMqChannel(it) => ibm_mq_channel(state, it)?,

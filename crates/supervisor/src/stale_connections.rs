@@ -46,7 +46,7 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 
 /// Connections to be closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaleConnections {
+pub(crate) struct StaleConnections {
     /// Epoch of the reign that closes them.
     pub epoch: u64,
     /// Time before which they may not be closed.
@@ -57,7 +57,7 @@ pub struct StaleConnections {
 
 /// Closer of one set of connections at a time; dropping it stops the closing.
 #[derive(Default)]
-pub struct ConnectionCloser {
+pub(crate) struct ConnectionCloser {
     last: Option<StaleConnections>,
     tasks: Vec<AbortHandle>,
 }
@@ -65,7 +65,7 @@ pub struct ConnectionCloser {
 impl ConnectionCloser {
     /// Begins to close these connections, unless that has begun before. `None`: there is nothing to
     /// close any more.
-    pub fn follow(
+    pub(crate) fn follow(
         &mut self,
         http: &Client,
         spec: &ConnectorSpec,
@@ -99,7 +99,7 @@ impl ConnectionCloser {
     }
 
     /// Stops closing: its purpose was reached without it, or otherwise.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
     }
 }

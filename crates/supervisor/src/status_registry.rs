@@ -17,7 +17,7 @@ use super::{
 const GATHER: Duration = Duration::from_millis(20);
 
 /// Statuses of all connectors of this member.
-pub struct StatusRegistry {
+pub(crate) struct StatusRegistry {
     member: String,
     entries: Mutex<BTreeMap<ConnectorKey, ConnectorStatus>>,
     changed: Notify,
@@ -26,7 +26,7 @@ pub struct StatusRegistry {
 
 impl StatusRegistry {
     /// Creates an empty registry for the member of this name.
-    pub fn new(member: String) -> Self {
+    pub(crate) fn new(member: String) -> Self {
         StatusRegistry {
             member,
             entries: Mutex::default(),
@@ -36,12 +36,12 @@ impl StatusRegistry {
     }
 
     /// Returns a watch of the statuses, ordered by kind and name.
-    pub fn watch(&self) -> watch::Receiver<Arc<Vec<ConnectorStatus>>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Vec<ConnectorStatus>>> {
         self.published.subscribe()
     }
 
     /// Changes a connector's status; adds one that isn't there.
-    pub fn update(&self, key: &ConnectorKey, change: impl FnOnce(&mut ConnectorStatus)) {
+    pub(crate) fn update(&self, key: &ConnectorKey, change: impl FnOnce(&mut ConnectorStatus)) {
         let mut entries = self.entries.lock();
         let status = entries
             .entry(key.clone())
@@ -51,7 +51,7 @@ impl StatusRegistry {
     }
 
     /// Adds a connector that is declared inactive.
-    pub fn paused(&self, key: &ConnectorKey) {
+    pub(crate) fn paused(&self, key: &ConnectorKey) {
         let mut entries = self.entries.lock();
         let blank = ConnectorStatus {
             state: ConnectorState::Paused,
@@ -63,7 +63,7 @@ impl StatusRegistry {
     }
 
     /// Removes the connectors that are not to stay.
-    pub fn retain(&self, stays: impl Fn(&ConnectorKey) -> bool) {
+    pub(crate) fn retain(&self, stays: impl Fn(&ConnectorKey) -> bool) {
         let mut entries = self.entries.lock();
         let before = entries.len();
         entries.retain(|key, _| stays(key));
@@ -73,7 +73,7 @@ impl StatusRegistry {
     }
 
     /// Counts the messages of a process's tally; `before` is its previous one.
-    pub fn count(&self, key: &ConnectorKey, before: &Tally, now: &Tally) {
+    pub(crate) fn count(&self, key: &ConnectorKey, before: &Tally, now: &Tally) {
         let grown = |outcome, of: fn(&Tally) -> u64| {
             let by = of(now).saturating_sub(of(before));
             if by > 0 {
@@ -119,7 +119,7 @@ impl StatusRegistry {
     }
 
     /// Notes that a connector's process is gone.
-    pub fn gone(&self, key: &ConnectorKey) {
+    pub(crate) fn gone(&self, key: &ConnectorKey) {
         gauge!("quorate_connector_in_flight", "kind" => key.kind, "channel" => key.name.clone())
             .set(0.0);
         self.update(key, |status| {
@@ -132,7 +132,7 @@ impl StatusRegistry {
     }
 
     /// Publishes the changes, several at a time.
-    pub async fn publish_changes(self: Arc<Self>) {
+    pub(crate) async fn publish_changes(self: Arc<Self>) {
         loop {
             self.changed.notified().await;
             let statuses: Vec<_> = self.entries.lock().values().cloned().collect();
@@ -162,7 +162,7 @@ fn show(statuses: &[ConnectorStatus]) {
 }
 
 /// Counts a process that ended by itself.
-pub fn restarted(key: &ConnectorKey) {
+pub(crate) fn restarted(key: &ConnectorKey) {
     counter!(
         "quorate_connector_restarts_total",
         "kind" => key.kind, "channel" => key.name.clone()

@@ -43,7 +43,7 @@ pub(super) struct TakeoverRecorder {
 
 impl TakeoverRecorder {
     /// Runs until the state's sender is gone.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut trace_builder =
             TakeoverTraceBuilder::new(self.me, self.view.borrow().reign, PATIENCE);
         loop {

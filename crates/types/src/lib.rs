@@ -3,6 +3,7 @@
 //!
 //! Values and pure functions only. Every crate may know this one; it knows the clock.
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod backoff;
 mod election;

@@ -29,7 +29,7 @@ impl std::fmt::Display for ResourcePath {
 }
 
 impl ResourcePath {
-    pub fn from_path(
+    pub(super) fn from_path(
         path: Result<Path<(String, String)>, PathRejection>,
     ) -> Result<ResourcePath, ApiProblem> {
         let Path((kind, name)) = path?;
@@ -40,7 +40,7 @@ impl ResourcePath {
     }
 
     /// Reads the body of a put, and checks it as far as that is possible without the state.
-    pub fn read_body(&self, body: &[u8]) -> Result<PutBody, ApiProblem> {
+    pub(super) fn read_body(&self, body: &[u8]) -> Result<PutBody, ApiProblem> {
         let mut spec = parse_json(body)
             .map_err(|error| ApiProblem::bad_request(format!("the body must be JSON: {error}")))?;
         if let Some(fields) = spec.as_object_mut() {

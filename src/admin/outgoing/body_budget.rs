@@ -27,7 +27,7 @@ const WAIT: Duration = Duration::from_secs(5);
 
 /// The room that is left.
 #[derive(Clone)]
-pub struct BodyBudget {
+pub(super) struct BodyBudget {
     /// Free units of [`LEAST`].
     left: Arc<Semaphore>,
     /// Free places to wait at.
@@ -37,7 +37,7 @@ pub struct BodyBudget {
 
 impl BodyBudget {
     /// Makes a budget with all of its room free.
-    pub fn new() -> BodyBudget {
+    pub(super) fn new() -> BodyBudget {
         BodyBudget {
             left: Arc::new(Semaphore::new(ROOM / LEAST)),
             places: Arc::new(Semaphore::new(WAITING)),
@@ -58,7 +58,7 @@ impl BodyBudget {
 }
 
 /// Lets a request in once there is room for its body, before any of the body is read.
-pub async fn admit_request(
+pub(super) async fn admit_request(
     State(room): State<BodyBudget>,
     request: Request,
     next: Next,

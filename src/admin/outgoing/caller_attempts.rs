@@ -34,7 +34,7 @@ const LOOK_LAST: Duration = Duration::from_millis(250);
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The attempts for a request of a caller.
-pub struct CallerAttempts<'a> {
+pub(super) struct CallerAttempts<'a> {
     context: &'a AdminContext,
     call: &'a SendCall,
     uri: &'a Uri,
@@ -48,7 +48,7 @@ pub struct CallerAttempts<'a> {
 
 impl<'a> CallerAttempts<'a> {
     /// Starts without an attempt. `uri` and `headers` are those of the request.
-    pub fn new(
+    pub(super) fn new(
         context: &'a AdminContext,
         call: &'a SendCall,
         uri: &'a Uri,

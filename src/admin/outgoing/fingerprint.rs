@@ -8,7 +8,7 @@ use quorate_proto::connector::{Header, Send};
 use sha2::{Digest, Sha256};
 
 /// Hashes everything that the caller gave.
-pub fn fingerprint(message: &Send) -> [u8; 32] {
+pub(super) fn fingerprint(message: &Send) -> [u8; 32] {
     let mut hash = Sha256::new();
     part(&mut hash, message.message_id.as_bytes());
     part(&mut hash, message.content_type.as_bytes());

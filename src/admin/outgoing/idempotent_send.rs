@@ -41,7 +41,7 @@ type CallResult = Result<SendOutcome, ApiProblem>;
 
 /// Sends a message if this member is the connector server; under a key, unless that was done
 /// before.
-pub async fn send(context: &AdminContext, call: &SendCall, deadline: Instant) -> CallResult {
+pub(super) async fn send(context: &AdminContext, call: &SendCall, deadline: Instant) -> CallResult {
     match call.send_key() {
         None => call.send_once(context, deadline).await,
         Some(key) => send_keyed(context, key, call, deadline).await,

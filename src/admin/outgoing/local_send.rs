@@ -19,7 +19,7 @@ const LARGE: usize = 1 << 20;
 
 /// A message and the outgoing that is to send it.
 #[derive(Clone)]
-pub struct SendCall {
+pub(super) struct SendCall {
     kind: Kind,
     name: String,
     message: Send,
@@ -31,7 +31,7 @@ pub struct SendCall {
 
 impl SendCall {
     /// Reads a message from a request.
-    pub fn read(
+    pub(super) fn read(
         kind: Kind,
         name: String,
         headers: &HeaderMap,
@@ -62,22 +62,22 @@ impl SendCall {
     }
 
     /// Returns true if the message is sent under a key.
-    pub fn is_keyed(&self) -> bool {
+    pub(super) fn is_keyed(&self) -> bool {
         self.key.is_some()
     }
 
     /// Returns the correlation id of the message.
-    pub fn cid(&self) -> &str {
+    pub(super) fn cid(&self) -> &str {
         &self.message.cid
     }
 
     /// Returns the message's body.
-    pub fn body(&self) -> Bytes {
+    pub(super) fn body(&self) -> Bytes {
         self.message.body.clone()
     }
 
     /// Returns the fingerprint of the message as it came. An error: this member is ending.
-    pub async fn fingerprint(&self) -> Result<[u8; 32], JoinError> {
+    pub(super) async fn fingerprint(&self) -> Result<[u8; 32], JoinError> {
         let mut message = self.message.clone();
         if self.id_generated {
             message.message_id.clear();
@@ -89,7 +89,7 @@ impl SendCall {
     }
 
     /// Returns the key under which the message is sent, if it came with one.
-    pub fn send_key(&self) -> Option<SendKey> {
+    pub(super) fn send_key(&self) -> Option<SendKey> {
         let key = self.key.clone()?;
         Some(SendKey {
             kind: self.kind,
@@ -100,7 +100,7 @@ impl SendCall {
 
     /// Sends the message if this member is the connector server, whatever was sent before. An
     /// error: the request is refused as it is, before any attempt.
-    pub async fn send_once(
+    pub(super) async fn send_once(
         &self,
         context: &AdminContext,
         deadline: Instant,

@@ -23,7 +23,7 @@ use quorate_planted::{Mutant, planted};
 
 /// The outcome so far: not sent, or unknown; it only gets worse.
 #[derive(Debug)]
-pub struct PendingOutcome {
+pub(super) struct PendingOutcome {
     /// The reason why the latest attempt surely has not sent the message.
     latest: String,
     /// The reason why an attempt may have sent the message: the first such.
@@ -32,7 +32,7 @@ pub struct PendingOutcome {
 
 impl PendingOutcome {
     /// Starts as not sent, for this reason.
-    pub fn new(why: impl Into<String>) -> PendingOutcome {
+    pub(super) fn new(why: impl Into<String>) -> PendingOutcome {
         PendingOutcome {
             latest: why.into(),
             doubt: None,
@@ -40,7 +40,7 @@ impl PendingOutcome {
     }
 
     /// Notes that the latest attempt surely has not sent the message.
-    pub fn not_sent(&mut self, why: String) {
+    pub(super) fn not_sent(&mut self, why: String) {
         self.latest = why;
         if planted(Mutant::DoubtForgotten) {
             self.doubt = None;
@@ -48,17 +48,17 @@ impl PendingOutcome {
     }
 
     /// Notes that the latest attempt may have sent the message.
-    pub fn may_be_sent(&mut self, why: String) {
+    pub(super) fn may_be_sent(&mut self, why: String) {
         self.doubt.get_or_insert(why);
     }
 
     /// Returns true if an attempt may have sent the message.
-    pub fn is_in_doubt(&self) -> bool {
+    pub(super) fn is_in_doubt(&self) -> bool {
         self.doubt.is_some()
     }
 
     /// Returns the outcome that the caller is answered.
-    pub fn into_outcome(self) -> SendOutcome {
+    pub(super) fn into_outcome(self) -> SendOutcome {
         match self.doubt {
             Some(why) => SendOutcome::Unknown(why),
             None => SendOutcome::NotSent(self.latest),
@@ -68,7 +68,7 @@ impl PendingOutcome {
 
 /// The result of one attempt.
 #[derive(Clone, Debug)]
-pub enum AttemptResult<A> {
+pub(super) enum AttemptResult<A> {
     /// The outcome of the message, whatever was tried before.
     Answered(A),
     /// The request is refused as it is. This says nothing of earlier attempts.
@@ -82,7 +82,7 @@ pub enum AttemptResult<A> {
 }
 
 /// The attempts to send one message.
-pub trait SendAttempts {
+pub(super) trait SendAttempts {
     /// The type of the caller's answer.
     type Answer;
 
@@ -94,7 +94,10 @@ pub trait SendAttempts {
 }
 
 /// Tries until there is an answer, or until no further attempt may be made.
-pub async fn settle<T: SendAttempts>(keyed: bool, tries: &mut T) -> Result<T::Answer, SendOutcome> {
+pub(super) async fn settle<T: SendAttempts>(
+    keyed: bool,
+    tries: &mut T,
+) -> Result<T::Answer, SendOutcome> {
     let mut fate = PendingOutcome::new("there is no connector server at the moment");
     loop {
         match tries.attempt().await {

@@ -27,7 +27,7 @@ pub(super) struct WatchRequest {
 impl WatchRequest {
     /// Reads the request. A browser that connects again sends the query of the first time and
     /// `Last-Event-ID` besides: the latter is its place.
-    pub fn read(query: WatchQuery, headers: &HeaderMap) -> Result<WatchRequest, ApiProblem> {
+    pub(super) fn read(query: WatchQuery, headers: &HeaderMap) -> Result<WatchRequest, ApiProblem> {
         let from = match &query.from {
             Some(text) => Some(revision("from", text)?),
             None => None,

@@ -53,7 +53,7 @@ struct HistoryChunk {
 impl WatchStream {
     /// Starts a stream behind `after`. After `alive_every` of silence the reader gets a sign of
     /// life.
-    pub fn new(
+    pub(super) fn new(
         source: WatchSource,
         prefix: String,
         after: u64,
@@ -73,7 +73,7 @@ impl WatchStream {
     }
 
     /// Returns the next chunk, as soon as there is one; `None` at the end.
-    pub async fn next(&mut self) -> Option<Bytes> {
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
         if self.ended {
             return None;
         }

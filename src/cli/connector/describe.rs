@@ -23,7 +23,7 @@ struct ConnectorDescription {
 }
 
 /// Prints the description.
-pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
+pub(super) async fn run(one: ConnectorTarget) -> Result<(), CliError> {
     let client = AdminClient::new(&one.client)?;
     let resource: Value = client
         .get_json(format!("/v1/config/{}", one.path()))

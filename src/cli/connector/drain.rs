@@ -17,7 +17,7 @@ use crate::cli::{
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Pauses the connector, and returns once its process is gone: then nothing is in flight.
-pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
+pub(super) async fn run(one: ConnectorTarget) -> Result<(), CliError> {
     let answer = operate::ordered(&one, "pause").await?;
     let client = AdminClient::new(&one.client)?;
     let deadline = Instant::now() + Duration::from_secs(one.client.timeout);

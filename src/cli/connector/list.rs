@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Prints the connectors; warnings go to stderr.
-pub async fn run(client: ClientArgs) -> Result<(), CliError> {
+pub(super) async fn run(client: ClientArgs) -> Result<(), CliError> {
     let answer = get_and_print(&client, "/v1/connectors", table).await?;
     for ConnectorRow { status, .. } in &answer.connectors {
         if let Some(error) = &status.last_error {

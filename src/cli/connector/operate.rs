@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Gives an order.
-pub async fn run(one: ConnectorTarget, action: &str) -> Result<(), CliError> {
+pub(super) async fn run(one: ConnectorTarget, action: &str) -> Result<(), CliError> {
     let answer = ordered(&one, action).await?;
     match one.client.output {
         OutputFormat::Json => output::json(&answer),
@@ -22,7 +22,10 @@ pub async fn run(one: ConnectorTarget, action: &str) -> Result<(), CliError> {
 }
 
 /// Gives an order; returns the connector after it.
-pub async fn ordered(one: &ConnectorTarget, action: &str) -> Result<OperateAnswer, CliError> {
+pub(super) async fn ordered(
+    one: &ConnectorTarget,
+    action: &str,
+) -> Result<OperateAnswer, CliError> {
     let path = format!("/v1/connectors/{}/{action}", one.path());
     let answer = AdminClient::new(&one.client)?
         .send(ApiCall::new(Method::POST, path))

@@ -18,7 +18,7 @@ use crate::{
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct SendArgs {
+pub(super) struct SendArgs {
     #[command(flatten)]
     one: ConnectorTarget,
     /// The message; `-` reads it from standard input
@@ -46,7 +46,7 @@ fn pair(text: &str) -> Result<(String, String), CliArgumentError> {
 }
 
 /// Sends a message and prints its outcome.
-pub async fn run(args: SendArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: SendArgs) -> Result<(), CliError> {
     let SendArgs {
         one,
         body,

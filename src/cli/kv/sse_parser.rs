@@ -32,7 +32,7 @@ pub(super) struct SseParser {
 
 impl SseParser {
     /// Takes a piece of the stream and returns the events that it completes.
-    pub fn take(&mut self, piece: &[u8]) -> Result<Vec<SseEvent>, SseError> {
+    pub(super) fn take(&mut self, piece: &[u8]) -> Result<Vec<SseEvent>, SseError> {
         let mut whole = Vec::new();
         let mut rest = piece;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {

@@ -21,7 +21,7 @@ const BALANCER: &str = "the balancer";
 
 /// The files of one member.
 #[derive(Clone, Debug)]
-pub struct QuickstartMember {
+pub(super) struct QuickstartMember {
     /// The member's name.
     pub name: String,
     /// The member's `quorate.toml`.
@@ -34,7 +34,7 @@ pub struct QuickstartMember {
 
 /// The files of the balancer.
 #[derive(Clone, Debug)]
-pub struct QuickstartBalancer {
+pub(super) struct QuickstartBalancer {
     /// The balancer's `balancer.toml`.
     pub config: PathBuf,
     /// The file for its output.
@@ -45,7 +45,7 @@ pub struct QuickstartBalancer {
 
 /// Everything in the folder.
 #[derive(Debug)]
-pub struct QuickstartFolder {
+pub(super) struct QuickstartFolder {
     /// The members, in order.
     pub members: Vec<QuickstartMember>,
     /// The balancer, if wanted.
@@ -58,7 +58,7 @@ pub struct QuickstartFolder {
 
 impl QuickstartFolder {
     /// Opens the folder: makes missing files, reads the others, and locks it for this quickstart.
-    pub fn prepare(args: &QuickstartArgs) -> Result<QuickstartFolder, CliError> {
+    pub(super) fn prepare(args: &QuickstartArgs) -> Result<QuickstartFolder, CliError> {
         make(&args.dir)?;
         let dir = fs::canonicalize(&args.dir).map_err(|error| trouble("use", &args.dir, &error))?;
         let lock = lock(&dir)?;
@@ -82,7 +82,7 @@ impl QuickstartFolder {
     }
 
     /// Returns the admin URLs of all members but one.
-    pub fn admin_urls(&self, except: Option<&str>) -> Vec<String> {
+    pub(super) fn admin_urls(&self, except: Option<&str>) -> Vec<String> {
         let others = self
             .members
             .iter()
@@ -94,14 +94,14 @@ impl QuickstartFolder {
 
     /// Returns true if the members may look for each other at former addresses, since their
     /// settings were changed: unless the cluster knew them last where they are now.
-    pub fn may_have_moved(&self) -> bool {
+    pub(super) fn may_have_moved(&self) -> bool {
         let members = self.members.iter();
         let now = members.map(|it| (it.name.as_str(), it.settings.peer.advertise.as_str()));
         fs::read_to_string(&self.whereabouts).ok() != Some(whereabouts(now))
     }
 
     /// Records the addresses by which the cluster knows these members, by their names.
-    pub fn remember(&self, peers: &BTreeMap<String, String>) {
+    pub(super) fn remember(&self, peers: &BTreeMap<String, String>) {
         let ours = self.members.iter().filter_map(|member| {
             let peer = peers.get(&member.name)?;
             Some((member.name.as_str(), peer.as_str()))
@@ -111,7 +111,7 @@ impl QuickstartFolder {
     }
 
     /// Lists the processes of the folder.
-    pub fn process_specs(&self) -> Vec<ProcessSpec> {
+    pub(super) fn process_specs(&self) -> Vec<ProcessSpec> {
         let members = self.members.iter().map(|member| ProcessSpec {
             name: member.name.clone(),
             subcommand: "server",
@@ -128,7 +128,7 @@ impl QuickstartFolder {
     }
 
     /// Lists the listeners: the process, the purpose, and the address.
-    pub fn binds(&self) -> Vec<(String, &'static str, SocketAddr)> {
+    pub(super) fn binds(&self) -> Vec<(String, &'static str, SocketAddr)> {
         let members = self.members.iter().flat_map(|member| {
             let Settings {
                 http, admin, peer, ..

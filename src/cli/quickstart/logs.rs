@@ -20,7 +20,7 @@ const KEPT: u32 = 3;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Rotates these logs for as long as it is not dropped.
-pub async fn keep_small(logs: Vec<PathBuf>) {
+pub(super) async fn keep_small(logs: Vec<PathBuf>) {
     loop {
         let logs = logs.clone();
         let looked = spawn_blocking(move || logs.iter().for_each(|log| look(log, BYTES_MAX)));

@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const LOOK_AROUND: Duration = Duration::from_millis(500);
 
 /// The end of a process, with its exit status where that is known.
-pub struct ProcessExit {
+pub(super) struct ProcessExit {
     /// The process that ended.
     pub process: ProcessSpec,
     /// `None` for a process that was not started here.
@@ -38,7 +38,7 @@ pub struct ProcessExit {
 }
 
 /// The processes that were started here, and others that run on the folder.
-pub struct ProcessFleet {
+pub(super) struct ProcessFleet {
     /// The folder.
     pub folder: QuickstartFolder,
     program: PathBuf,
@@ -50,7 +50,7 @@ pub struct ProcessFleet {
 
 impl ProcessFleet {
     /// Makes a fleet in which nothing is started yet.
-    pub fn new(folder: QuickstartFolder) -> Result<ProcessFleet, CliError> {
+    pub(super) fn new(folder: QuickstartFolder) -> Result<ProcessFleet, CliError> {
         let program = std::env::current_exe().map_err(|error| {
             CliError::Refused(format!("can't find the program that is running: {error}"))
         })?;
@@ -66,7 +66,7 @@ impl ProcessFleet {
     }
 
     /// Starts the processes that do not run yet.
-    pub fn start(&mut self) -> Result<(), CliError> {
+    pub(super) fn start(&mut self) -> Result<(), CliError> {
         let idle: BTreeSet<String> = self
             .folder
             .process_specs()
@@ -92,7 +92,7 @@ impl ProcessFleet {
     }
 
     /// Waits for the end of a process of the folder.
-    pub async fn next_exit(&mut self) -> ProcessExit {
+    pub(super) async fn next_exit(&mut self) -> ProcessExit {
         loop {
             tokio::select! {
                 Some((pid, death)) = self.endings.recv() => {
@@ -109,12 +109,12 @@ impl ProcessFleet {
     }
 
     /// Ends all processes that run on the folder, started here or by hand, within a bound.
-    pub async fn stop(&mut self, again: &mut StopRequests) -> Result<(), CliError> {
+    pub(super) async fn stop(&mut self, again: &mut StopRequests) -> Result<(), CliError> {
         self.end(again, ProcessFleet::running).await
     }
 
     /// Ends only the processes that were started here.
-    pub async fn stop_own(&mut self, again: &mut StopRequests) -> Result<(), CliError> {
+    pub(super) async fn stop_own(&mut self, again: &mut StopRequests) -> Result<(), CliError> {
         self.end(again, ProcessFleet::own).await
     }
 
@@ -280,7 +280,7 @@ fn has_marker(member: &QuickstartMember) -> Result<bool, CliError> {
 }
 
 /// Makes the error of an end before everything was ready, with the end of the log as its cause.
-pub fn early_exit_error(death: ProcessExit) -> CliError {
+pub(super) fn early_exit_error(death: ProcessExit) -> CliError {
     let ProcessExit {
         process: place,
         status,

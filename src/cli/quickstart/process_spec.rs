@@ -18,7 +18,7 @@ const TAIL_BYTES: usize = 64 << 10;
 
 /// The specification of a member or the balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProcessSpec {
+pub(super) struct ProcessSpec {
     /// The name in reports: the member's name, or "the balancer".
     pub name: String,
     /// `server` or `balancer`.
@@ -31,20 +31,20 @@ pub struct ProcessSpec {
 
 impl ProcessSpec {
     /// Finds the processes that run on these settings, started here or by hand.
-    pub fn pids(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
         host_processes::all().filter(|pid| {
             host_processes::runs(*pid, self.subcommand, &self.config) && host_processes::alive(*pid)
         })
     }
 
     /// Returns true if one runs.
-    pub fn runs(&self) -> bool {
+    pub(super) fn runs(&self) -> bool {
         self.pids().next().is_some()
     }
 
     /// Starts a process, in a group of its own: Ctrl-C is for the quickstart, which stops the
     /// others in an orderly way.
-    pub fn start(&self, program: &Path, flags: &[String]) -> io::Result<Child> {
+    pub(super) fn start(&self, program: &Path, flags: &[String]) -> io::Result<Child> {
         let out = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(program);
         command
@@ -66,7 +66,7 @@ impl ProcessSpec {
     }
 
     /// Returns the last lines of the log.
-    pub fn tail(&self) -> String {
+    pub(super) fn tail(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text =
             String::from_utf8_lossy(&text[text.len().saturating_sub(TAIL_BYTES)..]).into_owned();

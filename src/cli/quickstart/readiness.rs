@@ -23,7 +23,7 @@ const LAG_MAX: u64 = 100;
 
 /// Waits for readiness; an end of a process meanwhile, or too long a wait, is an error that names
 /// what is missing.
-pub async fn wait(fleet: &mut ProcessFleet) -> Result<(), CliError> {
+pub(super) async fn wait(fleet: &mut ProcessFleet) -> Result<(), CliError> {
     let deadline = Instant::now() + PATIENCE;
     let probes = ReadinessProbes::new(fleet)?;
     loop {

@@ -24,7 +24,7 @@ use crate::{
 const EXAMPLE: &str = "examples/orders.yaml";
 
 /// Reports that everything works, with the addresses and the next steps.
-pub async fn ready(folder: &QuickstartFolder, took: Duration) -> Result<String, CliError> {
+pub(super) async fn ready(folder: &QuickstartFolder, took: Duration) -> Result<String, CliError> {
     let admins = folder.admin_urls(None);
     let parsed = urls::parse(&admins.join(","));
     let parsed = parsed.map_err(|error| CliError::Refused(error.to_string()))?;
@@ -93,7 +93,7 @@ pub(super) fn block(
 }
 
 /// Reports the end of a process.
-pub fn death(place: &ProcessSpec, status: Option<ExitStatus>) -> String {
+pub(super) fn death(place: &ProcessSpec, status: Option<ExitStatus>) -> String {
     let (who, how, quorate) = (&place.name, ending(status), program());
     let (subcommand, config) = (place.subcommand, short(&place.config));
     format!("{who} {how}; start it again with\n  {quorate} {subcommand} --config {config}")

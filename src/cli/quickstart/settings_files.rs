@@ -1,16 +1,16 @@
 //! The settings files that a quickstart writes, meant to be read and to be copied.
 
 /// The ports of the first member; the second has each plus 1, and so on.
-pub const HTTP: u16 = 17010;
+pub(super) const HTTP: u16 = 17010;
 /// The first member's REST face.
-pub const ADMIN: u16 = 17110;
+pub(super) const ADMIN: u16 = 17110;
 /// The first member's port for other members.
-pub const PEER: u16 = 17210;
+pub(super) const PEER: u16 = 17210;
 /// The balancer.
-pub const BALANCER: u16 = 11223;
+pub(super) const BALANCER: u16 = 11223;
 
 /// Writes a member's `quorate.toml`. `shift` is added to the first member's ports.
-pub fn member(name: &str, shift: u16) -> String {
+pub(super) fn member(name: &str, shift: u16) -> String {
     let (http, admin, peer) = (HTTP + shift, ADMIN + shift, PEER + shift);
     format!(
         r#"# The settings of {name}. Start it with

@@ -24,7 +24,7 @@ const FORMAT: u32 = 1;
 
 /// The values that a member goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LocalFailoverRecord {
+pub(crate) struct LocalFailoverRecord {
     /// The log index at which the promise was set; 0 before the first.
     pub revision: u64,
     /// The promise by which the member grants leases, in milliseconds.
@@ -44,7 +44,7 @@ struct FailoverFile {
 
 impl LocalFailoverRecord {
     /// Takes the values of the cluster's promise.
-    pub fn from_promise(promise: &FailoverPromise) -> LocalFailoverRecord {
+    pub(crate) fn from_promise(promise: &FailoverPromise) -> LocalFailoverRecord {
         LocalFailoverRecord {
             revision: promise.revision,
             lease_ms: promise.lease_ms(),
@@ -53,7 +53,7 @@ impl LocalFailoverRecord {
     }
 
     /// Makes a record of one value for both, before the cluster has made a promise.
-    pub fn alone(failover_ms: u64) -> LocalFailoverRecord {
+    pub(crate) fn alone(failover_ms: u64) -> LocalFailoverRecord {
         LocalFailoverRecord {
             revision: 0,
             lease_ms: failover_ms,
@@ -62,7 +62,7 @@ impl LocalFailoverRecord {
     }
 
     /// Returns the timers that follow from the values.
-    pub fn timing(&self) -> EffectiveTiming {
+    pub(crate) fn timing(&self) -> EffectiveTiming {
         EffectiveTiming {
             lease: timing(self.lease_ms),
             patience: timing(self.patience_ms),
@@ -70,7 +70,7 @@ impl LocalFailoverRecord {
     }
 
     /// Reads the data folder; `None` where there is no record. Blocks.
-    pub fn read(dir: &Path) -> io::Result<Option<LocalFailoverRecord>> {
+    pub(crate) fn read(dir: &Path) -> io::Result<Option<LocalFailoverRecord>> {
         let path = dir.join(FILE);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -98,7 +98,7 @@ impl LocalFailoverRecord {
     }
 
     /// Writes the record, whole or not at all, and syncs it. Blocks.
-    pub fn write(&self, dir: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
         let path = dir.join(FILE);
         let written = FailoverFile {
             format: FORMAT,

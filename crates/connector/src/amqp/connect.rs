@@ -25,7 +25,7 @@ use super::{
 const SECURE: Duration = Duration::from_secs(4);
 
 /// Connects and authenticates; returns the connection and RabbitMQ's name of it.
-pub async fn connect(
+pub(super) async fn connect(
     to: &AmqpConnection,
     label: &str,
 ) -> Result<(Connection, String), ConnectorError> {

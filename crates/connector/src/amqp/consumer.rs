@@ -46,7 +46,7 @@ const ACK_TIMEOUT: &str = "delivery acknowledgement on channel";
 const CANCEL: Duration = Duration::from_secs(5);
 
 /// Consumer on a channel of its own.
-pub struct AmqpConsumer {
+pub(crate) struct AmqpConsumer {
     pub(super) channel: Channel,
     pub(super) consumer: Consumer,
     pub(super) tag: ShortString,
@@ -61,7 +61,7 @@ pub struct AmqpConsumer {
 
 /// Token of a delivery.
 #[derive(Clone)]
-pub struct AmqpDeliveryToken {
+pub(crate) struct AmqpDeliveryToken {
     acker: Acker,
     properties: Arc<BasicProperties>,
 }
@@ -178,7 +178,7 @@ fn ended(queue: &str, error: &Error) -> ConnectorError {
 
 /// Handle that settles deliveries.
 #[derive(Clone)]
-pub struct AmqpAcknowledger {
+pub(crate) struct AmqpAcknowledger {
     broker: AmqpConnection,
     label: String,
     /// Publisher on a connection of its own, made at the first dead letter: a broker that is short

@@ -42,7 +42,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Results of the probe for a connection's queue.
 #[derive(Default)]
-pub struct ExclusivityProbe {
+pub(super) struct ExclusivityProbe {
     exclusive_queue: OnceLock<String>,
     shared_queue: OnceLock<(String, ConnectorError)>,
     refused: Mutex<ExclusivityRefusal>,
@@ -59,7 +59,7 @@ struct ExclusivityRefusal {
 
 impl ExclusivityProbe {
     /// Returns an error where others are known not to be kept off.
-    pub fn check_not_refuted(&self, queue: &str) -> Result<(), ConnectorError> {
+    pub(super) fn check_not_refuted(&self, queue: &str) -> Result<(), ConnectorError> {
         if let Some((no, error)) = self.shared_queue.get()
             && no == queue
         {
@@ -76,7 +76,7 @@ impl ExclusivityProbe {
 
     /// Runs the probe, while this process consumes `queue`; an error says that others are not kept
     /// off.
-    pub fn ask(
+    pub(super) fn ask(
         self: Arc<Self>,
         connection: Arc<Connection>,
         queue: &str,
@@ -101,7 +101,12 @@ impl ExclusivityProbe {
 
     /// Handles the refusal of an exclusive consumer, with the broker's text `reason` and its count
     /// of consumers, if it reports one. With none for long, the queue lets none in.
-    pub fn refused(&self, queue: &str, reason: &str, consumers: Option<u32>) -> ConnectorError {
+    pub(super) fn refused(
+        &self,
+        queue: &str,
+        reason: &str,
+        consumers: Option<u32>,
+    ) -> ConnectorError {
         let mut refused = self.refused.lock();
         if consumers != Some(0) || refused.queue != queue {
             *refused = ExclusivityRefusal {
@@ -134,13 +139,15 @@ impl ExclusivityProbe {
     }
 
     /// Notes that the consumer was let in.
-    pub fn let_in(&self) {
+    pub(super) fn let_in(&self) {
         *self.refused.lock() = ExclusivityRefusal::default();
     }
 }
 
 /// Runs the probe a moment later; resolves with its error, if there is one.
-pub async fn later(asking: impl Future<Output = Result<(), ConnectorError>>) -> ConnectorError {
+pub(super) async fn later(
+    asking: impl Future<Output = Result<(), ConnectorError>>,
+) -> ConnectorError {
     sleep(AFTER).await;
     match asking.await {
         Err(error) => error,
@@ -182,7 +189,7 @@ async fn probe_second_consumer(
 }
 
 /// Returns true if the broker refuses because another consumer has the queue alone, or as if.
-pub fn in_exclusive_use(error: &Error) -> bool {
+pub(super) fn in_exclusive_use(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refused)
         if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
             && refused.get_message().as_str().contains("exclusive use"))

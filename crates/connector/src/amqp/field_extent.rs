@@ -5,7 +5,7 @@
 
 /// Extent and depth of a value.
 #[derive(Debug, PartialEq, Eq)]
-pub struct FieldExtent {
+pub(super) struct FieldExtent {
     /// Bytes of the value, without the one of its type.
     pub bytes: usize,
     /// Number of tables and arrays that are open at the same time.
@@ -14,7 +14,7 @@ pub struct FieldExtent {
 
 /// Returns true if lapin can read the properties of a message, flags first: each short string is
 /// UTF-8, each type is known, and they end where they should.
-pub fn are_readable(properties: &[u8]) -> bool {
+pub(super) fn are_readable(properties: &[u8]) -> bool {
     let Some(flags) = properties.first_chunk::<2>() else {
         return false;
     };
@@ -37,7 +37,7 @@ pub fn are_readable(properties: &[u8]) -> bool {
 }
 
 /// Returns the extent of a value of this type; `None`: it can't be read.
-pub fn extent(kind: u8, bytes: &[u8]) -> Option<FieldExtent> {
+pub(super) fn extent(kind: u8, bytes: &[u8]) -> Option<FieldExtent> {
     let (mut kind, mut at, mut depth) = (kind, 0_usize, 0);
     // Where the open tables and arrays end, and which are tables.
     let mut open: Vec<(usize, bool)> = Vec::new();

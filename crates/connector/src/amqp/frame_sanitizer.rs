@@ -39,13 +39,13 @@ const HEADERS_ONLY: [u8; 2] = (1_u16 << 13).to_be_bytes();
 const LEAST_BOUND: usize = 4000;
 
 /// Returns the name of the header that has the properties of a message that could not be read.
-pub fn mark() -> &'static str {
+pub(super) fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| format!("quorate-unreadable-{:016x}", rng().random::<u64>()))
 }
 
 /// Returns the name of the header that has the routing key, if that could not be read.
-pub fn key_mark() -> &'static str {
+pub(super) fn key_mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| format!("{}-key", mark()))
 }
@@ -63,7 +63,7 @@ enum SanitizerState {
 }
 
 /// Sanitizer of one connection's frames.
-pub struct FrameSanitizer {
+pub(super) struct FrameSanitizer {
     reading: SanitizerState,
     /// Frame that is not whole yet.
     held: Vec<u8>,
@@ -86,14 +86,14 @@ impl Default for FrameSanitizer {
 
 impl FrameSanitizer {
     /// Moves ready bytes into `buffer`; returns how many.
-    pub fn pop(&mut self, buffer: &mut [u8]) -> usize {
+    pub(super) fn pop(&mut self, buffer: &mut [u8]) -> usize {
         let ready = self.out.len().min(buffer.len());
         self.out.copy_to_slice(&mut buffer[..ready]);
         ready
     }
 
     /// Returns true if the next bytes pass as they are, all of them.
-    pub fn passes(&mut self, bytes: usize) -> bool {
+    pub(super) fn passes(&mut self, bytes: usize) -> bool {
         match &mut self.reading {
             SanitizerState::Foreign => true,
             SanitizerState::Pass(left) if *left > bytes => {
@@ -105,7 +105,7 @@ impl FrameSanitizer {
     }
 
     /// Takes in bytes from the broker.
-    pub fn push(&mut self, mut bytes: &[u8]) {
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = match self.reading {
                 SanitizerState::Foreign => {

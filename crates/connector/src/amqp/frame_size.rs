@@ -7,15 +7,15 @@ use lapin::{
 
 /// Frame size, RabbitMQ's own. The connection asks for it because lapin makes room for 32 frames of
 /// the size that the broker asks for, and a broker may set no bound.
-pub const FRAME_MAX: u32 = 131_072;
+pub(super) const FRAME_MAX: u32 = 131_072;
 /// Bytes of a frame beside its content.
-pub const FRAME_OVERHEAD_BYTES: usize = 8;
+pub(super) const FRAME_OVERHEAD_BYTES: usize = 8;
 /// Bytes of class, weight, the body's size, and property flags.
 const BEFORE: usize = 14;
 
 /// Returns the size of the content header of a message with these properties; at most a few bytes
 /// too much.
-pub fn header(of: &BasicProperties) -> usize {
+pub(super) fn header(of: &BasicProperties) -> usize {
     let texts = [
         of.content_type(),
         of.content_encoding(),
@@ -37,7 +37,7 @@ pub fn header(of: &BasicProperties) -> usize {
 }
 
 /// Returns the size of an entry of a table.
-pub fn entry(name: &ShortString, of: &AMQPValue) -> usize {
+pub(super) fn entry(name: &ShortString, of: &AMQPValue) -> usize {
     1 + name.as_str().len() + value(of)
 }
 

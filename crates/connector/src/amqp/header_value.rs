@@ -12,14 +12,14 @@ use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString}
 use serde_json::{Map, Number, Value};
 
 /// Depth to which tables in tables are converted.
-pub const DEPTH: usize = 32;
+pub(super) const DEPTH: usize = 32;
 
 /// Names of the types.
 const TYPES: &str = "boolean, byte, ubyte, short, ushort, int, uint, long, float, double, decimal, timestamp, bytes, table, array, void, text and percent";
 
 /// Returns a value as text, and the name of its type, which is empty for text. `None`: the value is
 /// too deep.
-pub fn to_text(value: &AMQPValue) -> Option<(Bytes, &'static str)> {
+pub(super) fn to_text(value: &AMQPValue) -> Option<(Bytes, &'static str)> {
     let (text, kind) = match value {
         AMQPValue::LongString(text) => return Some((text.as_bytes().to_vec().into(), "")),
         AMQPValue::ShortString(text) => return Some((text.to_string().into(), "")),
@@ -45,7 +45,7 @@ pub fn to_text(value: &AMQPValue) -> Option<(Bytes, &'static str)> {
 
 /// Text that is no value of its type.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidValue {
+pub(super) enum InvalidValue {
     #[error("is {shown:?}: for the type `{kind}` it must be {wanted}")]
     NotOfType {
         shown: String,
@@ -58,7 +58,7 @@ pub enum InvalidValue {
 
 /// Form that a value must have.
 #[derive(Debug, thiserror::Error)]
-pub enum WantedValue {
+pub(super) enum WantedValue {
     #[error("{0}")]
     Form(&'static str),
     #[error("a whole number that fits into {0} bits")]
@@ -72,7 +72,7 @@ pub enum WantedValue {
 }
 
 /// Returns the value of this type that a text stands for. An error says what would be right.
-pub fn from_text(kind: &str, text: &[u8]) -> Result<AMQPValue, InvalidValue> {
+pub(super) fn from_text(kind: &str, text: &[u8]) -> Result<AMQPValue, InvalidValue> {
     let not_of_type = |wanted: WantedValue| InvalidValue::NotOfType {
         shown: String::from_utf8_lossy(text).chars().take(100).collect(),
         kind: kind.to_owned(),

@@ -23,7 +23,7 @@ const DELIVERY_COUNT: &str = "x-delivery-count";
 const LEFT_OUT: &str = "x-quorate-headers-left-out";
 
 /// Converts a delivery whose body has been taken out.
-pub fn read(delivery: &Delivery, body: Bytes) -> IncomingMessage {
+pub(super) fn read(delivery: &Delivery, body: Bytes) -> IncomingMessage {
     let properties = &delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     let named = [
@@ -84,7 +84,7 @@ pub fn read(delivery: &Delivery, body: Bytes) -> IncomingMessage {
 }
 
 /// Returns the position in the stream that the message came from, if any.
-pub fn offset(properties: &BasicProperties) -> Option<u64> {
+pub(super) fn offset(properties: &BasicProperties) -> Option<u64> {
     let headers = properties.headers().as_ref()?;
     match headers.inner().get(stream::OFFSET)? {
         AMQPValue::LongLongInt(n) => u64::try_from(*n).ok(),
@@ -106,7 +106,7 @@ fn delivered(properties: &BasicProperties) -> u32 {
 /// without what would let the copy expire, be refused (`user-id` must be the publisher's), be sent
 /// elsewhere (`CC`, `BCC`) or report deliveries from another queue; and with the reason. Where that
 /// doesn't fit into `most` bytes, the longest headers are left out.
-pub fn dead_letter_properties(
+pub(super) fn dead_letter_properties(
     of: &BasicProperties,
     info: &DeadLetterInfo,
     most: usize,

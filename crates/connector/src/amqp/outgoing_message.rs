@@ -23,7 +23,7 @@ const CID: &str = "x-quorate-cid";
 
 /// Request to send that the broker could not take.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidAmqpMessage {
+pub(super) enum InvalidAmqpMessage {
     #[error(
         "`queue` and `{0}` exclude each other: a queue is reached through the default exchange by its name"
     )]
@@ -58,7 +58,7 @@ pub enum InvalidAmqpMessage {
 
 /// Builds the publish request of `message`, with this id; or returns which of its properties is
 /// wrong and what would be right. `user` is the connection's: the broker takes no other `user-id`.
-pub fn publish_request(
+pub(super) fn publish_request(
     of: &AmqpOutgoing,
     message: &OutgoingMessage,
     id: &str,

@@ -19,7 +19,7 @@ const AHEAD: Duration = Duration::from_millis(10);
 
 /// Producer over one connection.
 #[derive(Clone)]
-pub struct AmqpProducer {
+pub(crate) struct AmqpProducer {
     pub(super) publisher: ConfirmPublisher,
     pub(super) target: AmqpOutgoing,
     /// User and vhost of the connection.

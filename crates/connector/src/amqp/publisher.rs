@@ -55,7 +55,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const TYPES: usize = 256;
 
 /// Message and its address.
-pub struct PublishRequest {
+pub(super) struct PublishRequest {
     pub exchange: ShortString,
     pub routing_key: ShortString,
     pub properties: BasicProperties,
@@ -66,7 +66,7 @@ pub struct PublishRequest {
 
 /// Outcome of publishing a message.
 #[derive(Debug, PartialEq)]
-pub enum PublishOutcome {
+pub(super) enum PublishOutcome {
     /// The broker has the message.
     Confirmed,
     /// The message came back: no queue takes it.
@@ -89,7 +89,7 @@ pub enum PublishOutcome {
 
 /// Publisher over one connection.
 #[derive(Clone)]
-pub struct ConfirmPublisher {
+pub(super) struct ConfirmPublisher {
     connection: Arc<Connection>,
     places: Arc<Semaphore>,
     /// Channels in confirm mode with nothing under way; the one used last is the last.
@@ -116,7 +116,7 @@ impl PublishStage {
 
 impl ConfirmPublisher {
     /// Returns a publisher over this connection. Opens nothing yet.
-    pub fn new(connection: Arc<Connection>) -> Self {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
         // Some are for other users of this connection, where the broker allows few.
         let allowed = usize::from(connection.configuration().channel_max());
         let places = CHANNELS.min(allowed.saturating_sub(OTHERS)).max(1);
@@ -130,7 +130,11 @@ impl ConfirmPublisher {
 
     /// Publishes a message that must reach a queue, and waits for the broker's answer within this
     /// time.
-    pub async fn publish(&self, request: PublishRequest, within: Duration) -> PublishOutcome {
+    pub(super) async fn publish(
+        &self,
+        request: PublishRequest,
+        within: Duration,
+    ) -> PublishOutcome {
         let deadline = Instant::now() + within;
         let (bytes, most) = (
             frame_size::header(&request.properties),
@@ -170,12 +174,12 @@ impl ConfirmPublisher {
     }
 
     /// Returns true if the connection is lost.
-    pub fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         !self.connection.status().connected()
     }
 
     /// Closes the publisher: no message begins after this.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.places.close();
         // Dropping a channel closes it.
         self.idle.lock().clear();
@@ -183,7 +187,7 @@ impl ConfirmPublisher {
 
     /// Returns the largest header that is sent, in bytes: it must fit into one frame, or the broker
     /// would end the connection, with everything that is under way on it.
-    pub fn header_bytes_max(&self) -> usize {
+    pub(super) fn header_bytes_max(&self) -> usize {
         let frame = self.connection.configuration().frame_max() as usize;
         frame.saturating_sub(frame_size::FRAME_OVERHEAD_BYTES)
     }

@@ -6,7 +6,7 @@ use lapin::{
 };
 
 /// Returns true if the broker refuses with this reason, closing a channel.
-pub fn is_refused(error: &Error, reason: AMQPSoftError) -> bool {
+pub(super) fn is_refused(error: &Error, reason: AMQPSoftError) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refusal)
         if *refusal.kind() == AMQPErrorKind::Soft(reason))
 }

@@ -19,7 +19,7 @@ use super::refusal::is_refused;
 /// Prefix of the address of a direct reply, behind the default exchange.
 const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to.";
 /// Header with the milliseconds for which a delayed exchange keeps a message.
-pub const DELAY: &str = "x-delay";
+pub(super) const DELAY: &str = "x-delay";
 /// Longest delay, that of a timer of Erlang's.
 const DELAY_MAX: i64 = (1 << 32) - 1;
 /// Type of a delayed exchange.
@@ -37,13 +37,16 @@ const ROUTING: [&str; 8] = [
 ];
 
 /// Returns true if this is the address of a client that waits for a direct reply.
-pub fn is_direct_reply(exchange: &ShortString, routing_key: &ShortString) -> bool {
+pub(super) fn is_direct_reply(exchange: &ShortString, routing_key: &ShortString) -> bool {
     exchange.as_str().is_empty() && routing_key.as_str().starts_with(DIRECT_REPLY)
 }
 
 /// Returns true if a client waits for that direct reply. RabbitMQ answers as if it was a queue, and
 /// closes the channel when there is none.
-pub async fn is_awaited(channel: &Channel, routing_key: &ShortString) -> Result<bool, Error> {
+pub(super) async fn is_awaited(
+    channel: &Channel,
+    routing_key: &ShortString,
+) -> Result<bool, Error> {
     let passive = QueueDeclareOptions {
         passive: true,
         ..Default::default()
@@ -58,7 +61,7 @@ pub async fn is_awaited(channel: &Channel, routing_key: &ShortString) -> Result<
 
 /// Outcome of a message that an exchange of this type has returned.
 #[derive(Debug, PartialEq)]
-pub enum ReturnOutcome {
+pub(super) enum ReturnOutcome {
     /// No queue takes it, and nobody else has it.
     Unroutable,
     /// The exchange keeps it until its time.
@@ -69,7 +72,10 @@ pub enum ReturnOutcome {
 
 impl ReturnOutcome {
     /// Returns the outcome for an exchange of this type, as far as that is known.
-    pub fn from_exchange_type(kind: Option<&str>, properties: &BasicProperties) -> ReturnOutcome {
+    pub(super) fn from_exchange_type(
+        kind: Option<&str>,
+        properties: &BasicProperties,
+    ) -> ReturnOutcome {
         match kind {
             Some(DELAYED) => match delay(properties) {
                 DelayHeader::Kept => ReturnOutcome::Kept,
@@ -88,7 +94,7 @@ impl ReturnOutcome {
     }
 
     /// Returns the outcome for an exchange that only routes, perhaps to a delayed one.
-    pub fn routed(properties: &BasicProperties) -> ReturnOutcome {
+    pub(super) fn routed(properties: &BasicProperties) -> ReturnOutcome {
         match delay(properties) {
             DelayHeader::None => ReturnOutcome::Unroutable,
             DelayHeader::Kept | DelayHeader::Unsigned => ReturnOutcome::Unknown(
@@ -134,7 +140,7 @@ fn delay(properties: &BasicProperties) -> DelayHeader {
 /// be found out now. AMQP has no query for that, so the exchange is declared once more, with an
 /// argument that it can't have: the broker reports the difference. Where there is no such exchange,
 /// nothing is declared either, as no exchange can have that argument.
-pub async fn exchange_type(
+pub(super) async fn exchange_type(
     connection: &Connection,
     exchange: &ShortString,
 ) -> Result<Option<String>, Error> {

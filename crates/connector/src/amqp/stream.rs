@@ -24,16 +24,19 @@ use quorate_planted::{Mutant, planted};
 use super::{super::broker_link::ConnectorError, refusal::is_refused, short_string::short};
 
 /// Argument for the offset of a consumer, and header with that of a message.
-pub const OFFSET: &str = "x-stream-offset";
+pub(super) const OFFSET: &str = "x-stream-offset";
 
 /// Returns true if a queue is a stream. Nothing is taken from the queue for that.
-pub async fn is_stream(connection: &Connection, queue: &str) -> Result<bool, StreamProbeError> {
+pub(super) async fn is_stream(
+    connection: &Connection,
+    queue: &str,
+) -> Result<bool, StreamProbeError> {
     let takes_an_offset = granted(connection, queue, true).await?;
     Ok(takes_an_offset && !granted(connection, queue, false).await?)
 }
 
 /// Reason why the probe failed.
-pub enum StreamProbeError {
+pub(super) enum StreamProbeError {
     /// The broker refuses every consumer.
     Refused(Error),
     /// The name can't be that of a queue.
@@ -73,7 +76,7 @@ async fn granted(
 }
 
 /// Sets the arguments of a consumer that begins at this offset, or with the first message.
-pub fn begin_at(arguments: &mut FieldTable, offset: Option<u64>) {
+pub(super) fn begin_at(arguments: &mut FieldTable, offset: Option<u64>) {
     let offset = offset.and_then(|it| i64::try_from(it).ok());
     let from = match offset {
         _ if planted(Mutant::StreamOffsetForgotten) => AMQPValue::LongString("next".into()),
@@ -84,7 +87,7 @@ pub fn begin_at(arguments: &mut FieldTable, offset: Option<u64>) {
 }
 
 /// Returns why the stream is not consumed behind `fence: exclusive`.
-pub fn unfenced(queue: &str) -> ConnectorError {
+pub(super) fn unfenced(queue: &str) -> ConnectorError {
     ConnectorError::new(format!(
         "{queue:?} is a stream, which does not keep a second consumer off: set `fence: lease` in the amqp_connection"
     ))
@@ -97,7 +100,7 @@ const GAP: u64 = 1000;
 
 /// Position of a session in its stream.
 #[derive(Debug)]
-pub struct StreamPosition {
+pub(super) struct StreamPosition {
     /// First offset to consume; earlier messages were settled already. A stream is stored in
     /// chunks, and a consumer begins with the one in which its offset is.
     from: u64,
@@ -109,7 +112,7 @@ pub struct StreamPosition {
 
 impl StreamPosition {
     /// Returns the position of a consumer that begins here.
-    pub fn new(from: Option<u64>) -> StreamPosition {
+    pub(super) fn new(from: Option<u64>) -> StreamPosition {
         StreamPosition {
             from: from.unwrap_or_default(),
             last: None,
@@ -123,7 +126,7 @@ impl StreamPosition {
     /// In doubt the result is the earliest offset possible: a message that is taken for too early
     /// comes again, and one that is taken for too late would be skipped. A leap, as to the first
     /// message that a stream still has, is believed once a second message confirms it.
-    pub fn next(&mut self, claimed: Option<u64>) -> Option<u64> {
+    pub(super) fn next(&mut self, claimed: Option<u64>) -> Option<u64> {
         let before = std::mem::replace(&mut self.claimed, claimed);
         let follows = |offset: u64, before: u64| offset > before && offset - before <= GAP;
         let known = claimed.filter(|claimed| {

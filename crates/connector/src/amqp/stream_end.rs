@@ -38,7 +38,7 @@ const AHEAD: u16 = 100;
 
 /// Results of the checks of a connection's stream.
 #[derive(Default)]
-pub struct StreamEnd {
+pub(super) struct StreamEnd {
     /// Stream that falls short, the offset that it does not reach, and the error.
     short: Mutex<Option<(String, u64, ConnectorError)>>,
 }
@@ -46,7 +46,7 @@ pub struct StreamEnd {
 impl StreamEnd {
     /// Resolves with an error once the stream is found to end before this offset, at which a
     /// session begins.
-    pub async fn falls_short(
+    pub(super) async fn falls_short(
         self: Arc<Self>,
         connection: Arc<Connection>,
         queue: AmqpChannel,
@@ -68,7 +68,7 @@ impl StreamEnd {
     }
 
     /// Returns an error where the stream was found to fall short of this offset, and does so still.
-    pub async fn check_reaches(
+    pub(super) async fn check_reaches(
         &self,
         connection: &Connection,
         queue: &AmqpChannel,

@@ -15,7 +15,7 @@ use super::super::broker_link::ConnectorError;
 
 /// Returns a connector that trusts the authorities in `ca` (PEM), or without it those of the
 /// system.
-pub fn connector(ca: Option<&str>) -> Result<RustlsConnector, ConnectorError> {
+pub(super) fn connector(ca: Option<&str>) -> Result<RustlsConnector, ConnectorError> {
     let trusted = match ca {
         Some(pem) => RustlsConnectorConfig::default().with_parsable_certificates(authorities(pem)?),
         None => RustlsConnectorConfig::new_with_native_certs().map_err(|error| {
@@ -51,7 +51,7 @@ fn authorities(pem: &str) -> Result<Vec<CertificateDer<'static>>, ConnectorError
 
 /// Returns what a failed handshake with the host means, and what would be right; `None` if the
 /// error has nothing to do with TLS.
-pub fn explain(error: &io::Error, host: &str, port: u16, own_ca: bool) -> Option<String> {
+pub(super) fn explain(error: &io::Error, host: &str, port: u16, own_ca: bool) -> Option<String> {
     let at = format!("{host}:{port}");
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return Some(format!(

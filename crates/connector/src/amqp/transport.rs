@@ -23,17 +23,17 @@ use tokio::{
 use super::frame_sanitizer::FrameSanitizer;
 
 /// Parts of the runtime that lapin runs on.
-pub type TransportRuntime = RuntimeParts<Tokio, TransportReactor>;
+pub(super) type TransportRuntime = RuntimeParts<Tokio, TransportReactor>;
 
 /// Returns tokio's runtime with our own streams to the broker.
-pub fn runtime() -> Runtime<TransportRuntime> {
+pub(super) fn runtime() -> Runtime<TransportRuntime> {
     let tokio = Tokio::current();
     Runtime::new(RuntimeParts::new(tokio.clone(), TransportReactor(tokio)))
 }
 
 /// tokio's reactor, with [`TransportStream`]s in place of its streams.
 #[derive(Clone, Debug)]
-pub struct TransportReactor(Tokio);
+pub(super) struct TransportReactor(Tokio);
 
 impl Reactor for TransportReactor {
     type TcpStream = TransportStream;
@@ -74,14 +74,16 @@ trait AsyncDuplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> AsyncDuplex for T {}
 
 /// Connection to the broker, as lapin reads it.
-pub struct TransportStream {
+pub(super) struct TransportStream {
     inner: Box<dyn AsyncDuplex>,
     sanitizer: FrameSanitizer,
 }
 
 impl TransportStream {
     /// Wraps a stream.
-    pub fn new(inner: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> TransportStream {
+    pub(super) fn new(
+        inner: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> TransportStream {
         TransportStream {
             inner: Box::new(inner),
             sanitizer: FrameSanitizer::default(),
@@ -137,7 +139,7 @@ impl AsyncWrite for TransportStream {
 }
 
 /// Stream of tokio's, as the libraries of AMQP and TLS know streams.
-pub struct TcpTransport(pub TcpStream);
+pub(super) struct TcpTransport(pub TcpStream);
 
 impl AsyncRead for TcpTransport {
     fn poll_read(

@@ -19,7 +19,7 @@ const RAW_KEY: &str = "x-quorate-raw-routing-key";
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Readable part of a message, and what is wrong.
-pub struct UnreadableMessage {
+pub(super) struct UnreadableMessage {
     /// Properties, as far as they could be read.
     pub properties: BasicProperties,
     /// Reason, and who can do something about it.
@@ -27,7 +27,7 @@ pub struct UnreadableMessage {
 }
 
 /// Returns the readable part of a message that could not be read; `None` of any other.
-pub fn unreadable(properties: &BasicProperties) -> Option<UnreadableMessage> {
+pub(super) fn unreadable(properties: &BasicProperties) -> Option<UnreadableMessage> {
     let marks = properties.headers().as_ref()?.inner();
     let raw = bytes(marks.get(frame_sanitizer::mark())?)?;
     let key = marks.get(frame_sanitizer::key_mark()).and_then(bytes);

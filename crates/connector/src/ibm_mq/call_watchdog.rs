@@ -16,7 +16,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// State of a connection, seen from outside of its thread.
-pub struct CallWatchdog {
+pub(super) struct CallWatchdog {
     began: Instant,
     /// Start of the call that is under way, in milliseconds since `began`, plus 1; 0 while none is.
     calling: AtomicU64,
@@ -25,7 +25,7 @@ pub struct CallWatchdog {
 
 impl CallWatchdog {
     /// Returns the watchdog of a connection that is well.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         CallWatchdog {
             began: Instant::now(),
             calling: AtomicU64::new(0),
@@ -34,7 +34,7 @@ impl CallWatchdog {
     }
 
     /// Marks a call as under way, until the guard is dropped.
-    pub fn calling(&self) -> impl Drop {
+    pub(super) fn calling(&self) -> impl Drop {
         struct CallGuard<'a>(&'a CallWatchdog);
         impl Drop for CallGuard<'_> {
             fn drop(&mut self) {
@@ -50,7 +50,7 @@ impl CallWatchdog {
     }
 
     /// Marks the connection as lost. The first error stays.
-    pub fn mark_lost(&self, error: ConnectorError) {
+    pub(super) fn mark_lost(&self, error: ConnectorError) {
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
             if first {
@@ -61,7 +61,7 @@ impl CallWatchdog {
     }
 
     /// Returns why the connection is lost, if it is.
-    pub fn lost(&self) -> Option<ConnectorError> {
+    pub(super) fn lost(&self) -> Option<ConnectorError> {
         let since = self.calling.load(Ordering::Relaxed);
         if since > 0 && Duration::from_millis((self.now() + 1).saturating_sub(since)) > ANSWER {
             self.mark_lost(ConnectorError::new(format!(
@@ -73,7 +73,7 @@ impl CallWatchdog {
     }
 
     /// Waits until the connection is lost. Cancel safe.
-    pub async fn wait_lost(&self) -> ConnectorError {
+    pub(super) async fn wait_lost(&self) -> ConnectorError {
         let mut changes = self.lost.subscribe();
         loop {
             if let Some(error) = self.lost() {

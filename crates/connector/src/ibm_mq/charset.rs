@@ -10,13 +10,13 @@ const CP_437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£
 const CP_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
 
 /// Returns true if texts of this character set can be read here.
-pub fn is_known(ccsid: i32) -> bool {
+pub(super) fn is_known(ccsid: i32) -> bool {
     decode(&[], ccsid, ENCODING_NATIVE).is_some()
 }
 
 /// Decodes a text of this character set; `None` where the set isn't known or the bytes are not of
 /// it.
-pub fn decode(bytes: &[u8], ccsid: i32, encoding: i32) -> Option<String> {
+pub(super) fn decode(bytes: &[u8], ccsid: i32, encoding: i32) -> Option<String> {
     match ccsid {
         1208 => std::str::from_utf8(bytes).ok().map(str::to_owned),
         367 => bytes
@@ -32,7 +32,7 @@ pub fn decode(bytes: &[u8], ccsid: i32, encoding: i32) -> Option<String> {
 
 /// Text that can't be encoded in a character set.
 #[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
+pub(super) enum EncodeError {
     #[error(
         "the character set {ccsid} has no {character:?} (U+{:04X})",
         u32::from(*.character)
@@ -46,7 +46,7 @@ pub enum EncodeError {
 
 /// Encodes a text in this character set, with numbers in this encoding; an error names what of the
 /// text the set lacks.
-pub fn encode(text: &str, ccsid: i32, encoding: i32) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn encode(text: &str, ccsid: i32, encoding: i32) -> Result<Vec<u8>, EncodeError> {
     let lacks = |character: char| EncodeError::Lacks { ccsid, character };
     let each = |byte: &dyn Fn(char) -> Option<u8>| {
         let bytes = text.chars().map(|it| byte(it).ok_or(it));

@@ -17,16 +17,16 @@ use super::{
 };
 
 /// Channel for the answer to a command; dropped when the thread ends without one.
-pub type CommandReply<T> = oneshot::Sender<T>;
+pub(super) type CommandReply<T> = oneshot::Sender<T>;
 
 /// Message with its number, or the reason why there are no more.
-pub type MqArrival = Result<(u64, IncomingMessage), ConnectorError>;
+pub(super) type MqArrival = Result<(u64, IncomingMessage), ConnectorError>;
 
 /// Upper bound of commands that wait. Senders hold permits for theirs, and of the others there are
 /// a few at a time, so the queue never fills.
-pub const WAITING: usize = 256;
+pub(super) const WAITING: usize = 256;
 
-pub enum MqCommand {
+pub(crate) enum MqCommand {
     /// Opens a queue for exclusive input.
     Open {
         queue: String,
@@ -71,7 +71,7 @@ pub enum MqCommand {
 }
 
 /// Settlement of a message that was got.
-pub enum MqSettlement {
+pub(crate) enum MqSettlement {
     /// Commits: the message was handled.
     Commit,
     /// Backs out: the message comes again, after this time.
@@ -82,17 +82,17 @@ pub enum MqSettlement {
     Reject(DeadLetterInfo),
 }
 
-pub struct MqPutRequest {
+pub(crate) struct MqPutRequest {
     pub ready: PreparedPut,
     pub claim: Arc<PutClaim>,
 }
 
 /// Result of a put: the message's id, or the failure.
-pub type MqPutResult = Result<[u8; 24], MqFailure>;
+pub(super) type MqPutResult = Result<[u8; 24], MqFailure>;
 
 /// Claim on a put: it is begun, or given up before, and never both.
 #[derive(Default)]
-pub struct PutClaim(AtomicU8);
+pub(crate) struct PutClaim(AtomicU8);
 
 impl PutClaim {
     const WAITS: u8 = 0;
@@ -106,12 +106,12 @@ impl PutClaim {
     }
 
     /// Claims the put for the thread; false: the thread must not put it.
-    pub fn begin(&self) -> bool {
+    pub(crate) fn begin(&self) -> bool {
         self.claim(Self::BEGUN)
     }
 
     /// Gives the put up for the sender; false: it has been begun.
-    pub fn give_up(&self) -> bool {
+    pub(crate) fn give_up(&self) -> bool {
         self.claim(Self::GIVEN_UP)
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Queue that is open for exclusive input.
-pub struct MqConsumer {
+pub(crate) struct MqConsumer {
     pub(super) commands: MqCommandSender,
     pub(super) messages: mpsc::Receiver<MqArrival>,
     /// True while a requested message has yet to come.
@@ -26,14 +26,14 @@ pub struct MqConsumer {
 
 /// Sender of commands to the connection's thread.
 #[derive(Clone)]
-pub struct MqCommandSender {
+pub(crate) struct MqCommandSender {
     pub(super) commands: SyncSender<MqCommand>,
     pub(super) watchdog: Arc<CallWatchdog>,
 }
 
 impl MqCommandSender {
     /// Sends a command and waits for its answer; fails when the connection is lost.
-    pub async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> MqCommand,
     ) -> Result<T, ConnectorError> {
@@ -50,7 +50,7 @@ impl MqCommandSender {
     }
 
     /// Sends a command that has no answer.
-    pub fn send(&self, command: MqCommand) -> Result<(), ConnectorError> {
+    pub(crate) fn send(&self, command: MqCommand) -> Result<(), ConnectorError> {
         self.commands.try_send(command).map_err(|_| self.gone())
     }
 

@@ -45,7 +45,7 @@ use super::{
 
 /// State of the queue manager's conversion in a session.
 #[derive(Default)]
-pub enum TextConversion {
+pub(super) enum TextConversion {
     /// No message has needed it so far.
     #[default]
     Unneeded,
@@ -57,7 +57,7 @@ pub enum TextConversion {
 
 /// Reason why a text was not converted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotConverted {
+pub(super) enum NotConverted {
     #[error("it is no text of that character set")]
     NoText,
     #[error("its character set is not known here")]
@@ -75,7 +75,7 @@ pub enum NotConverted {
 }
 
 /// Message as it was browsed before it was got.
-pub struct BrowsedMessage {
+pub(super) struct BrowsedMessage {
     /// Descriptor; `None` where browsing failed.
     descriptor: Option<Box<mq::MQMD2>>,
     text: Result<String, NotConverted>,
@@ -84,7 +84,7 @@ pub struct BrowsedMessage {
 impl TextConversion {
     /// Opens the queue to browse, if that hasn't been tried. Returns `None` if messages are browsed
     /// from now on, otherwise the message that stands in for every browse.
-    pub fn begin(
+    pub(super) fn begin(
         &mut self,
         connection: &MqiConnection,
         queue: &str,
@@ -105,7 +105,7 @@ impl TextConversion {
     }
 
     /// Waits so many milliseconds for a message, and browses it.
-    pub fn browse(
+    pub(super) fn browse(
         &self,
         connection: &MqiConnection,
         wait_ms: i32,
@@ -132,7 +132,7 @@ impl TextConversion {
     }
 
     /// Closes the queue, if it was opened to browse.
-    pub fn close(self, connection: &MqiConnection) -> Result<(), MqFailure> {
+    pub(super) fn close(self, connection: &MqiConnection) -> Result<(), MqFailure> {
         match self {
             TextConversion::Browsing(object) => connection.close(object),
             TextConversion::Unneeded | TextConversion::Refused(_) => Ok(()),
@@ -141,7 +141,7 @@ impl TextConversion {
 }
 
 /// Outcome of a browse.
-pub enum BrowseOutcome {
+pub(super) enum BrowseOutcome {
     /// Messages are not browsed.
     Off,
     /// No message is there.
@@ -178,13 +178,13 @@ impl BrowsedMessage {
     }
 
     /// Returns the descriptor, by whose ids the message is to be got.
-    pub fn descriptor(&self) -> Option<&mq::MQMD2> {
+    pub(super) fn descriptor(&self) -> Option<&mq::MQMD2> {
         self.descriptor.as_deref()
     }
 
     /// Returns true if the message that was got is the one that was browsed. Senders may give an id
     /// twice, and the first of two can expire between browse and get.
-    pub fn is_same_as(&self, got: &mq::MQMD2) -> bool {
+    pub(super) fn is_same_as(&self, got: &mq::MQMD2) -> bool {
         let identity = |it: &mq::MQMD2| {
             let put = (it.PutDate, it.PutTime, it.PutApplName);
             (it.MsgId, it.CorrelId, it.MsgSeqNumber, put)
@@ -194,7 +194,7 @@ impl BrowsedMessage {
     }
 
     /// Returns the text of the message, or why there is none.
-    pub fn text(&self) -> Result<&str, NotConverted> {
+    pub(super) fn text(&self) -> Result<&str, NotConverted> {
         self.text.as_deref().map_err(NotConverted::clone)
     }
 }

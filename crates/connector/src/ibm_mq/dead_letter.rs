@@ -14,7 +14,7 @@ const REASON_MAX: usize = 1000;
 /// Returns the copy: the message as it was, but persistent, without what would let it expire or
 /// have reports made of it, and with the reason in its `usr` folder. A message without a header
 /// gets one; a message whose header can't be read keeps that, behind ours.
-pub fn copy(
+pub(super) fn copy(
     descriptor: &mq::MQMD2,
     raw: &[u8],
     info: &DeadLetterInfo,

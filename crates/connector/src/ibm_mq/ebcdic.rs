@@ -124,7 +124,7 @@ fn page(ccsid: i32) -> Option<[char; 256]> {
 }
 
 /// Decodes a text of one of these pages; `None` where it is another one.
-pub fn decode(bytes: &[u8], ccsid: i32) -> Option<String> {
+pub(super) fn decode(bytes: &[u8], ccsid: i32) -> Option<String> {
     let mut characters = page(ccsid)?;
     characters[NL] = '\n';
     Some(
@@ -137,7 +137,7 @@ pub fn decode(bytes: &[u8], ccsid: i32) -> Option<String> {
 
 /// Encodes a text in one of these pages, or returns the first character that the page lacks; `None`
 /// where it is another one.
-pub fn encode(text: &str, ccsid: i32) -> Option<Result<Vec<u8>, char>> {
+pub(super) fn encode(text: &str, ccsid: i32) -> Option<Result<Vec<u8>, char>> {
     let characters = page(ccsid)?;
     // By character; the euro sign alone is not of Latin-1.
     let (mut bytes, mut euro) = ([None; 256], None);

@@ -3,7 +3,7 @@
 use libmqm_sys as mq;
 
 /// Returns a text, cut to the field's length and padded with blanks.
-pub fn padded<const N: usize>(text: &str) -> [mq::MQCHAR; N] {
+pub(super) fn padded<const N: usize>(text: &str) -> [mq::MQCHAR; N] {
     let mut field = [b' ' as mq::MQCHAR; N];
     for (to, byte) in field.iter_mut().zip(text.bytes()) {
         *to = byte as mq::MQCHAR;
@@ -12,7 +12,7 @@ pub fn padded<const N: usize>(text: &str) -> [mq::MQCHAR; N] {
 }
 
 /// Returns a field's text, without the padding.
-pub fn text(field: &[mq::MQCHAR]) -> String {
+pub(super) fn text(field: &[mq::MQCHAR]) -> String {
     let bytes: Vec<u8> = field
         .iter()
         .map(|it| *it as u8)
@@ -22,18 +22,18 @@ pub fn text(field: &[mq::MQCHAR]) -> String {
 }
 
 /// Returns a field's bytes.
-pub fn bytes<const N: usize>(field: &[mq::MQCHAR; N]) -> [u8; N] {
+pub(super) fn bytes<const N: usize>(field: &[mq::MQCHAR; N]) -> [u8; N] {
     field.map(|it| it as u8)
 }
 
 /// Returns an id as JMS shows it.
-pub fn id(bytes: &[u8; 24]) -> String {
+pub(super) fn id(bytes: &[u8; 24]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("ID:{digits}")
 }
 
 /// Returns the bytes of an id in JMS's form.
-pub fn id_bytes(text: &str) -> Option<[u8; 24]> {
+pub(super) fn id_bytes(text: &str) -> Option<[u8; 24]> {
     let digits = text.strip_prefix("ID:")?.as_bytes();
     let mut bytes = [0; 24];
     if digits.len() != 48 {

@@ -20,7 +20,7 @@ use super::super::broker_link::ConnectorError;
 
 /// Verbs of MQI that are called, with the types that IBM's headers give them.
 #[derive(WrapperApi)]
-pub struct MqiVerbs {
+pub(super) struct MqiVerbs {
     MQCONNX: unsafe extern "C" fn(
         name: &mq::MQCHAR48,
         options: &mut mq::MQCNO,
@@ -103,10 +103,10 @@ pub struct MqiVerbs {
     ),
 }
 
-pub type MqLibrary = &'static Container<MqiVerbs>;
+pub(super) type MqLibrary = &'static Container<MqiVerbs>;
 
 /// Loads the library of this name or path, once.
-pub fn load(name: &Path) -> Result<MqLibrary, ConnectorError> {
+pub(super) fn load(name: &Path) -> Result<MqLibrary, ConnectorError> {
     static LOADED: Mutex<Option<HashMap<PathBuf, MqLibrary>>> = Mutex::new(None);
     let mut loaded = LOADED.lock();
     let loaded = loaded.get_or_insert_default();

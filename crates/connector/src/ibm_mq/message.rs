@@ -20,7 +20,7 @@ const BINARY: &str = "application/octet-stream";
 const JAVA: &str = "application/x-java-serialized-object";
 
 /// Message as it was read.
-pub struct MqReadMessage {
+pub(super) struct MqReadMessage {
     pub message: IncomingMessage,
     /// True if the text is in a character set that the tables here lack, and the queue manager has
     /// not been asked for it.
@@ -34,7 +34,7 @@ pub struct MqReadMessage {
 /// property `malformed`. It would be wrong to decide more here: only the holder of the lease may
 /// take it from its queue, and only the service knows whether it can do without headers. A service
 /// that can't refuses it, and after its tries it goes to the backout queue as any other.
-pub fn read(
+pub(super) fn read(
     descriptor: &mq::MQMD2,
     raw: &Bytes,
     jms: bool,

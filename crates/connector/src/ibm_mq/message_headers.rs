@@ -6,7 +6,7 @@ use quorate_rfh2::{ContentDescriptor, JmsFolders, Rfh2Error, Rfh2Header, read_al
 use super::fixed_fields::bytes;
 
 /// Returns the descriptor's account of what follows it.
-pub fn contents(descriptor: &mq::MQMD2) -> ContentDescriptor {
+pub(super) fn contents(descriptor: &mq::MQMD2) -> ContentDescriptor {
     ContentDescriptor {
         encoding: descriptor.Encoding,
         ccsid: descriptor.CodedCharSetId,
@@ -15,7 +15,7 @@ pub fn contents(descriptor: &mq::MQMD2) -> ContentDescriptor {
 }
 
 /// Reads the headers before a body; returns them, the format of the body, and where it begins.
-pub fn read_headers(
+pub(super) fn read_headers(
     raw: &[u8],
     contents: ContentDescriptor,
 ) -> Result<(JmsFolders, ContentDescriptor, usize), Rfh2Error> {

@@ -1,7 +1,7 @@
 //! Safe calls of MQI's verbs: one connection, used by the one thread that made it.
 #![allow(unsafe_code)]
 
-pub mod get;
+pub(super) mod get;
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
@@ -26,11 +26,11 @@ const HEARTBEAT_S: i32 = 5;
 const NAME_LENGTH: i32 = 48;
 /// Open queue, or the queue manager itself.
 #[derive(Debug, PartialEq, Eq)]
-pub struct MqObject(mq::MQHOBJ);
+pub(super) struct MqObject(mq::MQHOBJ);
 
 /// Connection to a queue manager. Dropping it backs out its unit of work and disconnects: without
 /// the former the disconnect would commit it.
-pub struct MqiConnection {
+pub(super) struct MqiConnection {
     library: MqLibrary,
     hconn: mq::MQHCONN,
     watchdog: Arc<CallWatchdog>,
@@ -52,7 +52,7 @@ fn length(bytes: &[u8], verb: &'static str) -> Result<i32, MqFailure> {
 
 impl MqiConnection {
     /// Connects. The queue manager shows `name`.
-    pub fn connect(
+    pub(super) fn connect(
         library: MqLibrary,
         to: &IbmMqConnection,
         name: &str,
@@ -144,7 +144,7 @@ impl MqiConnection {
         Ok(MqObject(hobj))
     }
 
-    pub fn open(&self, queue: &str, options: i32) -> Result<MqObject, MqFailure> {
+    pub(super) fn open(&self, queue: &str, options: i32) -> Result<MqObject, MqFailure> {
         let object = mq::MQOD {
             ObjectName: padded(queue),
             ..default::MQOD_DEFAULT
@@ -153,12 +153,12 @@ impl MqiConnection {
     }
 
     /// Opens a queue to browse its messages, beside other programs that get from it.
-    pub fn open_to_browse(&self, queue: &str) -> Result<MqObject, MqFailure> {
+    pub(super) fn open_to_browse(&self, queue: &str) -> Result<MqObject, MqFailure> {
         self.open(queue, mq::MQOO_BROWSE | mq::MQOO_NO_READ_AHEAD)
     }
 
     /// Opens the queue manager, to ask it whether it is there.
-    pub fn open_manager(&self) -> Result<MqObject, MqFailure> {
+    pub(super) fn open_manager(&self) -> Result<MqObject, MqFailure> {
         let object = mq::MQOD {
             ObjectType: mq::MQOT_Q_MGR,
             ..default::MQOD_DEFAULT
@@ -166,7 +166,7 @@ impl MqiConnection {
         self.open_object(object, mq::MQOO_INQUIRE)
     }
 
-    pub fn close(&self, object: MqObject) -> Result<(), MqFailure> {
+    pub(super) fn close(&self, object: MqObject) -> Result<(), MqFailure> {
         let mut hobj = object.0;
         self.call("MQCLOSE", |hconn, completion, reason| {
             // SAFETY: all that is passed is plain data of this frame.
@@ -179,7 +179,7 @@ impl MqiConnection {
 
     /// Puts a message on an open queue, outside of any unit of work: once this has returned the
     /// message is there. The descriptor then has its id.
-    pub fn put(
+    pub(super) fn put(
         &self,
         queue: &MqObject,
         descriptor: &mut mq::MQMD2,
@@ -207,7 +207,7 @@ impl MqiConnection {
     }
 
     /// Puts a message in the same way on a queue that is opened for it.
-    pub fn put_to(
+    pub(super) fn put_to(
         &self,
         to: &MqAddress,
         descriptor: &mut mq::MQMD2,
@@ -220,7 +220,7 @@ impl MqiConnection {
 
     /// Puts a message on a queue in the unit of work, as the user who put the message that was got
     /// from `of`, if this user may do so.
-    pub fn put_along(
+    pub(super) fn put_along(
         &self,
         queue: &str,
         of: &MqObject,
@@ -276,7 +276,11 @@ impl MqiConnection {
     }
 
     /// Returns a numeric attribute of an object that was opened for inquiry.
-    pub fn inquire_number(&self, object: &MqObject, selector: i32) -> Result<i32, MqFailure> {
+    pub(super) fn inquire_number(
+        &self,
+        object: &MqObject,
+        selector: i32,
+    ) -> Result<i32, MqFailure> {
         let (mut selector, mut number) = (selector, 0);
         self.call("MQINQ", |hconn, completion, reason| {
             // SAFETY: one selector, room for one number and for no text.
@@ -299,7 +303,11 @@ impl MqiConnection {
     }
 
     /// Returns a name of an object that was opened for inquiry.
-    pub fn inquire_name(&self, object: &MqObject, selector: i32) -> Result<String, MqFailure> {
+    pub(super) fn inquire_name(
+        &self,
+        object: &MqObject,
+        selector: i32,
+    ) -> Result<String, MqFailure> {
         let mut selector = selector;
         let mut name: mq::MQCHAR48 = padded("");
         self.call("MQINQ", |hconn, completion, reason| {
@@ -326,14 +334,14 @@ impl MqiConnection {
             .unwrap_or_default())
     }
 
-    pub fn commit(&self) -> Result<(), MqFailure> {
+    pub(super) fn commit(&self) -> Result<(), MqFailure> {
         self.call("MQCMIT", |hconn, completion, reason| {
             // SAFETY: all that is passed is plain data of this frame.
             unsafe { self.library.MQCMIT(hconn, completion, reason) }
         })
     }
 
-    pub fn back_out(&self) -> Result<(), MqFailure> {
+    pub(super) fn back_out(&self) -> Result<(), MqFailure> {
         self.call("MQBACK", |hconn, completion, reason| {
             // SAFETY: all that is passed is plain data of this frame.
             unsafe { self.library.MQBACK(hconn, completion, reason) }

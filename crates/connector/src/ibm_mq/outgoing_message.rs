@@ -28,7 +28,7 @@ const KNOWN: &str = "queue, priority, delivery-mode, expiration-ms, correlation-
 
 /// Request to send that IBM MQ could not take.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidMqMessage {
+pub(super) enum InvalidMqMessage {
     #[error(
         "headers, type and group-id travel in JMS messages only: set `jms` of the outgoing to true, or leave them out"
     )]
@@ -69,13 +69,13 @@ pub enum InvalidMqMessage {
 
 /// Queue, and the queue manager that has it; empty for the one that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MqAddress {
+pub(crate) struct MqAddress {
     pub manager: String,
     pub queue: String,
 }
 
 /// Message that is ready to be put.
-pub struct PreparedPut {
+pub(crate) struct PreparedPut {
     /// Address, if it is not the outgoing's.
     pub to: Option<MqAddress>,
     pub descriptor: mq::MQMD2,
@@ -101,7 +101,7 @@ struct SenderOverrides {
 }
 
 /// Builds the message, or returns what is wrong with the request.
-pub fn prepare_put(
+pub(super) fn prepare_put(
     message: &OutgoingMessage,
     target: &IbmMqOutgoing,
 ) -> Result<PreparedPut, InvalidMqMessage> {

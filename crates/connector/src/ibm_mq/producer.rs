@@ -25,7 +25,7 @@ const WAITING: usize = 64;
 
 /// Queue that is open for output.
 #[derive(Clone)]
-pub struct MqProducer {
+pub(crate) struct MqProducer {
     commands: MqCommandSender,
     manager: IbmMqConnection,
     target: IbmMqOutgoing,

@@ -6,7 +6,7 @@ use libmqm_sys as mq;
 use super::fixed_fields::bytes;
 
 /// Returns the time in milliseconds since 1970; `None` where the fields hold none.
-pub fn put_time_ms(descriptor: &mq::MQMD2) -> Option<i64> {
+pub(super) fn put_time_ms(descriptor: &mq::MQMD2) -> Option<i64> {
     let (date, time) = (bytes(&descriptor.PutDate), bytes(&descriptor.PutTime));
     let number = |digits: &[u8]| {
         let digits = digits.iter().map(|digit| char::from(*digit).to_digit(10));

@@ -43,10 +43,10 @@ const NOWHERE: Duration = Duration::from_secs(30);
 static IN_DOUBT: RateLimit = RateLimit::each_second();
 
 /// Failure and its kind.
-pub type MqRefusal = (ConnectorError, MqFailureKind);
+pub(super) type MqRefusal = (ConnectorError, MqFailureKind);
 
 /// Queue that is open for input.
-pub struct MqQueueReader {
+pub(super) struct MqQueueReader {
     queue: String,
     object: MqObject,
     jms: bool,
@@ -81,7 +81,7 @@ fn refused(failure: MqFailure, manager: &IbmMqConnection, queue: &str) -> MqRefu
 
 impl MqQueueReader {
     /// Opens the queue for exclusive input.
-    pub fn open(
+    pub(super) fn open(
         connection: &MqiConnection,
         manager: &IbmMqConnection,
         queue: String,
@@ -123,18 +123,18 @@ impl MqQueueReader {
     }
 
     /// Returns when the next message has to be got; `None`: not before the consumer asks.
-    pub fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         let wanted = self.wanted && !self.cancelled && self.unit.is_none();
         wanted.then_some(self.not_before)
     }
 
     /// Returns how many messages are in the unit of work.
-    pub fn in_hand(&self) -> u64 {
+    pub(super) fn in_hand(&self) -> u64 {
         self.unit.is_some().into()
     }
 
     /// Gets a message, if one comes within a slice. An error is one of the connection.
-    pub fn get(
+    pub(super) fn get(
         &mut self,
         connection: &MqiConnection,
         manager: &IbmMqConnection,
@@ -220,7 +220,7 @@ impl MqQueueReader {
     }
 
     /// Settles the message of this number.
-    pub fn settle(
+    pub(super) fn settle(
         &mut self,
         connection: &MqiConnection,
         manager: &IbmMqConnection,
@@ -349,7 +349,7 @@ impl MqQueueReader {
     }
 
     /// Backs out what is not settled, and closes the queue.
-    pub fn close(
+    pub(super) fn close(
         self,
         connection: &MqiConnection,
         manager: &IbmMqConnection,

@@ -6,13 +6,13 @@ use quorate_resources::IbmMqConnection;
 use super::super::broker_link::ConnectorError;
 
 /// Returns the address of a queue manager as MQ writes it.
-pub fn address(manager: &IbmMqConnection) -> String {
+pub(super) fn address(manager: &IbmMqConnection) -> String {
     format!("{}({})", manager.host, manager.port)
 }
 
 /// Failure of a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MqFailure {
+pub(crate) struct MqFailure {
     pub verb: &'static str,
     /// MQ's reason code.
     pub reason: i32,
@@ -20,7 +20,7 @@ pub struct MqFailure {
 
 /// Kind of a failure, by what follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MqFailureKind {
+pub(crate) enum MqFailureKind {
     /// The connection is gone, or has to go: the run loop connects again.
     ConnectionLost,
     /// Over by itself soon: something is full, held or shut at the moment.
@@ -31,7 +31,7 @@ pub enum MqFailureKind {
 
 impl MqFailure {
     /// Returns the kind of the failure.
-    pub fn kind(self) -> MqFailureKind {
+    pub(crate) fn kind(self) -> MqFailureKind {
         match self.reason {
             mq::MQRC_CONNECTION_BROKEN
             | mq::MQRC_HCONN_ERROR
@@ -59,7 +59,7 @@ impl MqFailure {
     }
 
     /// Returns true if the queue manager is there, and takes no more work.
-    pub fn quiescing(self) -> bool {
+    pub(crate) fn quiescing(self) -> bool {
         matches!(
             self.reason,
             mq::MQRC_Q_MGR_QUIESCING | mq::MQRC_CONNECTION_QUIESCING
@@ -67,7 +67,7 @@ impl MqFailure {
     }
 
     /// Returns the failure in words.
-    pub fn text(self, manager: &IbmMqConnection, queue: &str) -> String {
+    pub(crate) fn text(self, manager: &IbmMqConnection, queue: &str) -> String {
         let IbmMqConnection {
             queue_manager: name,
             channel,
@@ -180,7 +180,7 @@ impl MqFailure {
     }
 
     /// Converts the failure for the run loop.
-    pub fn into_error(self, manager: &IbmMqConnection, queue: &str) -> ConnectorError {
+    pub(crate) fn into_error(self, manager: &IbmMqConnection, queue: &str) -> ConnectorError {
         ConnectorError {
             text: self.text(manager, queue),
             transient: self.reason == mq::MQRC_OBJECT_IN_USE,

@@ -34,10 +34,10 @@ use super::{
 const PING: Duration = Duration::from_secs(2);
 
 /// Result of connecting: the queue manager's id of the connection.
-pub type MqConnectResult = Result<[u8; 24], ConnectorError>;
+pub(super) type MqConnectResult = Result<[u8; 24], ConnectorError>;
 
 /// Starts the thread, which ends when the connection is lost or when no sender of commands is left.
-pub fn start(
+pub(super) fn start(
     to: IbmMqConnection,
     name: String,
     commands: Receiver<MqCommand>,
@@ -95,7 +95,7 @@ fn allowed_library(to: &IbmMqConnection, rules: &LocalRules) -> Result<PathBuf, 
 }
 
 /// Open connection on its thread.
-pub struct MqWorker {
+pub(super) struct MqWorker {
     pub(super) connection: MqiConnection,
     pub(super) manager: IbmMqConnection,
     reading: Option<MqQueueReader>,

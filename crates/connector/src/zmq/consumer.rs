@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Socket that messages come in by.
-pub struct ZmqConsumer {
+pub(crate) struct ZmqConsumer {
     incoming: mpsc::Receiver<ZmqArrival>,
     acknowledger: ZmqAcknowledger,
     worker: ZmqWorker,
@@ -27,7 +27,10 @@ pub struct ZmqConsumer {
 
 impl ZmqConsumer {
     /// Opens the socket on a thread of its own.
-    pub async fn open(source: &ZmqChannel, prefetch: u16) -> Result<ZmqConsumer, ConnectorError> {
+    pub(crate) async fn open(
+        source: &ZmqChannel,
+        prefetch: u16,
+    ) -> Result<ZmqConsumer, ConnectorError> {
         let kind = source.socket_type;
         let (out, incoming) = mpsc::channel(usize::from(prefetch.max(1)) + 1);
         let source = source.clone();
@@ -77,7 +80,7 @@ static LOST: RateLimit = RateLimit::each_second();
 
 /// Handle that settles messages.
 #[derive(Clone)]
-pub struct ZmqAcknowledger {
+pub(crate) struct ZmqAcknowledger {
     kind: ZmqChannelSocket,
     commands: ZmqCommandSender<ZmqCommand>,
 }

@@ -10,7 +10,7 @@ use super::{super::broker_link::ConnectorError, host_locator::HostLocator};
 
 /// Address of the peers. The same fields in channels and outgoings.
 #[derive(Clone)]
-pub struct ZmqEndpoint {
+pub(super) struct ZmqEndpoint {
     /// Address in libzmq's form: `tcp://host:port`, `ipc://path`.
     pub address: String,
     /// Side that connects.
@@ -19,7 +19,7 @@ pub struct ZmqEndpoint {
 
 impl ZmqEndpoint {
     /// Returns an endpoint that was declared, if this host allows it.
-    pub fn allowed(address: &str, method: ZmqMethod) -> Result<ZmqEndpoint, ConnectorError> {
+    pub(super) fn allowed(address: &str, method: ZmqMethod) -> Result<ZmqEndpoint, ConnectorError> {
         let endpoint = ZmqEndpoint {
             address: address.to_owned(),
             method,

@@ -7,14 +7,14 @@
 use bytes::Bytes;
 
 /// Longest message id of a peer, in bytes.
-pub const ID_MAX: usize = 255;
+pub(super) const ID_MAX: usize = 255;
 
 /// Frames that an answer begins with.
-pub type ReplyRoute = Vec<Bytes>;
+pub(super) type ReplyRoute = Vec<Bytes>;
 
 /// Message whose frames can't be understood.
 #[derive(Debug, PartialEq, Eq)]
-pub struct MalformedMessage {
+pub(super) struct MalformedMessage {
     /// Route of the answer, where it is known.
     pub route: Option<ReplyRoute>,
     /// Message id, or the frame in its place.
@@ -25,7 +25,9 @@ pub struct MalformedMessage {
 
 /// Splits a request of a REQ peer, or of a DEALER peer that behaves as one: everything up to the
 /// first empty frame is given back with the answer, as a REP socket does.
-pub fn request(mut frames: Vec<Bytes>) -> Result<(ReplyRoute, Vec<Bytes>), MalformedMessage> {
+pub(super) fn request(
+    mut frames: Vec<Bytes>,
+) -> Result<(ReplyRoute, Vec<Bytes>), MalformedMessage> {
     match frames.iter().skip(1).position(Bytes::is_empty) {
         Some(before) if before + 2 < frames.len() => {
             let body = frames.split_off(before + 2);
@@ -40,7 +42,9 @@ pub fn request(mut frames: Vec<Bytes>) -> Result<(ReplyRoute, Vec<Bytes>), Malfo
 }
 
 /// Splits a message of a DEALER peer: message id and body, after the delimiter if there is one.
-pub fn identified(mut frames: Vec<Bytes>) -> Result<(ReplyRoute, Bytes, Bytes), MalformedMessage> {
+pub(super) fn identified(
+    mut frames: Vec<Bytes>,
+) -> Result<(ReplyRoute, Bytes, Bytes), MalformedMessage> {
     let delimiter = frames.iter().skip(1).position(Bytes::is_empty);
     // Two frames follow a delimiter. An empty frame further back is an empty body.
     let head = match delimiter {

@@ -10,30 +10,30 @@ use quorate_proto::connector::Header;
 
 /// Property with the lengths of the frames, in bytes, as in `3,0,12`; only where there is more than
 /// one.
-pub const FRAMES: &str = "frames";
+pub(super) const FRAMES: &str = "frames";
 /// Property with the topic, percent-encoded where it is not visible ASCII.
-pub const TOPIC: &str = "topic";
+pub(super) const TOPIC: &str = "topic";
 
 /// Longest frame that is taken from a peer, and longest message, in bytes.
-pub const BYTES_MAX: usize = 64 << 20;
+pub(super) const BYTES_MAX: usize = 64 << 20;
 /// Upper bound of the frames of one message.
-pub const FRAMES_MAX: usize = 1000;
+pub(super) const FRAMES_MAX: usize = 1000;
 
 /// Bytes that can't be in a header as they are.
 const PERCENT_ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 /// Returns any bytes as text that a header can carry; visible ASCII stays as it is.
-pub fn percent_encoded(bytes: &[u8]) -> String {
+pub(super) fn percent_encoded(bytes: &[u8]) -> String {
     percent_encode(bytes, PERCENT_ENCODED).to_string()
 }
 
 /// Returns the bytes that [`percent_encoded`] was given.
-pub fn percent_decoded(text: &str) -> Bytes {
+pub(super) fn percent_decoded(text: &str) -> Bytes {
     percent_decode_str(text).collect::<Vec<u8>>().into()
 }
 
 /// Returns one body, and the property that says how to cut it.
-pub fn join(frames: &[Bytes]) -> (Bytes, Option<Header>) {
+pub(super) fn join(frames: &[Bytes]) -> (Bytes, Option<Header>) {
     match frames {
         [] => (Bytes::new(), None),
         [only] => (only.clone(), None),
@@ -52,7 +52,7 @@ pub fn join(frames: &[Bytes]) -> (Bytes, Option<Header>) {
 
 /// Value of the property [`FRAMES`] that doesn't fit the body.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidLengths {
+pub(super) enum InvalidLengths {
     #[error(
         "the property {property} is {lengths:?}: it must be the lengths of the frames in bytes, as in 3,0,12",
         property = FRAMES
@@ -72,7 +72,7 @@ pub enum InvalidLengths {
 }
 
 /// Returns the frames of a body, by these lengths.
-pub fn cut(body: &Bytes, given: &str) -> Result<Vec<Bytes>, InvalidLengths> {
+pub(super) fn cut(body: &Bytes, given: &str) -> Result<Vec<Bytes>, InvalidLengths> {
     let lengths = || given.to_owned();
     let mut rest = body.clone();
     let mut frames = Vec::new();

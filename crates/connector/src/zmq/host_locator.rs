@@ -36,7 +36,7 @@ const AWAY: Duration = Duration::from_secs(2);
 type HostSearch = Arc<Mutex<Option<io::Result<SocketAddr>>>>;
 
 /// Locator of the host of one socket.
-pub struct HostLocator {
+pub(super) struct HostLocator {
     host: String,
     port: u16,
     /// Address found last.
@@ -51,7 +51,7 @@ pub struct HostLocator {
 impl HostLocator {
     /// Returns a locator for a host and port to connect to; `None` where an address is given that
     /// libzmq takes as it is.
-    pub fn new(host: &str, port: &str) -> io::Result<Option<HostLocator>> {
+    pub(super) fn new(host: &str, port: &str) -> io::Result<Option<HostLocator>> {
         let is_literal = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
         let Some(port) = port.parse().ok().filter(|_| !is_literal) else {
             return Ok(None);
@@ -72,17 +72,17 @@ impl HostLocator {
     }
 
     /// Returns the address found last; `None`: none yet.
-    pub fn at(&self) -> Option<SocketAddr> {
+    pub(super) fn at(&self) -> Option<SocketAddr> {
         self.at
     }
 
     /// Notes that the socket is connected to another address from now on; returns the former.
-    pub fn moved(&mut self, to: SocketAddr) -> Option<SocketAddr> {
+    pub(super) fn moved(&mut self, to: SocketAddr) -> Option<SocketAddr> {
         self.at.replace(to)
     }
 
     /// Returns when to search next, if the connection has been away `since` then.
-    pub fn due(&self, since: Instant) -> Option<Instant> {
+    pub(super) fn due(&self, since: Instant) -> Option<Instant> {
         match (&self.search, self.looked) {
             (Some(_), _) => None,
             (None, Some(looked)) => Some(looked.max(since) + AWAY),
@@ -92,7 +92,7 @@ impl HostLocator {
 
     /// Starts a search, if it is time to; the waker wakes the thread once an address can be
     /// [`found`](Self::found).
-    pub fn look(
+    pub(super) fn look(
         &mut self,
         since: Instant,
         now: Instant,
@@ -117,7 +117,7 @@ impl HostLocator {
     }
 
     /// Returns another address than the last, if one was found since the last call.
-    pub fn found(&mut self, now: Instant) -> Option<SocketAddr> {
+    pub(super) fn found(&mut self, now: Instant) -> Option<SocketAddr> {
         let found = self.search.as_ref()?.lock().take()?;
         (self.search, self.looked) = (None, Some(now));
         match found {

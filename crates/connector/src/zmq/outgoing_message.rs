@@ -22,7 +22,7 @@ use super::{
 /// id, an empty frame, the body. A REP peer, or a ROUTER that gives back what stands before the
 /// body, gives both back, so many requests are under way at a time, a late answer is never taken
 /// for that of another request, and a peer that doesn't answer holds up nothing.
-pub fn socket_type(kind: ZmqOutgoingSocket) -> SocketType {
+pub(super) fn socket_type(kind: ZmqOutgoingSocket) -> SocketType {
     match kind {
         ZmqOutgoingSocket::Push => SocketType::PUSH,
         ZmqOutgoingSocket::Pub => SocketType::PUB,
@@ -31,13 +31,13 @@ pub fn socket_type(kind: ZmqOutgoingSocket) -> SocketType {
 }
 
 /// Returns true if the peer answers.
-pub fn is_answered(kind: ZmqOutgoingSocket) -> bool {
+pub(super) fn is_answered(kind: ZmqOutgoingSocket) -> bool {
     matches!(kind, ZmqOutgoingSocket::Req | ZmqOutgoingSocket::Dealer)
 }
 
 /// Message that can't be sent over ZeroMQ.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidZmqMessage {
+pub(super) enum InvalidZmqMessage {
     #[error(
         "the header {0:?} can't be sent: ZeroMQ's messages have no headers; put it into the body"
     )]
@@ -60,7 +60,7 @@ pub enum InvalidZmqMessage {
 
 /// Frames that go out for one message.
 #[derive(Debug, PartialEq, Eq)]
-pub struct OutgoingFrames {
+pub(super) struct OutgoingFrames {
     /// Sender's id of the message.
     pub message_id: String,
     /// Key of the answer; empty where there is none.
@@ -69,7 +69,7 @@ pub struct OutgoingFrames {
 }
 
 /// Returns the frames of a message; an error says why it can't be sent.
-pub fn pack(
+pub(super) fn pack(
     kind: ZmqOutgoingSocket,
     message: &OutgoingMessage,
     requests: &AtomicU32,
@@ -144,10 +144,13 @@ fn properties(
 }
 
 /// A peer's answer: its reply where it has the message, or why it has not.
-pub type PeerAnswer = Result<Option<Reply>, SendOutcome>;
+pub(super) type PeerAnswer = Result<Option<Reply>, SendOutcome>;
 
 /// Returns the key of the request that a peer has answered, and the answer.
-pub fn answered(kind: ZmqOutgoingSocket, mut frames: Vec<Bytes>) -> Option<(Bytes, PeerAnswer)> {
+pub(super) fn answered(
+    kind: ZmqOutgoingSocket,
+    mut frames: Vec<Bytes>,
+) -> Option<(Bytes, PeerAnswer)> {
     if kind == ZmqOutgoingSocket::Req {
         let body = frames.split_off(2.min(frames.len()));
         let [key, delimiter] = <[Bytes; 2]>::try_from(frames).ok()?;

@@ -3,4 +3,4 @@
 use std::time::Duration;
 
 /// Shortest time between two log lines that a peer can trigger.
-pub const PEER_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const PEER_WARNING_INTERVAL: Duration = Duration::from_secs(10);

@@ -37,7 +37,7 @@ const CLAIMED: Duration = Duration::from_secs(2);
 
 /// Socket that messages go out by.
 #[derive(Clone)]
-pub struct ZmqProducer {
+pub(crate) struct ZmqProducer {
     target: ZmqOutgoing,
     commands: ZmqCommandSender<PendingFrames>,
     room: Arc<Semaphore>,
@@ -47,7 +47,7 @@ pub struct ZmqProducer {
 
 impl ZmqProducer {
     /// Opens the socket. Once it is useless, `broken` has the error.
-    pub async fn open(
+    pub(crate) async fn open(
         target: &ZmqOutgoing,
         broken: watch::Sender<Option<ConnectorError>>,
     ) -> Result<ZmqProducer, ConnectorError> {

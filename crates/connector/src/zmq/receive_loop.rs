@@ -61,7 +61,7 @@ impl Drop for InFlightSlot {
 
 /// Token for settling a message.
 #[derive(Clone)]
-pub struct ZmqDeliveryToken {
+pub(crate) struct ZmqDeliveryToken {
     /// Route of the answer; empty where nobody waits for one.
     pub route: ReplyRoute,
     /// Peer's id of the message.
@@ -70,7 +70,7 @@ pub struct ZmqDeliveryToken {
     _slot: Arc<InFlightSlot>,
 }
 
-pub enum ZmqCommand {
+pub(super) enum ZmqCommand {
     /// Sends an answer.
     Answer {
         /// All frames of the answer, the route first.
@@ -83,13 +83,13 @@ pub enum ZmqCommand {
 }
 
 /// Message that the thread hands out, or the error that ended it.
-pub type ZmqArrival = Result<(ZmqDeliveryToken, IncomingMessage), ConnectorError>;
+pub(super) type ZmqArrival = Result<(ZmqDeliveryToken, IncomingMessage), ConnectorError>;
 
 /// Opens the socket. Inside REP it is a ROUTER: a REP socket lets the next request in only after
 /// the answer to the last one, so that one that is tried again, or a service that hangs, would hold
 /// up all peers. The bytes on the network are the same but for the socket type in the greeting, and
 /// REQ and DEALER take ROUTER there.
-pub fn open(source: &ZmqChannel, prefetch: u16) -> Result<ZmqSocket, ConnectorError> {
+pub(super) fn open(source: &ZmqChannel, prefetch: u16) -> Result<ZmqSocket, ConnectorError> {
     let kind = match source.socket_type {
         ZmqChannelSocket::Pull => SocketType::PULL,
         ZmqChannelSocket::Sub => SocketType::SUB,
@@ -119,7 +119,7 @@ fn options(socket: &zmq::Socket, source: &ZmqChannel, prefetch: u16) -> Result<(
 }
 
 /// State of the thread.
-pub struct ZmqReceiveLoop {
+pub(super) struct ZmqReceiveLoop {
     kind: ZmqChannelSocket,
     socket: ZmqSocket,
     context: WorkerContext<ZmqCommand>,
@@ -133,7 +133,7 @@ pub struct ZmqReceiveLoop {
 
 impl ZmqReceiveLoop {
     /// Returns a loop with room for `prefetch` messages in flight; `out` must have as much.
-    pub fn new(
+    pub(super) fn new(
         kind: ZmqChannelSocket,
         prefetch: u16,
         socket: ZmqSocket,
@@ -154,7 +154,7 @@ impl ZmqReceiveLoop {
     }
 
     /// Runs until the end is ordered or the socket is useless.
-    pub fn run(mut self) {
+    pub(super) fn run(mut self) {
         if let Err(error) = self.work() {
             // One place more than there are slots is kept for it.
             let _ = self.out.try_send(Err(error));

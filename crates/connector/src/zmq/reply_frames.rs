@@ -3,32 +3,32 @@
 use bytes::Bytes;
 
 /// Acknowledgement: the service has succeeded.
-pub const ACK: &[u8] = b"ACK";
+pub(super) const ACK: &[u8] = b"ACK";
 /// Refusal: the message was given up; the reason follows.
-pub const NACK: &[u8] = b"NACK";
+pub(super) const NACK: &[u8] = b"NACK";
 /// Longest reason, in bytes.
 const REASON_MAX: usize = 1000;
 
 /// Returns the payload behind its route.
-pub fn to(route: &[Bytes], payload: Vec<Bytes>) -> Vec<Bytes> {
+pub(super) fn to(route: &[Bytes], payload: Vec<Bytes>) -> Vec<Bytes> {
     let mut frames = route.to_vec();
     frames.extend(payload);
     frames
 }
 
 /// Returns the ack of the message with this id.
-pub fn acked(id: &Bytes) -> Vec<Bytes> {
+pub(super) fn acked(id: &Bytes) -> Vec<Bytes> {
     vec![id.clone(), Bytes::from_static(ACK)]
 }
 
 /// Returns the refusal of the message with this id, which was not handled and will not be.
-pub fn refused(id: &Bytes, why: &str) -> Vec<Bytes> {
+pub(super) fn refused(id: &Bytes, why: &str) -> Vec<Bytes> {
     let why = Bytes::copy_from_slice(shortened(why).as_bytes());
     vec![id.clone(), Bytes::from_static(NACK), why]
 }
 
 /// Returns an error in the form that clients of the original system know.
-pub fn error(cid: &str, details: &str) -> Bytes {
+pub(super) fn error(cid: &str, details: &str) -> Bytes {
     let (cid, details) = (
         serde_json::Value::from(cid),
         serde_json::Value::from(shortened(details)),

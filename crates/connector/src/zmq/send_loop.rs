@@ -36,7 +36,7 @@ const PUBLISHED_MAX: i32 = 1000;
 const FORGET: usize = 4096;
 
 /// Message on its way.
-pub struct PendingFrames {
+pub(super) struct PendingFrames {
     /// Key of the answer.
     pub key: Bytes,
     pub frames: Vec<Bytes>,
@@ -47,7 +47,7 @@ pub struct PendingFrames {
 }
 
 /// Opens the socket.
-pub fn open(target: &ZmqOutgoing) -> Result<ZmqSocket, ConnectorError> {
+pub(super) fn open(target: &ZmqOutgoing) -> Result<ZmqSocket, ConnectorError> {
     let kind = target.socket_type;
     let endpoint = ZmqEndpoint::allowed(&target.address, target.method)?;
     ZmqSocket::open(socket_type(kind), endpoint, |socket| {
@@ -63,7 +63,7 @@ pub fn open(target: &ZmqOutgoing) -> Result<ZmqSocket, ConnectorError> {
 }
 
 /// State of the thread.
-pub struct ZmqSendLoop {
+pub(super) struct ZmqSendLoop {
     kind: ZmqOutgoingSocket,
     socket: ZmqSocket,
     context: WorkerContext<PendingFrames>,
@@ -73,7 +73,7 @@ pub struct ZmqSendLoop {
 
 impl ZmqSendLoop {
     /// Returns a loop over this socket.
-    pub fn new(
+    pub(super) fn new(
         kind: ZmqOutgoingSocket,
         socket: ZmqSocket,
         context: WorkerContext<PendingFrames>,
@@ -88,7 +88,7 @@ impl ZmqSendLoop {
     }
 
     /// Runs until the end is ordered; an error means that the socket is useless.
-    pub fn run(mut self) -> Result<(), ConnectorError> {
+    pub(super) fn run(mut self) -> Result<(), ConnectorError> {
         while !self.context.stopped() {
             // The callers bound how many there are.
             while let Ok(item) = self.context.commands.try_recv() {

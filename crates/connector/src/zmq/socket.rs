@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Time for sent messages to leave when the socket is closed.
-pub const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// Time after which a peer that connects and doesn't greet is dropped.
 const GREETING: Duration = Duration::from_secs(5);
 /// First pause between two tries to connect.
@@ -31,7 +31,7 @@ const KEEPALIVE_IDLE_S: i32 = 3;
 const KEEPALIVE_INTERVAL_S: i32 = 1;
 const KEEPALIVE_COUNT: i32 = 3;
 
-pub struct ReceivedFrames {
+pub(super) struct ReceivedFrames {
     /// All frames, or the first ones.
     pub frames: Vec<Bytes>,
     /// True if these are all.
@@ -40,7 +40,7 @@ pub struct ReceivedFrames {
 
 /// Result of an attempt to send.
 #[derive(Debug, PartialEq, Eq)]
-pub enum SocketSendResult {
+pub(super) enum SocketSendResult {
     /// libzmq has it.
     Taken,
     /// There is no room, or no peer to send to.
@@ -50,7 +50,7 @@ pub enum SocketSendResult {
 }
 
 /// Open socket. Dropping it takes [`LINGER`] at most.
-pub struct ZmqSocket {
+pub(super) struct ZmqSocket {
     socket: zmq::Socket,
     monitor: SocketMonitor,
     endpoint: ZmqEndpoint,
@@ -60,7 +60,7 @@ pub struct ZmqSocket {
 
 impl ZmqSocket {
     /// Opens a socket; `set` sets the options that not all sockets have.
-    pub fn open(
+    pub(super) fn open(
         kind: SocketType,
         endpoint: ZmqEndpoint,
         set: impl FnOnce(&zmq::Socket) -> Result<(), Error>,
@@ -97,7 +97,7 @@ impl ZmqSocket {
 
     /// Waits until the waker wakes the thread or the socket is ready for one of `events`. An error
     /// ends the socket.
-    pub fn wait(
+    pub(super) fn wait(
         &mut self,
         waker: &Arc<ThreadWaker>,
         events: PollEvents,
@@ -154,7 +154,7 @@ impl ZmqSocket {
     }
 
     /// Returns true if something can be sent now.
-    pub fn has_room(&self) -> Result<bool, ConnectorError> {
+    pub(super) fn has_room(&self) -> Result<bool, ConnectorError> {
         let events = self
             .socket
             .get_events()
@@ -164,7 +164,7 @@ impl ZmqSocket {
 
     /// Returns the next message, if there is one. Of a message that is too long, the rest is thrown
     /// away.
-    pub fn receive(&self) -> Result<Option<ReceivedFrames>, ConnectorError> {
+    pub(super) fn receive(&self) -> Result<Option<ReceivedFrames>, ConnectorError> {
         let mut received = ReceivedFrames {
             frames: Vec::new(),
             whole: true,
@@ -194,7 +194,7 @@ impl ZmqSocket {
     }
 
     /// Sends a message as a whole or not at all.
-    pub fn send(&self, frames: &[Bytes]) -> Result<SocketSendResult, ConnectorError> {
+    pub(super) fn send(&self, frames: &[Bytes]) -> Result<SocketSendResult, ConnectorError> {
         for (n, frame) in frames.iter().enumerate() {
             let more = if n + 1 < frames.len() { SNDMORE } else { 0 };
             loop {

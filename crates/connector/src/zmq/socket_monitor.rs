@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 const ADDRESS: &str = "inproc://monitor";
 
 /// Receiving end of the socket's monitor.
-pub struct SocketMonitor {
+pub(super) struct SocketMonitor {
     events: Socket,
     endpoint: ZmqEndpoint,
     /// Time since which the connection is gone without an event of another try.
@@ -38,7 +38,7 @@ pub struct SocketMonitor {
 
 impl SocketMonitor {
     /// Returns a monitor of a socket that is neither bound nor connected yet.
-    pub fn new(
+    pub(super) fn new(
         context: &Context,
         socket: &Socket,
         endpoint: ZmqEndpoint,
@@ -63,22 +63,22 @@ impl SocketMonitor {
     }
 
     /// Returns the item to poll.
-    pub fn as_poll_item(&self) -> PollItem<'_> {
+    pub(super) fn as_poll_item(&self) -> PollItem<'_> {
         self.events.as_poll_item(PollEvents::POLLIN)
     }
 
     /// Returns since when a socket that connects has no connection.
-    pub fn away(&self) -> Option<Instant> {
+    pub(super) fn away(&self) -> Option<Instant> {
         self.away
     }
 
     /// Returns when to read at the latest.
-    pub fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         self.gone.map(|gone| gone + SILENCE)
     }
 
     /// Reads the events. An error means that the socket is useless.
-    pub fn read(&mut self, now: Instant) -> Result<(), ConnectorError> {
+    pub(super) fn read(&mut self, now: Instant) -> Result<(), ConnectorError> {
         while let Some(event) = self.next() {
             match event {
                 SocketEvent::DISCONNECTED if self.endpoint.method == ZmqMethod::Connect => {

@@ -20,7 +20,7 @@ use super::{super::broker_link::ConnectorError, waker::ThreadWaker};
 const COMMANDS_MAX: usize = 64;
 
 /// Thread's side.
-pub struct WorkerContext<O> {
+pub(super) struct WorkerContext<O> {
     /// Commands to the thread.
     pub commands: mpsc::Receiver<O>,
     /// Waker, used after each command and at the end.
@@ -30,13 +30,13 @@ pub struct WorkerContext<O> {
 
 impl<O> WorkerContext<O> {
     /// Returns true once the thread has to end.
-    pub fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 }
 
 /// Sender of commands to the thread.
-pub struct ZmqCommandSender<O> {
+pub(super) struct ZmqCommandSender<O> {
     commands: mpsc::Sender<O>,
     waker: Arc<ThreadWaker>,
 }
@@ -53,7 +53,7 @@ impl<O> Clone for ZmqCommandSender<O> {
 impl<O> ZmqCommandSender<O> {
     /// Sends a command; `false` when the thread has ended. Not cancel safe: dropped halfway, the
     /// command isn't sent.
-    pub async fn send(&self, command: O) -> bool {
+    pub(super) async fn send(&self, command: O) -> bool {
         let given = self.commands.send(command).await.is_ok();
         self.waker.wake();
         given
@@ -61,7 +61,7 @@ impl<O> ZmqCommandSender<O> {
 }
 
 /// Handle of the thread, which ends, with its socket, when the handle is dropped.
-pub struct ZmqWorker {
+pub(super) struct ZmqWorker {
     stop: Arc<AtomicBool>,
     waker: Arc<ThreadWaker>,
     done: Option<oneshot::Receiver<()>>,
@@ -69,7 +69,7 @@ pub struct ZmqWorker {
 
 impl ZmqWorker {
     /// Ends the thread and waits until the socket is closed and its address free.
-    pub async fn end(mut self) {
+    pub(super) async fn end(mut self) {
         let done = self.done.take();
         drop(self);
         if let Some(done) = done {
@@ -87,7 +87,7 @@ impl Drop for ZmqWorker {
 }
 
 /// Starts a thread that opens a socket and works with it. An error is `open`'s.
-pub async fn start<S, O: Send + 'static>(
+pub(super) async fn start<S, O: Send + 'static>(
     open: impl FnOnce() -> Result<S, ConnectorError> + Send + 'static,
     work: impl FnOnce(S, WorkerContext<O>) + Send + 'static,
 ) -> Result<(ZmqCommandSender<O>, ZmqWorker), ConnectorError> {

@@ -37,14 +37,22 @@ fn check_fields(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldErr
 
 /// Reads an entry of the log or of a snapshot as a resource that this program knows, by no rule of
 /// its values.
-pub fn read(kind: Kind, name: &str, spec: &[u8]) -> Result<(Value, Resource), Vec<FieldError>> {
+pub(crate) fn read(
+    kind: Kind,
+    name: &str,
+    spec: &[u8],
+) -> Result<(Value, Resource), Vec<FieldError>> {
     let spec = parsed(spec)?;
     let resource = read_parsed(kind, name, &spec)?;
     Ok((spec, resource))
 }
 
 /// As [`read`], for JSON that has been parsed already.
-pub fn read_parsed(kind: Kind, name: &str, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+pub(super) fn read_parsed(
+    kind: Kind,
+    name: &str,
+    spec: &Value,
+) -> Result<Resource, Vec<FieldError>> {
     let resource = Resource::read(kind, spec)?;
     under_its_name(name, resource.name())?;
     Ok(resource)

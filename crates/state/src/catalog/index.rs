@@ -48,14 +48,14 @@ type ClaimHolder = (Kind, Arc<str>);
 pub(super) struct CatalogIndex(OrdSet<(ResourceClaim, ClaimHolder)>);
 
 impl CatalogIndex {
-    pub fn add(&mut self, resource: &Resource) {
+    pub(super) fn add(&mut self, resource: &Resource) {
         let holder = holder(resource);
         for claim in claims(resource) {
             self.0.insert((claim, holder.clone()));
         }
     }
 
-    pub fn remove(&mut self, resource: &Resource) {
+    pub(super) fn remove(&mut self, resource: &Resource) {
         let holder = holder(resource);
         for claim in claims(resource) {
             self.0.remove(&(claim, holder.clone()));
@@ -63,7 +63,7 @@ impl CatalogIndex {
     }
 
     /// Lists the holders of exactly this claim, by kind and name.
-    pub fn holders(&self, claim: ResourceClaim) -> impl Iterator<Item = (Kind, &str)> {
+    pub(super) fn holders(&self, claim: ResourceClaim) -> impl Iterator<Item = (Kind, &str)> {
         let first = (claim.clone(), first_holder());
         self.0
             .range(first..)
@@ -94,7 +94,7 @@ impl CatalogIndex {
     }
 
     /// Returns the first [`RIVALS_MAX`] others that hold what this resource needs for itself.
-    pub fn rivals<'a>(&'a self, resource: &Resource) -> BTreeSet<(Kind, &'a str)> {
+    pub(super) fn rivals<'a>(&'a self, resource: &Resource) -> BTreeSet<(Kind, &'a str)> {
         let mut rivals = Rivals {
             of: (resource.kind(), resource.name()),
             found: BTreeSet::new(),

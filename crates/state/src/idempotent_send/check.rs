@@ -9,7 +9,7 @@ use crate::field_errors::error;
 /// Longest key that a caller can give, in characters.
 const KEY_MAX: usize = 200;
 
-pub fn key(it: &SendKey) -> Vec<FieldError> {
+pub(crate) fn key(it: &SendKey) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if !it.kind.is_outgoing() {
         let outgoing: Vec<&str> = Kind::ALL
@@ -28,7 +28,7 @@ pub fn key(it: &SendKey) -> Vec<FieldError> {
     errors
 }
 
-pub fn outcome(it: &RecordedOutcome) -> Vec<FieldError> {
+pub(crate) fn outcome(it: &RecordedOutcome) -> Vec<FieldError> {
     let (field, text) = match it {
         RecordedOutcome::Confirmed { message_id } => ("message_id", message_id),
         RecordedOutcome::Refused { text } => ("text", text),

@@ -81,7 +81,7 @@ fn send_key() -> impl Strategy<Value = SendKey> {
     })
 }
 
-pub fn command() -> impl Strategy<Value = Command> {
+pub(super) fn command() -> impl Strategy<Value = Command> {
     let put = (
         prop::sample::select(&Kind::ALL[..]),
         name(),

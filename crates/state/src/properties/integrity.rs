@@ -11,7 +11,7 @@ use super::super::State;
 /// Every resource that is there has all that it names, but for services that a member
 /// announced once and no longer carries; no two active ones share what they can't, and none
 /// has lost its secret.
-pub fn referential_integrity(
+pub(super) fn referential_integrity(
     state: &State,
     ever_announced: &BTreeSet<String>,
 ) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::{bad, records::ChangeRecord};
 use crate::{KeyChange, KvStore};
 
-pub fn record(kv: &KvStore, change: &KeyChange) -> ChangeRecord {
+pub(super) fn record(kv: &KvStore, change: &KeyChange) -> ChangeRecord {
     let current = change.value.is_some()
         && kv
             .get(&change.key)
@@ -20,7 +20,7 @@ pub fn record(kv: &KvStore, change: &KeyChange) -> ChangeRecord {
 }
 
 /// Restores a change. The keys have been restored before.
-pub fn restore(kv: &mut KvStore, it: ChangeRecord) -> io::Result<()> {
+pub(super) fn restore(kv: &mut KvStore, it: ChangeRecord) -> io::Result<()> {
     let unlike = |what: &str| {
         bad(format!(
             "the change of {:?} at revision {} {what}",

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{AnnouncedProgram, BrokerConnection, FailoverPromise, Reason, Reign, State, Takeover};
 
-pub fn write<W: Write>(state: &State, out: &mut RecordWriter<W>) -> io::Result<()> {
+pub(super) fn write<W: Write>(state: &State, out: &mut RecordWriter<W>) -> io::Result<()> {
     let reign = if planted(Mutant::SnapshotWithoutReign) {
         Reign::default()
     } else {
@@ -109,7 +109,7 @@ impl From<FailoverRecord> for FailoverPromise {
     }
 }
 
-pub fn restore_program(state: &mut State, it: AnnouncedRecord) {
+pub(super) fn restore_program(state: &mut State, it: AnnouncedRecord) {
     let program = AnnouncedProgram {
         services: it.services,
         version: it.version,
@@ -119,7 +119,7 @@ pub fn restore_program(state: &mut State, it: AnnouncedRecord) {
     programs.insert(it.member, program.into());
 }
 
-pub fn restore_takeover(state: &mut State, it: Takeover) -> io::Result<()> {
+pub(super) fn restore_takeover(state: &mut State, it: Takeover) -> io::Result<()> {
     Reason::try_from(it.reason).map_err(|_| {
         bad(format!(
             "a takeover has a reason, {}, that this program does not know: run the version that wrote it",
@@ -130,7 +130,7 @@ pub fn restore_takeover(state: &mut State, it: Takeover) -> io::Result<()> {
     Ok(())
 }
 
-pub fn restore_connections(state: &mut State, it: ConnectedRecord) {
+pub(super) fn restore_connections(state: &mut State, it: ConnectedRecord) {
     let connections = it.connections.into_iter().map(|it| {
         let (name, label) = (it.name, it.label);
         (it.connector, BrokerConnection { name, label })

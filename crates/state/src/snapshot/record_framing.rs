@@ -15,17 +15,17 @@ use super::{
 /// MiB. Part of the format.
 const RECORD_BYTES_MAX: usize = 4 << 20;
 
-pub struct RecordWriter<W: Write> {
+pub(super) struct RecordWriter<W: Write> {
     out: W,
     pub records: u64,
 }
 
 impl<W: Write> RecordWriter<W> {
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         RecordWriter { out, records: 0 }
     }
 
-    pub fn record(&mut self, body: Body) -> io::Result<()> {
+    pub(super) fn record(&mut self, body: Body) -> io::Result<()> {
         let record = Record { body: Some(body) }.encode_to_vec();
         let length = u32::try_from(record.len()).map_err(|_| bad("a record is too long"))?;
         self.records += 1;
@@ -34,23 +34,23 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Writes the number of records. Nothing follows.
-    pub fn end(mut self) -> io::Result<()> {
+    pub(super) fn end(mut self) -> io::Result<()> {
         self.record(Body::End(self.records))?;
         self.out.flush()
     }
 }
 
-pub struct RecordReader<R: Read> {
+pub(super) struct RecordReader<R: Read> {
     input: R,
     pub records: u64,
 }
 
 impl<R: Read> RecordReader<R> {
-    pub fn new(input: R) -> Self {
+    pub(super) fn new(input: R) -> Self {
         RecordReader { input, records: 0 }
     }
 
-    pub fn record(&mut self) -> io::Result<Body> {
+    pub(super) fn record(&mut self) -> io::Result<Body> {
         let mut length = [0; 4];
         self.fill(&mut length)?;
         let length = u32::from_le_bytes(length) as usize;

@@ -7,13 +7,13 @@ use quorate_proto::command::{Outcome, SendKey};
 use crate::Takeover;
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Record {
+pub(super) struct Record {
     #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub body: Option<Body>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub enum Body {
+pub(super) enum Body {
     #[prost(message, tag = "1")]
     Header(Header),
     #[prost(message, tag = "2")]
@@ -46,7 +46,7 @@ pub enum Body {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Header {
+pub(super) struct Header {
     #[prost(string, tag = "1")]
     pub magic: String,
     #[prost(uint32, tag = "2")]
@@ -81,7 +81,7 @@ pub struct ReignRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct ProgressRecord {
+pub(super) struct ProgressRecord {
     #[prost(string, tag = "1")]
     pub kind: String,
     #[prost(string, tag = "2")]
@@ -91,7 +91,7 @@ pub struct ProgressRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct ConnectedRecord {
+pub(super) struct ConnectedRecord {
     #[prost(uint64, tag = "1")]
     pub member: u64,
     #[prost(message, repeated, tag = "2")]
@@ -99,7 +99,7 @@ pub struct ConnectedRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct ConnectionRecord {
+pub(super) struct ConnectionRecord {
     #[prost(string, tag = "1")]
     pub connector: String,
     #[prost(string, tag = "2")]
@@ -109,7 +109,7 @@ pub struct ConnectionRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct AnnouncedRecord {
+pub(super) struct AnnouncedRecord {
     #[prost(uint64, tag = "1")]
     pub member: u64,
     #[prost(string, repeated, tag = "2")]
@@ -133,7 +133,7 @@ pub struct FailoverRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct ResourceRecord {
+pub(super) struct ResourceRecord {
     #[prost(string, tag = "1")]
     pub kind: String,
     #[prost(string, tag = "2")]
@@ -147,7 +147,7 @@ pub struct ResourceRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct KeyRecord {
+pub(super) struct KeyRecord {
     #[prost(string, tag = "1")]
     pub key: String,
     #[prost(uint64, tag = "2")]
@@ -157,7 +157,7 @@ pub struct KeyRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct ChangeRecord {
+pub(super) struct ChangeRecord {
     #[prost(string, tag = "1")]
     pub key: String,
     #[prost(uint64, tag = "2")]
@@ -173,7 +173,7 @@ pub struct ChangeRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct OperationRecord {
+pub(super) struct OperationRecord {
     #[prost(string, tag = "1")]
     pub kind: String,
     #[prost(string, tag = "2")]
@@ -185,7 +185,7 @@ pub struct OperationRecord {
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub struct ClockRecord {
+pub(crate) struct ClockRecord {
     #[prost(uint64, tag = "1")]
     pub ms: u64,
     #[prost(uint64, tag = "2")]
@@ -195,7 +195,7 @@ pub struct ClockRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct SendingRecord {
+pub(super) struct SendingRecord {
     #[prost(message, optional, tag = "1")]
     pub key: Option<SendKey>,
     #[prost(uint64, tag = "2")]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Catalog, ConnectorOperation, State, field_errors::not_as_known};
 
-pub fn write<W: Write>(state: &State, out: &mut RecordWriter<W>) -> io::Result<()> {
+pub(super) fn write<W: Write>(state: &State, out: &mut RecordWriter<W>) -> io::Result<()> {
     for (kind, name, stored) in state.catalog.all() {
         out.record(Body::Resource(ResourceRecord {
             kind: kind.as_str().into(),
@@ -39,7 +39,7 @@ pub fn write<W: Write>(state: &State, out: &mut RecordWriter<W>) -> io::Result<(
     Ok(())
 }
 
-pub fn restore_resource(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
+pub(super) fn restore_resource(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
     catalog
         .restore(
             known(&it.kind)?,
@@ -56,7 +56,7 @@ pub fn restore_resource(catalog: &mut Catalog, it: &ResourceRecord) -> io::Resul
         })
 }
 
-pub fn restore_operation(state: &mut State, it: &OperationRecord) -> io::Result<()> {
+pub(super) fn restore_operation(state: &mut State, it: &OperationRecord) -> io::Result<()> {
     let operation = ConnectorOperation {
         paused: it.paused,
         restarted: it.restarted,
@@ -65,7 +65,7 @@ pub fn restore_operation(state: &mut State, it: &OperationRecord) -> io::Result<
     Ok(())
 }
 
-pub fn restore_progress(state: &mut State, it: ProgressRecord) -> io::Result<()> {
+pub(super) fn restore_progress(state: &mut State, it: ProgressRecord) -> io::Result<()> {
     state.progress.keep(known(&it.kind)?, &it.name, it.kept);
     Ok(())
 }

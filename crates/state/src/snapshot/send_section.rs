@@ -16,7 +16,10 @@ use crate::{
     idempotent_send::wire::{fingerprint, outcome},
 };
 
-pub fn write<W: Write>(sends: &IdempotencyTable, out: &mut RecordWriter<W>) -> io::Result<()> {
+pub(super) fn write<W: Write>(
+    sends: &IdempotencyTable,
+    out: &mut RecordWriter<W>,
+) -> io::Result<()> {
     let ReignClock { ms, epoch, read_ms } = sends.clock;
     out.record(Body::Clock(ClockRecord { ms, epoch, read_ms }))?;
     for (key, it) in sends.oldest_first() {
@@ -40,7 +43,7 @@ impl From<ClockRecord> for ReignClock {
     }
 }
 
-pub fn restore_send(sends: &mut IdempotencyTable, it: SendingRecord) -> io::Result<()> {
+pub(super) fn restore_send(sends: &mut IdempotencyTable, it: SendingRecord) -> io::Result<()> {
     let unread = |what: String| {
         bad(format!(
             "a send is not as this program knows it ({what}): run the version that wrote it"

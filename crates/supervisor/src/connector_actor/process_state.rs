@@ -50,7 +50,7 @@ const RESTART_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Target that the reconciler sets for one actor.
 #[derive(Clone)]
-pub struct DesiredConnector {
+pub(crate) struct DesiredConnector {
     pub spec: Arc<ConnectorSpec>,
     /// Target state of its process.
     pub target: TargetState,
@@ -161,7 +161,7 @@ struct RunningProcess {
 
 impl ProcessState {
     /// Returns the state before the first target is taken in.
-    pub fn new(desired: DesiredConnector) -> Self {
+    pub(super) fn new(desired: DesiredConnector) -> Self {
         ProcessState {
             desired,
             phase: ProcessPhase::Absent,
@@ -172,17 +172,17 @@ impl ProcessState {
     }
 
     /// Returns the target last taken in.
-    pub fn desired(&self) -> &DesiredConnector {
+    pub(super) fn desired(&self) -> &DesiredConnector {
         &self.desired
     }
 
     /// Returns true when a process is to be started as soon as there is a permit.
-    pub fn wants_permit(&self) -> bool {
+    pub(super) fn wants_permit(&self) -> bool {
         matches!(self.phase, ProcessPhase::AwaitingPermit)
     }
 
     /// Returns the time of the next try after a failure.
-    pub fn retry_at(&self) -> Option<Instant> {
+    pub(super) fn retry_at(&self) -> Option<Instant> {
         match self.phase {
             ProcessPhase::BackingOff(at) => Some(at),
             _ => None,
@@ -190,7 +190,7 @@ impl ProcessState {
     }
 
     /// Returns the epoch under which the process is to be active.
-    pub fn epoch(&self) -> Option<u64> {
+    pub(super) fn epoch(&self) -> Option<u64> {
         match &self.phase {
             ProcessPhase::Running(process) => process.epoch(),
             _ => None,
@@ -199,14 +199,14 @@ impl ProcessState {
 
     /// Returns true when the process takes messages to send. None goes behind a command to stop: it
     /// would be lost with the process.
-    pub fn may_send(&self) -> bool {
+    pub(super) fn may_send(&self) -> bool {
         matches!(&self.phase, ProcessPhase::Running(process)
             if process.active_since.is_some() && process.epoch().is_some())
     }
 
     /// Takes in an event. Returns what is to be done, in its order. An event that the phase does not
     /// allow for changes nothing.
-    pub fn transition(&mut self, event: ActorEvent, now: Instant) -> Vec<ActorEffect> {
+    pub(super) fn transition(&mut self, event: ActorEvent, now: Instant) -> Vec<ActorEffect> {
         let mut effects = Vec::new();
         match (event, &mut self.phase) {
             (ActorEvent::Targeted(desired), _) => self.retarget(desired, now, &mut effects),

@@ -14,7 +14,7 @@ use quorate_service::{message_error::MessageError, message_parsing};
 use super::{Reply, SendRouter, handled};
 
 /// Message to forward, and the outgoing to send it by.
-pub struct ForwardedReply {
+pub(super) struct ForwardedReply {
     kind: String,
     name: String,
     message: Send,
@@ -22,7 +22,7 @@ pub struct ForwardedReply {
 
 /// Part of the forwarding that can't be read; its text completes "SERVICE answered ...".
 #[derive(Debug, thiserror::Error)]
-pub enum ForwardingError {
+pub(super) enum ForwardingError {
     #[error("Quorate-Send: {0:?}, which is no KIND/NAME such as amqp_outgoing/invoices")]
     Target(HeaderValue),
     #[error(transparent)]
@@ -30,7 +30,7 @@ pub enum ForwardingError {
 }
 
 /// Reads the forwarding that the answer asks for. The error names what is wrong with it.
-pub fn read(reply: &Reply, cid: String) -> Result<Option<ForwardedReply>, ForwardingError> {
+pub(super) fn read(reply: &Reply, cid: String) -> Result<Option<ForwardedReply>, ForwardingError> {
     let Some(to) = reply.headers.get("quorate-send") else {
         return Ok(None);
     };
@@ -54,7 +54,7 @@ pub fn read(reply: &Reply, cid: String) -> Result<Option<ForwardedReply>, Forwar
 
 impl ForwardedReply {
     /// Sends the message; the message that it answers is handled then, or has failed.
-    pub async fn send(
+    pub(super) async fn send(
         self,
         send_router: &SendRouter,
         service: &str,

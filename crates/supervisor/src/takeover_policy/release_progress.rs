@@ -85,7 +85,7 @@ pub(super) struct ReleaseProgress {
 
 impl ReleaseProgress {
     /// Begins a release or joins the one under way. Returns its number.
-    pub fn begin(&mut self, within: Duration, until: Instant, for_good: bool) -> u64 {
+    pub(super) fn begin(&mut self, within: Duration, until: Instant, for_good: bool) -> u64 {
         match &mut self.stage {
             ReleaseStage::Idle => {
                 self.number += 1;
@@ -105,7 +105,7 @@ impl ReleaseProgress {
     }
 
     /// Ends one request for this release: it was fulfilled or given up.
-    pub fn end(&mut self, number: u64) {
+    pub(super) fn end(&mut self, number: u64) {
         if number == self.number && self.stage != ReleaseStage::Idle {
             self.requesters = self.requesters.saturating_sub(1);
             self.end_if_unwanted();
@@ -113,14 +113,14 @@ impl ReleaseProgress {
     }
 
     /// Notes that the processes rest for the release of this number.
-    pub fn mark_drained(&mut self, number: u64) {
+    pub(super) fn mark_drained(&mut self, number: u64) {
         if number >= self.number && matches!(self.stage, ReleaseStage::Draining { .. }) {
             self.stage = ReleaseStage::Drained;
         }
     }
 
     /// Notes that the proposal to release `epoch` has ended, whatever its outcome.
-    pub fn released(&mut self, epoch: u64) {
+    pub(super) fn released(&mut self, epoch: u64) {
         if self.stage == ReleaseStage::Proposed(epoch) {
             self.stage = ReleaseStage::Done;
             self.end_if_unwanted();
@@ -135,14 +135,14 @@ impl ReleaseProgress {
     }
 
     /// Notes that this member leads in another term: the reign that was released is over.
-    pub fn another_term(&mut self) {
+    pub(super) fn another_term(&mut self) {
         if !self.for_good {
             (self.stage, self.requesters) = (ReleaseStage::Idle, 0);
         }
     }
 
     /// Takes the next step. `release`: of the reign that runs, if it may be released.
-    pub fn step(&mut self, now: Instant, release: Option<ReleaseProposal>) -> ReleaseStep {
+    pub(super) fn step(&mut self, now: Instant, release: Option<ReleaseProposal>) -> ReleaseStep {
         match self.stage {
             ReleaseStage::Draining { until } if now >= until => {
                 self.stage = ReleaseStage::Done;
@@ -164,7 +164,7 @@ impl ReleaseProgress {
     }
 
     /// Returns when to look again at the latest.
-    pub fn look_again(&self) -> Option<Instant> {
+    pub(super) fn look_again(&self) -> Option<Instant> {
         match self.stage {
             ReleaseStage::Draining { until } => Some(until),
             _ => None,
@@ -172,7 +172,7 @@ impl ReleaseProgress {
     }
 
     /// Returns the order to the processes.
-    pub fn rest(&self) -> Option<DrainOrder> {
+    pub(super) fn rest(&self) -> Option<DrainOrder> {
         let rest = DrainOrder {
             number: self.number,
             within: self.within,
@@ -181,17 +181,17 @@ impl ReleaseProgress {
     }
 
     /// Returns true when requesters have something to wait for.
-    pub fn is_under_way(&self) -> bool {
+    pub(super) fn is_under_way(&self) -> bool {
         !matches!(self.stage, ReleaseStage::Idle | ReleaseStage::Done)
     }
 
     /// Returns true when a reign may be proposed.
-    pub fn may_propose(&self) -> bool {
+    pub(super) fn may_propose(&self) -> bool {
         self.stage == ReleaseStage::Idle
     }
 
     /// Returns true when the reign may be acted under.
-    pub fn may_act(&self) -> bool {
+    pub(super) fn may_act(&self) -> bool {
         matches!(
             self.stage,
             ReleaseStage::Idle | ReleaseStage::Draining { .. }
@@ -199,7 +199,7 @@ impl ReleaseProgress {
     }
 
     /// Returns true when the release of this epoch, or of a later one, was ever proposed.
-    pub fn has_let_go(&self, epoch: u64) -> bool {
+    pub(super) fn has_let_go(&self, epoch: u64) -> bool {
         epoch <= self.released_epoch && !planted(Mutant::ReleasedEpochActs)
     }
 }

@@ -13,7 +13,7 @@ use super::super::{
 };
 
 /// Observation of one moment.
-pub struct TakeoverObservation<'a> {
+pub(super) struct TakeoverObservation<'a> {
     pub leadership: &'a Leadership,
     pub reign: Reign,
     pub connectors: &'a BTreeMap<ConnectorKey, Arc<ConnectorSpec>>,
@@ -23,7 +23,7 @@ pub struct TakeoverObservation<'a> {
 }
 
 /// Builder that follows the reigns, and collects while one of this member begins.
-pub struct TakeoverTraceBuilder {
+pub(super) struct TakeoverTraceBuilder {
     me: MemberId,
     patience: Duration,
     /// Reign as last seen, and the time at which it was first seen to be released.
@@ -34,7 +34,7 @@ pub struct TakeoverTraceBuilder {
 
 /// Beginning of a reign.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TakeoverTrace {
+pub(super) struct TakeoverTrace {
     pub epoch: u64,
     pub term: u64,
     pub why: Reason,
@@ -56,7 +56,7 @@ pub struct TakeoverTrace {
 impl TakeoverTraceBuilder {
     /// Creates a builder. `reign` runs already: no trace is made of it. Connectors are awaited for
     /// `patience`.
-    pub fn new(me: MemberId, reign: Reign, patience: Duration) -> TakeoverTraceBuilder {
+    pub(super) fn new(me: MemberId, reign: Reign, patience: Duration) -> TakeoverTraceBuilder {
         TakeoverTraceBuilder {
             me,
             patience,
@@ -67,7 +67,7 @@ impl TakeoverTraceBuilder {
     }
 
     /// Returns when to look again at the latest.
-    pub fn bound(&self) -> Option<Instant> {
+    pub(super) fn bound(&self) -> Option<Instant> {
         self.unfinished
             .as_ref()
             .map(|open| open.committed_at + self.patience)
@@ -75,7 +75,11 @@ impl TakeoverTraceBuilder {
 
     /// Takes in an observation. Returns the traces that are complete: each reign of this member
     /// once.
-    pub fn look(&mut self, now: Instant, seen: &TakeoverObservation<'_>) -> Vec<TakeoverTrace> {
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        seen: &TakeoverObservation<'_>,
+    ) -> Vec<TakeoverTrace> {
         let mut traces = Vec::new();
         let Reign { epoch, term, .. } = seen.reign;
         let reigns = seen.leadership.leading
@@ -133,7 +137,7 @@ impl TakeoverTraceBuilder {
 
 /// Returns the reason of a takeover by the leader. `again`: this member held the last reign, in the
 /// same term.
-pub fn takeover_reason(leadership: &Leadership, again: bool) -> Reason {
+pub(crate) fn takeover_reason(leadership: &Leadership, again: bool) -> Reason {
     let election = match leadership.election {
         _ if again => return Reason::Again,
         None => return Reason::Timeout,
@@ -191,7 +195,12 @@ impl TakeoverTrace {
 
     /// Returns the record to be written. `now` is in both clocks; the names are of the connector
     /// server before and of this one.
-    pub fn record(&self, now: (Instant, Duration), from: Option<String>, to: String) -> Takeover {
+    pub(super) fn record(
+        &self,
+        now: (Instant, Duration),
+        from: Option<String>,
+        to: String,
+    ) -> Takeover {
         let known = [self.lost_at, self.detected_at, self.elected_at];
         let began = known.into_iter().flatten().min();
         let began = began.map_or(self.committed_at, |at| at.min(self.committed_at));

@@ -8,7 +8,7 @@ use libmqm_sys as mq;
 use super::{super::reason_codes::MqFailure, LONGEST, MqObject, MqiConnection, length};
 
 /// First size of the buffer for a message, which grows for longer ones.
-pub const ROOM: usize = 64 << 10;
+pub(crate) const ROOM: usize = 64 << 10;
 /// UTF-8, which every text can be converted to.
 const UTF_8: i32 = 1208;
 /// Growth of a message in UTF-8: where a byte stood for one character, or two for one or for a
@@ -16,14 +16,14 @@ const UTF_8: i32 = 1208;
 const GROWTH: usize = 3;
 
 /// Message that was got: its descriptor and its length.
-pub struct GotMessage {
+pub(crate) struct GotMessage {
     pub descriptor: mq::MQMD2,
     /// Length in the buffer.
     pub length: usize,
 }
 
 /// Message that was browsed.
-pub struct ConvertedMessage {
+pub(crate) struct ConvertedMessage {
     /// Message as converted.
     pub got: GotMessage,
     /// Reason why the message is not converted; MQRC_NONE where it is.
@@ -42,7 +42,7 @@ impl MqiConnection {
     ///
     /// Whatever properties the message has, and whatever the queue's PROPCTL says, they come as
     /// MQRFH2 headers before the body.
-    pub fn get(
+    pub(crate) fn get(
         &self,
         queue: &MqObject,
         same_as: Option<&mq::MQMD2>,
@@ -79,7 +79,7 @@ impl MqiConnection {
     /// The message comes without its properties: the queue manager compares the requested character
     /// set with the descriptor alone, and would leave a text as it is that stands behind a header
     /// in UTF-8.
-    pub fn browse_converted(
+    pub(crate) fn browse_converted(
         &self,
         queue: &MqObject,
         wait_ms: i32,

@@ -14,7 +14,7 @@ fn desired(target: TargetState) -> DesiredConnector {
 }
 
 /// Process at the end of a pipe: what is sent arrives later, in its order.
-pub struct PipedProcess {
+pub(super) struct PipedProcess {
     commands: VecDeque<ProcessCommand>,
     replies: VecDeque<ActorEvent>,
     works: bool,
@@ -30,7 +30,7 @@ pub struct PipedProcess {
 }
 
 impl PipedProcess {
-    pub fn handle_command(&mut self) {
+    pub(super) fn handle_command(&mut self) {
         let command = self.commands.pop_front().filter(|_| !self.ended);
         match command {
             Some(ProcessCommand::Activate(_)) => {
@@ -50,7 +50,7 @@ impl PipedProcess {
         }
     }
 
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if !self.ended {
             (self.ended, self.works) = (true, false);
             self.replies.push_back(ActorEvent::Ended {
@@ -69,7 +69,7 @@ impl PipedProcess {
 }
 
 /// Transition with a process, checked against the laws at each effect.
-pub struct World {
+pub(super) struct World {
     pub state: ProcessState,
     pub now: Instant,
     pub desired: DesiredConnector,
@@ -79,7 +79,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(target: TargetState) -> World {
+    pub(super) fn new(target: TargetState) -> World {
         let desired = desired(target);
         let mut world = World {
             state: ProcessState::new(desired.clone()),
@@ -93,7 +93,7 @@ impl World {
         world
     }
 
-    pub fn active() -> World {
+    pub(super) fn active() -> World {
         let mut world = World::new(TargetState::Active(7));
         world.start();
         world.exchange();
@@ -101,7 +101,7 @@ impl World {
         world
     }
 
-    pub fn advance(&mut self, event: ActorEvent) -> Vec<ActorEffect> {
+    pub(super) fn advance(&mut self, event: ActorEvent) -> Vec<ActorEffect> {
         if let (ActorEvent::StandsBy(number), Some(process)) = (&event, &mut self.process)
             && process.last_deactivation == Some(*number)
         {
@@ -164,11 +164,11 @@ impl World {
         process.commands.push_back(command);
     }
 
-    pub fn target(&mut self, target: TargetState) -> Vec<ActorEffect> {
+    pub(super) fn target(&mut self, target: TargetState) -> Vec<ActorEffect> {
         self.change(target, |_| {})
     }
 
-    pub fn change(
+    pub(super) fn change(
         &mut self,
         target: TargetState,
         change: impl FnOnce(&mut ConnectorSpec),
@@ -180,7 +180,7 @@ impl World {
     }
 
     /// Uses the permit that is wanted, if one is.
-    pub fn start(&mut self) -> Vec<ActorEffect> {
+    pub(super) fn start(&mut self) -> Vec<ActorEffect> {
         if !self.state.wants_permit() {
             return Vec::new();
         }
@@ -200,14 +200,14 @@ impl World {
         self.advance(ActorEvent::Started)
     }
 
-    pub fn fail_start(&mut self) {
+    pub(super) fn fail_start(&mut self) {
         if self.state.wants_permit() {
             self.advance(ActorEvent::Permitted);
             self.advance(ActorEvent::StartFailed("no memory".into()));
         }
     }
 
-    pub fn deliver_reply(&mut self) {
+    pub(super) fn deliver_reply(&mut self) {
         let reply = self.process.as_mut().and_then(|it| it.replies.pop_front());
         if let Some(reply) = reply {
             self.advance(reply);
@@ -215,7 +215,7 @@ impl World {
     }
 
     /// Has all commands handled and all replies delivered.
-    pub fn exchange(&mut self) {
+    pub(super) fn exchange(&mut self) {
         for _ in 0..100 {
             if let Some(process) = &mut self.process {
                 process.handle_command();
@@ -224,14 +224,14 @@ impl World {
         }
     }
 
-    pub fn crash(&mut self, lease_over: bool) {
+    pub(super) fn crash(&mut self, lease_over: bool) {
         self.advance(ActorEvent::Ended {
             why: "it ended".into(),
             lease_over,
         });
     }
 
-    pub fn wait(&mut self, time: Duration) {
+    pub(super) fn wait(&mut self, time: Duration) {
         self.now += time;
         if self.state.retry_at().is_some_and(|at| self.now >= at) {
             self.advance(ActorEvent::RetryDue);
