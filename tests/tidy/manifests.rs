@@ -13,18 +13,11 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("rfh2", &[]),
     ("types", &["clock"]),
     ("platform", &["clock", "types"]),
-    ("resources", &["proto", "types"]),
+    ("resources", &["proto"]),
     ("state", &["planted", "proto", "resources", "types"]),
     (
         "ipc",
-        &[
-            "clock",
-            "planted",
-            "platform",
-            "proto",
-            "resources",
-            "types",
-        ],
+        &["clock", "planted", "platform", "proto", "resources"],
     ),
     (
         "connector",
@@ -33,7 +26,6 @@ const KNOWS: &[(&str, &[&str])] = &[
             "ipc",
             "log",
             "planted",
-            "platform",
             "proto",
             "resources",
             "rfh2",
