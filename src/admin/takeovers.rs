@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Json, Router, extract::State, routing::get};
 use quorate_state::Takeover;
-use quorate_supervisor::takeover_recorder;
+use quorate_supervisor::takeover_reason;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -59,7 +59,7 @@ impl TakeoverRow {
         let at = at.filter(|at| *at < SystemTime::UNIX_EPOCH + RFC_3339_END);
         TakeoverRow {
             at: humantime::format_rfc3339_millis(at.unwrap_or(SystemTime::UNIX_EPOCH)).to_string(),
-            reason: takeover_recorder::word(it.reason()).to_owned(),
+            reason: takeover_reason::word(it.reason()).to_owned(),
             from: it.from.clone(),
             to: it.to.clone(),
             epoch: it.epoch,

@@ -286,7 +286,6 @@ impl RunLoop {
             Err(_) => return Err(SessionFailure::Connection(silent())),
         };
         self.exclusive_wait.reset();
-        let ahead = epoch.is_none();
         let reign = match purpose {
             SessionPurpose::Reign(reign) => reign,
             SessionPurpose::Prepare(until) => {
@@ -297,7 +296,7 @@ impl RunLoop {
                 }
             }
         };
-        if ahead {
+        if epoch.is_none() {
             self.restore_progress::<R>(link, settings, Some(reign.epoch));
         }
         self.context.frames.set_reign(reign);

@@ -14,6 +14,7 @@
 //!   `progress_writer` the progress of the channels, and `stale_connections` closes what a former
 //!   holder left behind.
 //! - `takeover_recorder` observes how each reign began and records it.
+//! - `takeover_reason` says why, in a word.
 
 #![deny(unsafe_code)]
 #![warn(unreachable_pub)]
@@ -43,7 +44,8 @@ mod spec_builder;
 mod stale_connections;
 mod status_registry;
 mod takeover_policy;
-pub mod takeover_recorder;
+pub mod takeover_reason;
+mod takeover_recorder;
 mod target_state;
 
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};

@@ -21,7 +21,7 @@ use super::{
     reign_status::ReignStatus,
     release_sequence::{REAP_TIMEOUT, ReleaseRequest},
     takeover_policy::{ProposalOutcome, ReleaseProposal, TakeoverDecision, TakeoverPolicy},
-    takeover_recorder::{takeover_reason, takeover_span},
+    takeover_reason::{takeover_reason, takeover_span},
 };
 
 /// Proposer of the reign's commands, as leader of exactly one term: never forwarded, never retried.

@@ -13,16 +13,18 @@ use std::{
 
 use metrics::{counter, histogram};
 use quorate_clock::{Instant, wall_time};
-use quorate_state::{Reason, Takeover};
+use quorate_state::Takeover;
 use quorate_types::{EffectiveTiming, Leadership, MemberId, MemberList};
 use tokio::{sync::watch, time::sleep_until};
-use tracing::{Instrument, Span, debug, info, info_span};
+use tracing::{Instrument, debug, info};
 
-pub(super) use self::takeover_trace::takeover_reason;
 use self::takeover_trace::{TakeoverObservation, TakeoverTrace, TakeoverTraceBuilder};
 use super::{
-    connector_status::ConnectorStatus, connectors_view::ConnectorsView,
-    reign_driver::CommandProposer, reign_status::ReignStatus,
+    connector_status::ConnectorStatus,
+    connectors_view::ConnectorsView,
+    reign_driver::CommandProposer,
+    reign_status::ReignStatus,
+    takeover_reason::{takeover_span, word},
 };
 
 /// Longest time for which connectors are awaited. One whose broker is down may take for ever.
@@ -133,26 +135,4 @@ fn log(takeover: &Takeover, still_reigns: bool) {
         over_already = !still_reigns,
         "takeover"
     );
-}
-
-/// Returns the span of a takeover. The epoch is known once the takeover is committed.
-pub(super) fn takeover_span(
-    term: u64,
-    epoch: Option<u64>,
-    reason: Reason,
-    connectors: u32,
-) -> Span {
-    info_span!("takeover", epoch, term, reason = word(reason), connectors)
-}
-
-/// Returns the reason in one word, as it stands in logs and JSON.
-pub fn word(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Start => "start",
-        Reason::Timeout => "timeout",
-        Reason::Transfer => "transfer",
-        Reason::Death => "death",
-        Reason::Again => "again",
-        Reason::Unknown => "unknown",
-    }
 }

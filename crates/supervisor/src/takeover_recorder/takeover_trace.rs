@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_state::{Reason, Takeover};
-use quorate_types::{ElectionReason, Leadership, MemberId};
+use quorate_types::{Leadership, MemberId};
 
 use super::super::{
     connector_spec::{ConnectorKey, ConnectorSpec},
     connector_status::ConnectorStatus,
     connectors_view::Reign,
+    takeover_reason::takeover_reason,
 };
 
 /// Observation of one moment.
@@ -132,22 +133,6 @@ impl TakeoverTraceBuilder {
             activated: BTreeMap::new(),
             still_reigns: true,
         }
-    }
-}
-
-/// Returns the reason of a takeover by the leader. `again`: this member held the last reign, in the
-/// same term.
-pub(crate) fn takeover_reason(leadership: &Leadership, again: bool) -> Reason {
-    let election = match leadership.election {
-        _ if again => return Reason::Again,
-        None => return Reason::Timeout,
-        Some(election) => election,
-    };
-    match election.reason {
-        ElectionReason::Timeout if election.former.is_none() => Reason::Start,
-        ElectionReason::Timeout => Reason::Timeout,
-        ElectionReason::Transfer => Reason::Transfer,
-        ElectionReason::Death => Reason::Death,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use quorate_types::ElectionRecord;
+use quorate_types::{ElectionReason, ElectionRecord};
 
 use super::*;
 use crate::connector_status::ConnectorState;
