@@ -52,11 +52,11 @@ impl ReadBarrier {
 
     /// Returns the index to wait for, confirmed by a quorum, or else the member that may know it.
     pub(crate) async fn read_index_here(&self, deadline: Instant) -> Result<u64, Option<MemberId>> {
-        if !self.consensus.is_running() || !self.consensus.is_confirmed() {
-            return Err(None);
-        }
         if planted(Mutant::ReadWithoutQuorum) && self.consensus.tracker.current().leading {
             return Ok(self.applied.current());
+        }
+        if !self.consensus.is_running() || !self.consensus.is_confirmed() {
+            return Err(None);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let option = LinearizerOption::from(ReadPolicy::ReadIndex)
