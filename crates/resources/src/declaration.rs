@@ -63,7 +63,7 @@ pub(crate) fn typed<T>(rule: impl FieldRule<Value = T>) -> impl FieldRule<Value 
 }
 
 /// What [`declare!`] makes beside the struct.
-pub(crate) trait Declared: Sized {
+pub(crate) trait DeclaredKind: Sized {
     fn secret_field() -> Option<&'static str>;
 
     fn read_fields(fields: &mut FieldReader<'_>) -> Self;
@@ -111,11 +111,11 @@ macro_rules! declare {
 
         const _: () = {
             use $crate::{
-                declaration::{Declared, FieldNature, FieldRule, typed},
+                declaration::{DeclaredKind, FieldNature, FieldRule, typed},
                 field_reader::FieldReader,
             };
 
-            impl Declared for $name {
+            impl DeclaredKind for $name {
                 fn secret_field() -> Option<&'static str> {
                     $(if typed::<$type>($rule).is_secret() {
                         return Some(stringify!($field));
@@ -160,7 +160,7 @@ macro_rules! declare {
 
             impl<'de> serde::Deserialize<'de> for $name {
                 fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                    Declared::deserialized(from)
+                    DeclaredKind::deserialized(from)
                 }
             }
         };
@@ -169,7 +169,7 @@ macro_rules! declare {
 pub(crate) use declare;
 
 /// A type that is one of a few texts. The first is the default, where there may be one.
-pub(crate) trait Choice: Copy + Default + 'static {
+pub(crate) trait TextChoice: Copy + Default + 'static {
     const CHOICES: &'static [(&'static str, Self)];
 
     fn in_words() -> String {
@@ -178,7 +178,7 @@ pub(crate) trait Choice: Copy + Default + 'static {
     }
 }
 
-/// Declares a [`Choice`], each variant with its text.
+/// Declares a [`TextChoice`], each variant with its text.
 macro_rules! choices {
     (
         $(#[$attribute:meta])*
@@ -192,13 +192,13 @@ macro_rules! choices {
             $($(#[doc = $doc])+ #[serde(rename = $text)] $variant,)+
         }
 
-        impl $crate::declaration::Choice for $name {
+        impl $crate::declaration::TextChoice for $name {
             const CHOICES: &'static [(&'static str, Self)] = &[$(($text, $name::$variant)),+];
         }
 
         impl Default for $name {
             fn default() -> Self {
-                <Self as $crate::declaration::Choice>::CHOICES[0].1
+                <Self as $crate::declaration::TextChoice>::CHOICES[0].1
             }
         }
     };

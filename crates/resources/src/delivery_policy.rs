@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    declaration::{Declared, choices, declare},
+    declaration::{DeclaredKind, choices, declare},
     field_reader::FieldReader,
     field_rules::{number, optional},
     text_rules,

@@ -1,13 +1,14 @@
 //! Rules of single fields, from which kinds are declared.
 //!
-//! A [`ValueRule`] says what a value must be. [`Required`], [`Optional`] and [`Or`] make a
-//! field's rule of it: they say what a field is that was left out, or can't be read.
+//! A [`ValueRule`] says what a value must be. [`RequiredField`], [`OptionalField`] and
+//! [`DefaultedField`] make a field's rule of it: they say what a field is that was left out, or
+//! can't be read.
 
 use std::{fmt::Display, marker::PhantomData, ops::RangeInclusive};
 
 use crate::{
     Kind,
-    declaration::{Choice, Declared, FieldNature, FieldRule},
+    declaration::{DeclaredKind, FieldNature, FieldRule, TextChoice},
     field_reader::{FieldReader, GivenValue, TextRule},
     text_rules::{self, InvalidText},
 };
@@ -34,9 +35,9 @@ pub(crate) trait ValueRule {
 }
 
 /// A value that must be there.
-pub(crate) struct Required<R>(R);
+pub(crate) struct RequiredField<R>(R);
 
-impl<R: ValueRule<Value: Default>> FieldRule for Required<R> {
+impl<R: ValueRule<Value: Default>> FieldRule for RequiredField<R> {
     type Value = R::Value;
 
     fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> R::Value {
@@ -53,9 +54,9 @@ impl<R: ValueRule<Value: Default>> FieldRule for Required<R> {
 }
 
 /// A value that may be left out.
-pub(crate) struct Optional<R>(pub R);
+pub(crate) struct OptionalField<R>(pub R);
 
-impl<R: ValueRule> FieldRule for Optional<R> {
+impl<R: ValueRule> FieldRule for OptionalField<R> {
     type Value = Option<R::Value>;
 
     fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Option<R::Value> {
@@ -73,9 +74,9 @@ impl<R: ValueRule> FieldRule for Optional<R> {
 }
 
 /// A value that is the second where it is left out.
-pub(crate) struct Or<R, D>(pub R, pub D);
+pub(crate) struct DefaultedField<R, D>(pub R, pub D);
 
-impl<R: ValueRule, D: Copy + Into<R::Value>> FieldRule for Or<R, D> {
+impl<R: ValueRule, D: Copy + Into<R::Value>> FieldRule for DefaultedField<R, D> {
     type Value = R::Value;
 
     fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> R::Value {
@@ -105,7 +106,7 @@ impl<R: FieldRule<Value: Default + PartialEq>> FieldRule for LeftOutByDefault<R>
 
 /// How far a text is shown.
 #[derive(Clone, Copy)]
-enum Secrecy {
+enum TextSecrecy {
     Shown,
     /// Shown, but never quoted in an error: what was put there by mistake may be a secret.
     NotQuoted,
@@ -115,33 +116,33 @@ enum Secrecy {
 }
 
 /// A text.
-pub(crate) struct Text<E> {
+pub(crate) struct TextValue<E> {
     rule: TextRule<E>,
-    secrecy: Secrecy,
+    secrecy: TextSecrecy,
     /// Said when it is missing, instead of what the rule says of an empty text.
     missing: Option<&'static str>,
 }
 
-const fn text<E>(rule: TextRule<E>, secrecy: Secrecy) -> Text<E> {
-    Text {
+const fn text<E>(rule: TextRule<E>, secrecy: TextSecrecy) -> TextValue<E> {
+    TextValue {
         rule,
         secrecy,
         missing: None,
     }
 }
 
-pub(crate) const fn required<E>(rule: TextRule<E>) -> Required<Text<E>> {
-    Required(text(rule, Secrecy::Shown))
+pub(crate) const fn required<E>(rule: TextRule<E>) -> RequiredField<TextValue<E>> {
+    RequiredField(text(rule, TextSecrecy::Shown))
 }
 
 /// A text that must be there, and may be empty.
 pub(crate) const fn required_or_empty<E>(
     rule: TextRule<E>,
     missing: &'static str,
-) -> Required<Text<E>> {
-    Required(Text {
+) -> RequiredField<TextValue<E>> {
+    RequiredField(TextValue {
         rule,
-        secrecy: Secrecy::Shown,
+        secrecy: TextSecrecy::Shown,
         missing: Some(missing),
     })
 }
@@ -149,36 +150,36 @@ pub(crate) const fn required_or_empty<E>(
 pub(crate) const fn text_or<E>(
     default: &'static str,
     rule: TextRule<E>,
-) -> Or<Text<E>, &'static str> {
-    Or(text(rule, Secrecy::Shown), default)
+) -> DefaultedField<TextValue<E>, &'static str> {
+    DefaultedField(text(rule, TextSecrecy::Shown), default)
 }
 
-pub(crate) const fn optional<E>(rule: TextRule<E>) -> Optional<Text<E>> {
-    Optional(text(rule, Secrecy::Shown))
+pub(crate) const fn optional<E>(rule: TextRule<E>) -> OptionalField<TextValue<E>> {
+    OptionalField(text(rule, TextSecrecy::Shown))
 }
 
-pub(crate) const fn optional_not_quoted<E>(rule: TextRule<E>) -> Optional<Text<E>> {
-    Optional(text(rule, Secrecy::NotQuoted))
+pub(crate) const fn optional_not_quoted<E>(rule: TextRule<E>) -> OptionalField<TextValue<E>> {
+    OptionalField(text(rule, TextSecrecy::NotQuoted))
 }
 
 /// A text of which only a part may be shown.
 pub(crate) const fn optional_in_part<E>(
     rule: TextRule<E>,
     shown: fn(&str) -> String,
-) -> Optional<Text<E>> {
-    Optional(text(rule, Secrecy::InPart(shown)))
+) -> OptionalField<TextValue<E>> {
+    OptionalField(text(rule, TextSecrecy::InPart(shown)))
 }
 
 /// A text that is never shown again and never quoted.
-pub(crate) const fn secret<E>(rule: TextRule<E>) -> Optional<Text<E>> {
-    Optional(text(rule, Secrecy::Secret))
+pub(crate) const fn secret<E>(rule: TextRule<E>) -> OptionalField<TextValue<E>> {
+    OptionalField(text(rule, TextSecrecy::Secret))
 }
 
-impl<E: Display> ValueRule for Text<E> {
+impl<E: Display> ValueRule for TextValue<E> {
     type Value = String;
 
     fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<String> {
-        if !matches!(self.secrecy, Secrecy::Shown) {
+        if !matches!(self.secrecy, TextSecrecy::Shown) {
             given.hide();
         }
         given.text(self.rule)
@@ -194,27 +195,27 @@ impl<E: Display> ValueRule for Text<E> {
 
     fn nature<'a>(&self, value: &'a String) -> FieldNature<'a> {
         match self.secrecy {
-            Secrecy::Secret => FieldNature::Secret(value),
-            Secrecy::InPart(shown) => FieldNature::InPart(shown, value),
-            Secrecy::Shown | Secrecy::NotQuoted => FieldNature::Plain,
+            TextSecrecy::Secret => FieldNature::Secret(value),
+            TextSecrecy::InPart(shown) => FieldNature::InPart(shown, value),
+            TextSecrecy::Shown | TextSecrecy::NotQuoted => FieldNature::Plain,
         }
     }
 
     fn is_secret(&self) -> bool {
-        matches!(self.secrecy, Secrecy::Secret)
+        matches!(self.secrecy, TextSecrecy::Secret)
     }
 }
 
 /// The name of a resource of this kind.
-pub(crate) struct Reference(Kind);
+pub(crate) struct ReferenceValue(Kind);
 
-pub(crate) const fn reference(kind: Kind) -> Required<Reference> {
-    Required(Reference(kind))
+pub(crate) const fn reference(kind: Kind) -> RequiredField<ReferenceValue> {
+    RequiredField(ReferenceValue(kind))
 }
 
-const NAME: Text<InvalidText> = text(text_rules::name, Secrecy::Shown);
+const NAME: TextValue<InvalidText> = text(text_rules::name, TextSecrecy::Shown);
 
-impl ValueRule for Reference {
+impl ValueRule for ReferenceValue {
     type Value = String;
 
     fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<String> {
@@ -271,24 +272,27 @@ impl ValueRule for QualifiedReference {
 }
 
 /// A whole number.
-pub(crate) struct Number<T>(RangeInclusive<u64>, PhantomData<T>);
+pub(crate) struct NumberValue<T>(RangeInclusive<u64>, PhantomData<T>);
 
-impl<T> Number<T> {
+impl<T> NumberValue<T> {
     pub(crate) const fn within(range: RangeInclusive<u64>) -> Self {
-        Number(range, PhantomData)
+        NumberValue(range, PhantomData)
     }
 }
 
-pub(crate) const fn number<T>(default: T, range: RangeInclusive<u64>) -> Or<Number<T>, T> {
-    Or(Number::within(range), default)
+pub(crate) const fn number<T>(
+    default: T,
+    range: RangeInclusive<u64>,
+) -> DefaultedField<NumberValue<T>, T> {
+    DefaultedField(NumberValue::within(range), default)
 }
 
 /// A whole number from 1 on that may be left out.
-pub(crate) const fn optional_number<T>(most: u64) -> Optional<Number<T>> {
-    Optional(Number::within(1..=most))
+pub(crate) const fn optional_number<T>(most: u64) -> OptionalField<NumberValue<T>> {
+    OptionalField(NumberValue::within(1..=most))
 }
 
-impl<T: TryFrom<u64>> ValueRule for Number<T> {
+impl<T: TryFrom<u64>> ValueRule for NumberValue<T> {
     type Value = T;
 
     fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<T> {
@@ -306,13 +310,13 @@ impl<T: TryFrom<u64>> ValueRule for Number<T> {
 }
 
 /// `true` or `false`.
-pub(crate) struct Flag;
+pub(crate) struct FlagValue;
 
-pub(crate) const fn flag(default: bool) -> Or<Flag, bool> {
-    Or(Flag, default)
+pub(crate) const fn flag(default: bool) -> DefaultedField<FlagValue, bool> {
+    DefaultedField(FlagValue, default)
 }
 
-impl ValueRule for Flag {
+impl ValueRule for FlagValue {
     type Value = bool;
 
     fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<bool> {
@@ -328,15 +332,15 @@ impl ValueRule for Flag {
 pub(crate) struct OneOf<T>(PhantomData<T>);
 
 /// The first where it is left out.
-pub(crate) fn one_of<T: Choice>() -> Or<OneOf<T>, T> {
-    Or(OneOf(PhantomData), T::default())
+pub(crate) fn one_of<T: TextChoice>() -> DefaultedField<OneOf<T>, T> {
+    DefaultedField(OneOf(PhantomData), T::default())
 }
 
-pub(crate) const fn required_one_of<T>() -> Required<OneOf<T>> {
-    Required(OneOf(PhantomData))
+pub(crate) const fn required_one_of<T>() -> RequiredField<OneOf<T>> {
+    RequiredField(OneOf(PhantomData))
 }
 
-impl<T: Choice> ValueRule for OneOf<T> {
+impl<T: TextChoice> ValueRule for OneOf<T> {
     type Value = T;
 
     fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<T> {
@@ -354,13 +358,13 @@ impl<T: Choice> ValueRule for OneOf<T> {
 }
 
 /// An object with fields of its own, each with a default.
-pub(crate) struct Nested<T>(PhantomData<T>);
+pub(crate) struct NestedFields<T>(PhantomData<T>);
 
-pub(crate) const fn nested<T>() -> Nested<T> {
-    Nested(PhantomData)
+pub(crate) const fn nested<T>() -> NestedFields<T> {
+    NestedFields(PhantomData)
 }
 
-impl<T: Declared> FieldRule for Nested<T> {
+impl<T: DeclaredKind> FieldRule for NestedFields<T> {
     type Value = T;
 
     fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> T {

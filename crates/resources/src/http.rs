@@ -8,8 +8,8 @@ use crate::{
     declaration::{FieldRule, choices, declare},
     field_reader::{FieldReader, GivenValue},
     field_rules::{
-        LeftOutByDefault, Optional, QualifiedReference, ValueRule, flag, number, one_of, optional,
-        reference, required,
+        LeftOutByDefault, OptionalField, QualifiedReference, ValueRule, flag, number, one_of,
+        optional, reference, required,
     },
     text_rules,
 };
@@ -49,11 +49,11 @@ declare! {
         /// The name of the service.
         name: String = required(text_rules::name);
         /// HTTP URLs that handle its calls, tried in turn.
-        upstream: Option<UpstreamUrls> = Optional(Upstream);
+        upstream: Option<UpstreamUrls> = OptionalField(UpstreamValue);
         /// A service that the program carries in code (`ping`, `echo`, or one of an embedder's).
         builtin: Option<String> = optional(text_rules::name), then one_handles_calls(builtin);
         /// By which key the calls of an upstream are signed: `api_key/NAME`.
-        sign: Option<String> = Optional(SIGN);
+        sign: Option<String> = OptionalField(SIGN);
         /// Longest time for one call, in milliseconds.
         timeout_ms: u64 = number(10_000, 1..=TIMEOUT_MS_MAX);
         /// Further tries after a call that failed.
@@ -69,9 +69,9 @@ const SIGN: QualifiedReference = QualifiedReference {
 };
 
 /// One URL or a list of them.
-struct Upstream;
+struct UpstreamValue;
 
-impl ValueRule for Upstream {
+impl ValueRule for UpstreamValue {
     type Value = UpstreamUrls;
 
     fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<UpstreamUrls> {
@@ -145,11 +145,11 @@ declare! {
         /// A path, with parameters in braces: `/orders/{id}`.
         path: String = required(PathTemplate::check), then braces_are_known(path);
         /// The methods that it takes.
-        methods: Vec<String> = Methods;
+        methods: Vec<String> = MethodsValue;
         /// The service that handles its requests.
         service: String = reference(Kind::Service);
         /// A `basic_auth` or `api_key` by `kind/name`.
-        security: Option<String> = Optional(SECURITY);
+        security: Option<String> = OptionalField(SECURITY);
         /// Inactive channels answer 404.
         active: bool = flag(true);
         /// Larger bodies get 413. Bytes.
@@ -163,9 +163,9 @@ const SECURITY: QualifiedReference = QualifiedReference {
 };
 
 /// A list of methods, at least one.
-struct Methods;
+struct MethodsValue;
 
-impl FieldRule for Methods {
+impl FieldRule for MethodsValue {
     type Value = Vec<String>;
 
     fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Vec<String> {

@@ -7,8 +7,8 @@ use crate::{
     declaration::declare,
     field_reader::{FieldReader, GivenValue},
     field_rules::{
-        Number, Optional, ValueRule, flag, number, one_of, optional, optional_number, reference,
-        required, secret, text_or,
+        NumberValue, OptionalField, ValueRule, flag, number, one_of, optional, optional_number,
+        reference, required, secret, text_or,
     },
     sending, text_rules,
 };
@@ -132,20 +132,20 @@ declare! {
         expiration_ms: Option<u64> = optional_number(EXPIRATION_MS_MAX);
         /// The character set that texts are written in; as they are otherwise, in UTF-8 or
         /// ISO 8859-1.
-        ccsid: Option<u16> = Optional(Ccsid);
+        ccsid: Option<u16> = OptionalField(CcsidValue);
         /// Inactive outgoings send nothing.
         active: bool = flag(true);
     }
 }
 
 /// One of [`CCSIDS`].
-struct Ccsid;
+struct CcsidValue;
 
-impl ValueRule for Ccsid {
+impl ValueRule for CcsidValue {
     type Value = u16;
 
     fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<u16> {
-        let ccsid = Number::<u16>::within(1..=u16::MAX.into()).parse(given)?;
+        let ccsid = NumberValue::<u16>::within(1..=u16::MAX.into()).parse(given)?;
         if ccsid != 0 && !CCSIDS.contains(&ccsid) {
             let known = CCSIDS.map(|it| it.to_string()).join(", ");
             let problem = format!("is no character set that texts can be written in: {known}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
     IbmMqConnection, IbmMqOutgoing, Kind, Service, ZmqChannel, ZmqOutgoing,
-    declaration::{Declared, FieldNature},
+    declaration::{DeclaredKind, FieldNature},
     field_reader::ParseOutcome,
     kind::for_each_kind,
 };

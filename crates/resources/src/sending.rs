@@ -2,14 +2,14 @@
 
 use crate::{
     field_reader::GivenValue,
-    field_rules::{Number, Or, ValueRule, number},
+    field_rules::{DefaultedField, NumberValue, ValueRule, number},
 };
 
 /// `priority`
-pub(crate) const PRIORITY: Or<Number<u8>, u8> = number(5, 0..=9);
+pub(crate) const PRIORITY: DefaultedField<NumberValue<u8>, u8> = number(5, 0..=9);
 
 /// `delivery_mode`
-pub(crate) const DELIVERY_MODE: Or<DeliveryMode, u8> = Or(DeliveryMode, 2);
+pub(crate) const DELIVERY_MODE: DefaultedField<DeliveryMode, u8> = DefaultedField(DeliveryMode, 2);
 
 pub(crate) struct DeliveryMode;
 

@@ -34,9 +34,9 @@ const STAYS_MS: std::ops::Range<u64> = 500..6_000;
 
 /// Revision up to which a stream has come; 0 before it has begun.
 #[derive(Default)]
-pub struct StreamPosition(AtomicU64);
+pub struct WatchPosition(AtomicU64);
 
-impl StreamPosition {
+impl WatchPosition {
     /// Returns whether the stream has begun.
     pub fn begun(&self) -> bool {
         self.at() > 0
@@ -56,7 +56,7 @@ impl StreamPosition {
 pub async fn follow(
     context: Arc<RunContext>,
     number: u64,
-    place: Arc<StreamPosition>,
+    place: Arc<WatchPosition>,
     cancel: CancelToken,
 ) {
     let mut rng = context.plan.rng(2_000 + number);
@@ -87,7 +87,7 @@ struct StreamWatcher {
     process: u64,
     member: u64,
     context: Arc<RunContext>,
-    place: Arc<StreamPosition>,
+    place: Arc<WatchPosition>,
 }
 
 impl StreamWatcher {

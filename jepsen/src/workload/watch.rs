@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use super::{
     contract::Workload,
     error::WorkloadError,
-    stream_watcher::{self, PREFIX, StreamPosition},
+    stream_watcher::{self, PREFIX, WatchPosition},
     workload_client::{SettledOperation, WorkloadClient, clients},
 };
 use crate::{
@@ -42,7 +42,7 @@ const CATCHES_UP: Duration = Duration::from_secs(20);
 #[derive(Default)]
 pub struct WatchWorkload {
     next: Arc<AtomicU64>,
-    places: Mutex<Vec<Arc<StreamPosition>>>,
+    places: Mutex<Vec<Arc<WatchPosition>>>,
     streams: Mutex<JoinSet<()>>,
     cancel: CancelToken,
 }
@@ -51,7 +51,7 @@ pub struct WatchWorkload {
 impl Workload for WatchWorkload {
     async fn prepare(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
         for number in 0..STREAMS {
-            let place = Arc::new(StreamPosition::default());
+            let place = Arc::new(WatchPosition::default());
             let (context, cancel) = (context.clone(), self.cancel.clone());
             self.places.lock().push(place.clone());
             let follow = stream_watcher::follow(context, number, place, cancel);

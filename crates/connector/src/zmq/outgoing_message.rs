@@ -144,13 +144,13 @@ fn properties(
 }
 
 /// A peer's answer: its reply where it has the message, or why it has not.
-pub(super) type PeerAnswer = Result<Option<Reply>, SendOutcome>;
+pub(super) type ZmqPeerAnswer = Result<Option<Reply>, SendOutcome>;
 
 /// Returns the key of the request that a peer has answered, and the answer.
 pub(super) fn answered(
     kind: ZmqOutgoingSocket,
     mut frames: Vec<Bytes>,
-) -> Option<(Bytes, PeerAnswer)> {
+) -> Option<(Bytes, ZmqPeerAnswer)> {
     if kind == ZmqOutgoingSocket::Req {
         let body = frames.split_off(2.min(frames.len()));
         let [key, delimiter] = <[Bytes; 2]>::try_from(frames).ok()?;
