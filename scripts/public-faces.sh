@@ -3,7 +3,7 @@
 # the answers of the REST and services' faces to a fixed row of requests, the metrics' names,
 # kinds and labels. `scripts/public-faces.sh BINARY >FILE`; what two binaries differ in is a
 # `diff` of their files. What differs from run to run (ids, times, ports, pids, places) is
-# masked. One member, on three ports of 127.0.0.1 from FACES_PORT on (28010).
+# masked. One member, on three ports of 127.0.0.1 from FACES_PORT on (18010).
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -13,7 +13,7 @@ die() { say "$@"; exit 1; }
 command -v curl >/dev/null || die "curl is missing: apt-get install curl"
 quorate=$(realpath "$1")
 [ -x "$quorate" ] || die "$1 is no program"
-port=${FACES_PORT:-28010}
+port=${FACES_PORT:-18010}
 admin=http://127.0.0.1:$((port + 1)) http=http://127.0.0.1:$port
 export NO_COLOR=1 COLUMNS=100
 
@@ -23,7 +23,11 @@ ln -s "$quorate" "$folder/quorate"
 quorate=$folder/quorate
 member=
 finish() {
-    [ -z "$member" ] || { kill "$member" && wait "$member"; } 2>/dev/null || true
+    if [ -n "$member" ] && kill "$member" 2>/dev/null; then
+        for ((i = 0; i < 200; i++)); do kill -0 "$member" 2>/dev/null && sleep 0.1 || break; done
+        kill -9 "$member" 2>/dev/null || true
+        wait "$member" 2>/dev/null || true
+    fi
     rm -rf "$folder"
 }
 trap finish EXIT
@@ -31,10 +35,14 @@ trap finish EXIT
 mask() {
     sed -E \
         -e "s#$folder#FOLDER#g" \
+        -e "s#127\.0\.0\.1:$port\b#HTTP#g" \
+        -e "s#127\.0\.0\.1:$((port + 1))\b#ADMIN#g" \
+        -e "s#127\.0\.0\.1:$((port + 2))\b#PEER#g" \
         -e 's/K[0-9]{39}/CID/g' \
         -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z/TIME/g' \
         -e 's/^(date|quorate-uptime):.*/\1: MASKED/I' \
-        -e 's/"(id|cluster|cluster_id|epoch)":("[0-9a-f-]+"|[0-9]+)/"\1":MASKED/g' \
+        -e 's/"(id|cluster|cluster_id|epoch)":"[0-9a-f-]+"/"\1":"MASKED"/g' \
+        -e 's/"(id|cluster|cluster_id|epoch)":[0-9]+/"\1":MASKED/g' \
         -e 's/"(pid|uptime_ms|rtt_ms|took_ms|bytes|age_ms|rss_bytes|open_files)":[0-9.]+/"\1":MASKED/g' \
         -e 's/[[:space:]]+$//'
 }
@@ -53,7 +61,8 @@ helps() {
 
 ask() {
     printf '\n== %s\n' "$*" | mask
-    curl --silent --show-error --max-time 10 --include "$@" 2>&1 | tr -d '\r' | mask
+    curl --silent --show-error --max-time 10 --include "$@" 2>&1 | tr -d '\r' | mask ||
+        die "no answer to: $*"
     printf '\n'
 }
 
@@ -125,7 +134,7 @@ rest() {
 metrics() {
     printf '\n== metrics\n'
     curl --silent --max-time 10 "$admin/metrics" |
-        sed -E '/^#/!{s/ [^ ]+$/ VALUE/; s/="[^"]*"/="..."/g}' | sort -u
+        sed -E '/^#/!s/ [^ ]+$/ VALUE/' | mask | sort -u
 }
 
 cli() {
@@ -157,13 +166,19 @@ bind = "127.0.0.1:$((port + 1))"
 bind = "127.0.0.1:$((port + 2))"
 EOF
 printf 'kind: service\nname: a b\nupstream: 7\ncolour: red\n---\nkind: x\n' >"$folder/bad.yaml"
+for ((i = 0; i < 3; i++)); do
+    ! (: </dev/tcp/127.0.0.1/$((port + i))) 2>/dev/null ||
+        die "port $((port + i)) is taken: set FACES_PORT to the first of three that are free"
+done
 "$quorate" server --config "$folder/quorate.toml" --bootstrap 2>"$folder/log" &
 member=$!
+ready=
 for ((i = 0; i < 200; i++)); do
-    curl --silent --fail --max-time 1 --output /dev/null "$admin/health/ready" && break
     kill -0 "$member" 2>/dev/null || { cat "$folder/log" >&2; die "the member ended"; }
+    curl --silent --fail --max-time 1 --output /dev/null "$admin/health/ready" && ready=1 && break
     sleep 0.1
 done
+[ -n "$ready" ] || die "the member was not ready within 20 s"
 export QUORATE_ADMIN=$admin
 rest
 cli

@@ -181,11 +181,9 @@ impl Node {
         self.inner.round_trips.all()
     }
 
-    /// Follows the signs that this machine is too slow for its failover promise.
-    pub fn timing_pressure(&self) -> watch::Receiver<TimingPressure> {
-        let mut pressure = self.inner.pressure.clone();
-        pressure.mark_unchanged();
-        pressure
+    /// Returns the signs so far that this machine is too slow for its failover promise.
+    pub fn timing_pressure(&self) -> TimingPressure {
+        *self.inner.pressure.borrow()
     }
 
     /// Follows which members are dead for sure or have not been heard for longer than they

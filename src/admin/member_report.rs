@@ -132,7 +132,7 @@ async fn answer(State(context): State<AdminContext>) -> Json<MemberReport> {
 
 /// Returns this member's own report.
 pub fn local_report(context: &AdminContext) -> MemberReport {
-    let strain = *context.cluster.node().timing_pressure().borrow();
+    let strain = context.cluster.node().timing_pressure();
     let lapses = *context.connectors.lapses().borrow();
     let now = (Instant::now(), wall_time());
     let node = context.cluster.node();

@@ -59,7 +59,7 @@ impl TakeoverRow {
         let at = at.filter(|at| *at < SystemTime::UNIX_EPOCH + RFC_3339_END);
         TakeoverRow {
             at: humantime::format_rfc3339_millis(at.unwrap_or(SystemTime::UNIX_EPOCH)).to_string(),
-            reason: takeover_reason::word(it.reason()).to_owned(),
+            reason: takeover_reason::reason_word(it.reason()).to_owned(),
             from: it.from.clone(),
             to: it.to.clone(),
             epoch: it.epoch,

@@ -30,6 +30,21 @@ pub enum Fault {
     Partition,
 }
 
+/// A fault that can't be seen at its process.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault} of process {pid} had no effect: its state is {state:?}")]
+pub struct NoEffect {
+    fault: &'static str,
+    pid: u32,
+    state: Option<char>,
+}
+
+impl From<NoEffect> for String {
+    fn from(error: NoEffect) -> String {
+        error.to_string()
+    }
+}
+
 impl Fault {
     /// As the tables show it.
     pub fn name(self) -> &'static str {
@@ -64,7 +79,7 @@ impl Fault {
     }
 
     /// Whether it is there, asked some time after the strike and before the end of it.
-    pub fn took_effect(self, hosts: &Hosts, host: usize, pid: u32) -> Result<(), String> {
+    pub fn took_effect(self, hosts: &Hosts, host: usize, pid: u32) -> Result<(), NoEffect> {
         let state = stat(pid).map(|stat| stat.state);
         let there = match self {
             Fault::Kill => matches!(state, None | Some('Z' | 'X')),
@@ -73,13 +88,14 @@ impl Fault {
             Fault::Stop | Fault::Group => state == Some('T'),
             Fault::Partition => tokio::task::block_in_place(|| hosts.dropped(host)) > 0,
         };
-        match there {
-            true => Ok(()),
-            false => Err(format!(
-                "{} of process {pid} had no effect: its state is {state:?}",
-                self.name()
-            )),
+        if there {
+            return Ok(());
         }
+        Err(NoEffect {
+            fault: self.name(),
+            pid,
+            state,
+        })
     }
 
     /// Takes it back where the process still lives.

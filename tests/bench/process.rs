@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use quorate_testkit::{
+    eventually::TimedOut,
     ports,
     process::{self, Process},
 };
@@ -45,11 +46,14 @@ impl ServerProcess {
     }
 
     /// Waits for its end, which has been asked for.
-    pub fn ended(&mut self, limit: Duration) -> Result<(), String> {
+    pub fn ended(&mut self, limit: Duration) -> Result<(), TimedOut> {
         let mut process = self.process.take().expect("it runs");
         let ended = tokio::task::block_in_place(|| process.wait_within(limit));
-        let late = || format!("process {} did not end within {limit:?}", process.pid());
-        ended.map(drop).ok_or_else(late)
+        ended.map(drop).ok_or_else(|| TimedOut {
+            what: format!("the end of process {}", process.pid()),
+            limit,
+            seen: "it still runs".into(),
+        })
     }
 }
 

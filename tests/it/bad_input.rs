@@ -79,12 +79,13 @@ async fn rest_errors_name_the_mistake() {
         };
         let (method, path, body) = (text(method), text(path), text(body));
         let (wanted_code, says) = (text(wanted_code), text(says));
+        assert!(case.len() <= 7, "seven columns at most: {case:?}");
         let headers: Vec<(&str, &str)> = case
             .get(6)
-            .and_then(Value::as_object)
+            .map(|headers| headers.as_object().expect("headers"))
             .into_iter()
             .flatten()
-            .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+            .map(|(name, value)| (name.as_str(), value.as_str().expect("a header's text")))
             .collect();
         let what = format!("{method} {path} {body:.80}");
         let method = method.parse().expect("a method");
@@ -218,7 +219,10 @@ async fn command_errors_name_remedy_and_exit_correctly() {
             panic!("four columns: {case:?}")
         };
         let arguments = arguments.as_array().expect("arguments");
-        let arguments: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
+        let arguments: Vec<&str> = arguments
+            .iter()
+            .map(|it| it.as_str().expect("an argument"))
+            .collect();
         let (stdin, says) = (text(stdin), text(says));
         let run = quorate(&arguments, &admin, &stdin);
         println!(

@@ -144,6 +144,7 @@ pub(crate) trait InboundLink: BrokerLink {
 
     /// Returns the part of the settings whose change closes and reopens the session.
     fn session_key(of: &Self::Source) -> impl PartialEq;
+
     /// Begins to consume, with at most `prefetch` unsettled messages; of a stream, at `offset`. The
     /// session belongs to `epoch` alone; without an epoch, to the one for which it is activated
     /// later, if it is.
@@ -173,6 +174,7 @@ pub(crate) trait OutboundLink: BrokerLink {
 
     /// Returns the part of the settings whose change closes and reopens the sender.
     fn session_key(of: &Self::Target) -> impl PartialEq;
+
     /// Opens a producer.
     fn open(
         &self,

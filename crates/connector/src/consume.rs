@@ -136,6 +136,10 @@ struct ChannelSession<'a, L: InboundLink> {
 }
 
 impl<'a, L: InboundLink> ChannelSession<'a, L> {
+    fn delivery(&self) -> &DeliverySettings {
+        &self.settings.connector.shared
+    }
+
     /// Wraps an open session.
     fn new(
         context: &'a mut ProcessContext,

@@ -21,15 +21,6 @@ pub(crate) const NOT_RUN_GRACE: Duration = Duration::from_secs(10);
 const NOT_RUN_FIRST: Duration = Duration::from_millis(50);
 const NOT_RUN_LAST: Duration = Duration::from_secs(1);
 
-/// Returns the wait after `n` earlier ones.
-pub(crate) fn retry_wait(policy: &DeliveryPolicy, n: u32) -> Duration {
-    backoff::nth(
-        Duration::from_millis(policy.backoff_ms),
-        Duration::from_millis(policy.backoff_max_ms),
-        n,
-    )
-}
-
 /// State of a message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InFlightState {
@@ -119,7 +110,7 @@ impl<T> InFlightMessage<T> {
         if self.attempt > policy.retries {
             return RetryDecision::GiveUp;
         }
-        let wait = retry_wait(policy, self.attempt - 1);
+        let wait = Duration::from_millis(policy.wait_ms(self.attempt - 1));
         self.attempt += 1;
         RetryDecision::Retry(wait)
     }

@@ -357,11 +357,11 @@ impl RunLoop {
     ) -> Option<ProcessReign> {
         loop {
             let desired = self.context.desired.borrow_and_update().clone();
-            let same = desired
-                .configure
-                .as_deref()
-                .and_then(|it| RoleSettings::<R>::read(it).ok())
-                .is_some_and(|it| it.same_session(settings));
+            let same = desired.configure.as_deref().is_some_and(|it| {
+                // Read anew only where they are others: this is asked every few milliseconds.
+                it.generation == settings.generation
+                    || RoleSettings::<R>::read(it).is_ok_and(|it| it.same_session(settings))
+            });
             if desired.stop || !same || Instant::now() >= until {
                 return None;
             }

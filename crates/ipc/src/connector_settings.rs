@@ -9,7 +9,7 @@ use quorate_resources::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Part of the settings: crosses the boundary, and is compared with the one before.
+/// Part of the settings, which crosses the boundary to the process.
 pub trait SettingsPart: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync {}
 
 impl<T: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync> SettingsPart for T {}

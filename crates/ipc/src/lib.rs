@@ -1,8 +1,8 @@
 //! Protocol between a member and its connector processes: frames, lease page, local rules.
 //!
-//! The control socket carries frames, among them the settings and the outcome of a send; the local rules say what
-//! the host allows. Both sides are the same program, started twice, so this is no public face; the
-//! frames are versioned with the program.
+//! The control socket carries frames, among them the settings and the outcome of a send; the local
+//! rules say what the host allows. Both sides are the same program, started twice, so this is no
+//! public face; the frames are versioned with the program.
 #![deny(unsafe_code)]
 #![warn(unreachable_pub)]
 

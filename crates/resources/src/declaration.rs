@@ -196,6 +196,8 @@ macro_rules! choices {
             const CHOICES: &'static [(&'static str, Self)] = &[$(($text, $name::$variant)),+];
         }
 
+        /// The first: the default of a field that has one, and what a reader goes on with once it
+        /// has refused a required one.
         impl Default for $name {
             fn default() -> Self {
                 <Self as $crate::declaration::TextChoice>::CHOICES[0].1

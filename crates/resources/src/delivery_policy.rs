@@ -53,14 +53,17 @@ impl Default for DeliveryPolicy {
 }
 
 impl DeliveryPolicy {
+    /// Returns the wait before the next try, after `n` earlier waits, in milliseconds.
+    pub fn wait_ms(&self, n: u32) -> u64 {
+        let doubled = 1_u64
+            .checked_shl(n)
+            .and_then(|it| self.backoff_ms.checked_mul(it));
+        doubled.unwrap_or(u64::MAX).min(self.backoff_max_ms)
+    }
+
     /// Returns the sum of a message's waits before its last try, in milliseconds.
     pub(super) fn waits_ms(&self) -> u64 {
-        let wait = |n: u32| {
-            let doubled = 1_u64
-                .checked_shl(n)
-                .and_then(|it| self.backoff_ms.checked_mul(it));
-            doubled.unwrap_or(u64::MAX).min(self.backoff_max_ms)
-        };
-        (0..self.retries).map(wait).fold(0, u64::saturating_add)
+        let waits = (0..self.retries).map(|n| self.wait_ms(n));
+        waits.fold(0, u64::saturating_add)
     }
 }

@@ -51,6 +51,10 @@ impl<R: ValueRule<Value: Default>> FieldRule for RequiredField<R> {
     fn nature<'a>(&self, value: &'a R::Value) -> FieldNature<'a> {
         self.0.nature(value)
     }
+
+    fn is_secret(&self) -> bool {
+        self.0.is_secret()
+    }
 }
 
 /// A value that may be left out.
@@ -84,6 +88,14 @@ impl<R: ValueRule, D: Copy + Into<R::Value>> FieldRule for DefaultedField<R, D> 
         let value = given.and_then(|mut it| self.0.parse(&mut it));
         value.unwrap_or_else(|| self.1.into())
     }
+
+    fn nature<'a>(&self, value: &'a R::Value) -> FieldNature<'a> {
+        self.0.nature(value)
+    }
+
+    fn is_secret(&self) -> bool {
+        self.0.is_secret()
+    }
 }
 
 /// A field that the JSON form does without where it is the default of its type.
@@ -101,6 +113,10 @@ impl<R: FieldRule<Value: Default + PartialEq>> FieldRule for LeftOutByDefault<R>
             return FieldNature::LeftOut;
         }
         self.0.nature(value)
+    }
+
+    fn is_secret(&self) -> bool {
+        self.0.is_secret()
     }
 }
 

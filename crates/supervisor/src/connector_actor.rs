@@ -3,8 +3,8 @@
 //! The decisions are in [`process_state`], with the laws that they keep. The actor waits for
 //! events, has them decided about, and performs the effects in their order. Between two events
 //! nothing is awaited but the start of a process and, once the reconciler is gone, its end. A new
-//! target is taken in before any other event, so a decision is never made by an older one than was
-//! set.
+//! target is taken in before any event that is decided about, so no process is started, and no end
+//! judged, by an older one than was set.
 
 mod process_commands;
 mod process_reports;
@@ -130,6 +130,10 @@ impl ConnectorActor {
             if changed {
                 self.take_in_target();
             } else if let Some(event) = self.next_event().await {
+                // A target may have come with the event.
+                if self.desired.has_changed().unwrap_or(false) {
+                    self.take_in_target();
+                }
                 self.advance(event);
             }
         }
@@ -153,7 +157,11 @@ impl ConnectorActor {
                 None
             }
             permit = self.shared.spawner.acquire_start_permit(), if wants_permit => {
-                Some(self.start_process(permit).await)
+                match self.desired.has_changed() {
+                    Ok(false) => Some(self.start_process(permit).await),
+                    // It may ask for no process any more.
+                    _ => None,
+                }
             }
             () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                 Some(ActorEvent::RetryDue)

@@ -27,11 +27,17 @@ pub(super) fn takeover_span(
     reason: Reason,
     connectors: u32,
 ) -> Span {
-    info_span!("takeover", epoch, term, reason = word(reason), connectors)
+    info_span!(
+        "takeover",
+        epoch,
+        term,
+        reason = reason_word(reason),
+        connectors
+    )
 }
 
 /// Returns the reason in one word, as it stands in logs and JSON.
-pub fn word(reason: Reason) -> &'static str {
+pub fn reason_word(reason: Reason) -> &'static str {
     match reason {
         Reason::Start => "start",
         Reason::Timeout => "timeout",

@@ -24,7 +24,7 @@ use super::{
     connectors_view::ConnectorsView,
     reign_driver::CommandProposer,
     reign_status::ReignStatus,
-    takeover_reason::{takeover_span, word},
+    takeover_reason::{reason_word, takeover_span},
 };
 
 /// Longest time for which connectors are awaited. One whose broker is down may take for ever.
@@ -111,7 +111,7 @@ fn since_1970() -> Duration {
 
 /// Counts the takeover, and the time until the last connector was at work.
 fn measure(takeover: &Takeover) {
-    counter!("quorate_takeovers_total", "why" => word(takeover.reason())).increment(1);
+    counter!("quorate_takeovers_total", "why" => reason_word(takeover.reason())).increment(1);
     let took = takeover.last_active_us.unwrap_or(takeover.committed_us);
     histogram!("quorate_takeover_seconds").record(Duration::from_micros(took));
 }
@@ -121,7 +121,7 @@ fn log(takeover: &Takeover, still_reigns: bool) {
     info!(
         epoch = takeover.epoch,
         term = takeover.term,
-        why = word(takeover.reason()),
+        why = reason_word(takeover.reason()),
         from = takeover.from,
         to = takeover.to,
         detected_ms = takeover.detected_us.map(ms),

@@ -326,7 +326,7 @@ fn seen(group: &[One]) -> String {
         format!(
             "{leadership:?} {:?} {:?}",
             node.members(),
-            node.timing_pressure().borrow()
+            node.timing_pressure()
         )
     });
     lines.collect::<Vec<_>>().join("\n")

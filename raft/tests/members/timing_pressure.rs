@@ -21,7 +21,7 @@ async fn late_heartbeats_count_before_leader_is_lost() {
     let group = Group::start(3, 1000).await;
     let leader = group.settled().await;
     let follower = (leader + 1) % 3;
-    let pressure = |i: usize| *group.all[i].node().timing_pressure().borrow();
+    let pressure = |i: usize| group.all[i].node().timing_pressure();
     let deadline = Instant::now() + SOON;
     // Too long a silence is an outage, and that may happen on a busy machine.
     while pressure(follower).heartbeats_late == 0 {

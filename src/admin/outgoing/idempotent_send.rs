@@ -64,7 +64,7 @@ async fn send_keyed(
     );
     let sending = async move { send_whole(&context, key, &call, deadline).await };
     // It goes on when the caller has gone, so that no intent is left without its end.
-    let sending = tokio::spawn(sending.instrument(span));
+    let sending = tokio::spawn(sending.instrument(span.or_current()));
     sending.await.unwrap_or_else(|error| {
         Ok(SendOutcome::Unknown(format!(
             "the sending broke off: {error}"

@@ -11,7 +11,7 @@ use std::{
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_testkit::eventually::within;
+use quorate_testkit::{eventually::within, http};
 
 /// One channel's messages under one epoch.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +41,7 @@ impl Service {
     pub async fn start(address: Ipv4Addr) -> Service {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let app = Router::new().fallback(handle).with_state(seen.clone());
-        let listener = tokio::net::TcpListener::bind((address, 0))
-            .await
-            .expect("a port");
-        let address = listener.local_addr().expect("an address");
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = http::serve(address, app).await;
         Service { seen, address }
     }
 

@@ -17,7 +17,7 @@ use super::{
 impl<L: InboundLink> ChannelSession<'_, L> {
     /// Hands on the messages whose turn it is.
     pub(super) async fn admit(&mut self) -> Result<(), ConnectorError> {
-        let common = &self.settings.connector.shared;
+        let common = self.delivery();
         let (ordered, places) = (common.ordered, usize::from(common.concurrency_max));
         while self.drain.is_none()
             && self.paused_until.is_none()
@@ -35,7 +35,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         let offset = self.in_flight.get(id).and_then(|it| it.message.offset);
         let first = self.context.progress.first_unsettled();
         offset.zip(first).is_some_and(|(offset, first)| {
-            offset.saturating_sub(first) >= u64::from(self.settings.connector.shared.prefetch)
+            offset.saturating_sub(first) >= u64::from(self.delivery().prefetch)
         })
     }
 

@@ -81,6 +81,6 @@ impl<L: InboundLink> ChannelSession<'_, L> {
     /// Returns true if this session keeps the order. Where the broker counts tries, the broker
     /// does.
     pub(super) fn in_order(&self) -> bool {
-        self.settings.connector.shared.ordered && !L::Session::RETRIED_BY_BROKER
+        self.delivery().ordered && !L::Session::RETRIED_BY_BROKER
     }
 }

@@ -36,7 +36,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         if let Some(why) = entry.message.unreadable.clone() {
             return self.give_up_undelivered(id, entry, 0, why);
         }
-        let retries = self.settings.connector.shared.on_failure.retries;
+        let retries = self.delivery().on_failure.retries;
         if !L::Session::RETRIED_BY_BROKER {
             let progress = &self.context.progress;
             let before = L::Session::COMES_AGAIN

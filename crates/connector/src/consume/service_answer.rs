@@ -1,5 +1,7 @@
 //! Answers of services to hand-offs, and what follows from them.
 
+use std::time::Duration;
+
 use quorate_clock::Instant;
 use quorate_proto::connector::{Outcome, outcome};
 use tracing::debug;
@@ -7,7 +9,7 @@ use tracing::debug;
 use super::{
     super::{
         broker_link::{ConnectorError, ConsumerSession, InboundLink},
-        in_flight::{InFlightState, RetryDecision, retry_wait},
+        in_flight::{InFlightState, RetryDecision},
         progress::fingerprint,
     },
     ChannelSession,
@@ -51,7 +53,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
                 self.in_flight.wait(
                     id,
                     InFlightState::RequeueDelayed,
-                    now + retry_wait(policy, 0),
+                    now + Duration::from_millis(policy.wait_ms(0)),
                 );
                 return Ok(());
             }

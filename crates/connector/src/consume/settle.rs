@@ -29,14 +29,7 @@ static GIVEN_UP: RateLimit = RateLimit::each_second();
 impl<L: InboundLink> ChannelSession<'_, L> {
     /// Dead-letters or rejects a message that has had its tries.
     pub(super) fn give_up(&mut self, id: u64) {
-        if self
-            .settings
-            .connector
-            .shared
-            .on_failure
-            .dead_letter
-            .is_some()
-        {
+        if self.delivery().on_failure.dead_letter.is_some() {
             self.dead_letter(id);
         } else {
             self.reject(id);
@@ -108,14 +101,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         let Some(entry) = self.in_flight.get(id) else {
             return;
         };
-        let Some(queue) = self
-            .settings
-            .connector
-            .shared
-            .on_failure
-            .dead_letter
-            .clone()
-        else {
+        let Some(queue) = self.delivery().on_failure.dead_letter.clone() else {
             // The dead-letter queue was removed from the channel in the meantime.
             return self.reject(id);
         };

@@ -143,14 +143,14 @@ fn properties(
     Ok((topic, lengths))
 }
 
-/// A peer's answer: its reply where it has the message, or why it has not.
-pub(super) type ZmqPeerAnswer = Result<Option<Reply>, SendOutcome>;
+/// End of a send on the socket's thread: the reply if one came, or the outcome that is no success.
+pub(super) type ZmqSendResult = Result<Option<Reply>, SendOutcome>;
 
 /// Returns the key of the request that a peer has answered, and the answer.
 pub(super) fn answered(
     kind: ZmqOutgoingSocket,
     mut frames: Vec<Bytes>,
-) -> Option<(Bytes, ZmqPeerAnswer)> {
+) -> Option<(Bytes, ZmqSendResult)> {
     if kind == ZmqOutgoingSocket::Req {
         let body = frames.split_off(2.min(frames.len()));
         let [key, delimiter] = <[Bytes; 2]>::try_from(frames).ok()?;

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     super::broker_link::{ConnectorError, MessageProducer, OutgoingMessage},
     frames::BYTES_MAX,
-    outgoing_message::{self, OutgoingFrames, ZmqPeerAnswer},
+    outgoing_message::{self, OutgoingFrames, ZmqSendResult},
     send_loop::{self, PendingFrames, ZmqSendLoop},
     worker::{self, ZmqCommandSender, ZmqWorker},
 };
@@ -114,7 +114,7 @@ impl MessageProducer for ZmqProducer {
             }
             Err(_) => return SendOutcome::NotSent(self.no_peer()),
         }
-        let outcome = |answer: ZmqPeerAnswer| match answer {
+        let outcome = |answer: ZmqSendResult| match answer {
             Ok(reply) => SendOutcome::Confirmed { message_id, reply },
             Err(outcome) => outcome,
         };

@@ -23,7 +23,7 @@ use zmq::PollEvents;
 use super::{
     super::broker_link::ConnectorError,
     endpoint::ZmqEndpoint,
-    outgoing_message::{self, ZmqPeerAnswer, is_answered, socket_type},
+    outgoing_message::{self, ZmqSendResult, is_answered, socket_type},
     socket::{SocketSendResult, ZmqSocket},
     worker::WorkerContext,
 };
@@ -43,7 +43,7 @@ pub(super) struct PendingFrames {
     /// Claim on the outcome; whoever sets it decides whether the message is sent.
     pub claim: Arc<AtomicBool>,
     /// Channel for the outcome.
-    pub done: oneshot::Sender<ZmqPeerAnswer>,
+    pub done: oneshot::Sender<ZmqSendResult>,
 }
 
 /// Opens the socket.
@@ -68,7 +68,7 @@ pub(super) struct ZmqSendLoop {
     socket: ZmqSocket,
     context: WorkerContext<PendingFrames>,
     waiting: VecDeque<PendingFrames>,
-    unanswered: HashMap<Bytes, oneshot::Sender<ZmqPeerAnswer>>,
+    unanswered: HashMap<Bytes, oneshot::Sender<ZmqSendResult>>,
 }
 
 impl ZmqSendLoop {

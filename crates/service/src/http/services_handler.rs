@@ -212,7 +212,8 @@ impl ServicesHandler {
             Err(bad) => return Err(HttpRefusal::new(StatusCode::BAD_REQUEST, bad.to_string())),
         };
         *channel_label = Some(channel.name.as_str().into());
-        Span::current().record("channel", &channel.name);
+        let (span, service) = (Span::current(), channel.service.as_str());
+        tracing::record_all!(span, channel = channel.name.as_str(), service = service);
         router.guard(&channel).check(&mut parts.headers)?;
         Ok((channel, params))
     }
@@ -237,7 +238,6 @@ impl ServicesHandler {
         cid: &str,
         peer: SocketAddr,
     ) -> Result<ServiceAnswer, HttpRefusal> {
-        Span::current().record("service", call.service);
         // Any other request stays what it is: `Upgrade` may be passed over.
         let may_switch =
             parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_ended();

@@ -1,6 +1,10 @@
 //! HTTP calls with a deadline, by one client for a whole test program.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use quorate_clock::Instant;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
@@ -65,6 +69,15 @@ pub fn builder() -> ClientBuilder {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
+}
+
+/// Serves on a free port of this address until the program ends; gives where.
+pub async fn serve(address: Ipv4Addr, app: axum::Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind((address, 0)).await;
+    let listener = listener.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
 }
 
 /// Returns the client that all tests of a program share.

@@ -235,7 +235,11 @@ impl Rabbit {
     /// Stops it in order, as a restart of its service does.
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
-            server.stop_within(START);
+            let ended = server.stop_within(START);
+            assert!(
+                ended.is_some(),
+                "RabbitMQ did not stop in order within {START:?}"
+            );
         }
     }
 

@@ -13,6 +13,8 @@ use std::{
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode};
 use parking_lot::Mutex;
 
+use crate::http;
+
 /// What one call carried.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -50,11 +52,7 @@ impl Upstream {
         let inner = Arc::new(Inner::default());
         inner.status.store(200, Ordering::SeqCst);
         let app = Router::new().fallback(handle).with_state(inner.clone());
-        let listener = tokio::net::TcpListener::bind((address, 0))
-            .await
-            .expect("a port");
-        let address = listener.local_addr().expect("an address");
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = http::serve(address, app).await;
         Upstream { inner, address }
     }
 

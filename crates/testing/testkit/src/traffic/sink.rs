@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::sync::watch;
 
+use crate::http;
+
 /// One call.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -55,10 +57,7 @@ impl Sink {
             work_us: AtomicU64::new(work.as_micros() as u64),
         });
         let app = Router::new().fallback(handle).with_state(inner.clone());
-        let listener = tokio::net::TcpListener::bind((address, 0)).await;
-        let listener = listener.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = http::serve(address, app).await;
         Sink { inner, address }
     }
 
