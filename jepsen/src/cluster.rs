@@ -8,7 +8,9 @@ pub mod member;
 pub mod relay;
 pub mod shim;
 
-use quorate_testkit::{cluster::sees_voters, host::Host, netns::Net, scratch::ScratchFolder};
+use quorate_testkit::{
+    cluster::sees_voters, host::MemberHost, netns::NamespaceNet, scratch::ScratchFolder,
+};
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
@@ -29,7 +31,7 @@ pub struct ChaosCluster {
     /// The members' disks, in the same order.
     pub disks: Vec<MemberDisk>,
     /// The namespaces, where there are.
-    pub net: Option<Arc<Net>>,
+    pub net: Option<Arc<NamespaceNet>>,
     /// The delay of the relays between members, where there are some.
     pub slowness: Option<Arc<RelayDelay>>,
     /// The switch of the library that is loaded into each process, where there is a library.
@@ -42,7 +44,7 @@ impl ChaosCluster {
     /// Folders, disks, namespaces and settings; starts nothing.
     pub async fn prepare(
         plan: &RunPlan,
-        net: Option<Arc<Net>>,
+        net: Option<Arc<NamespaceNet>>,
         scratch: ScratchFolder,
         run: &Path,
     ) -> io::Result<ChaosCluster> {
@@ -83,8 +85,8 @@ impl ChaosCluster {
         let disk = MemberDisk::make(kind, &self.scratch.path().join(format!("disk-{id}")))?;
         let environment = self.environment(plan, id, shim)?;
         let (host, ports) = match &self.net {
-            Some(net) => (Host::namespace(net, id as usize - 1), NAMESPACE_PORTS),
-            None => (Host::loopback(), MemberPorts::free()),
+            Some(net) => (MemberHost::namespace(net, id as usize - 1), NAMESPACE_PORTS),
+            None => (MemberHost::loopback(), MemberPorts::free()),
         };
         let ip = host.address();
         let log = match kind {

@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_testkit::{error_chain::chain, netns::Net, scratch::ScratchFolder};
+use quorate_testkit::{error_chain::chain, netns::NamespaceNet, scratch::ScratchFolder};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -72,7 +72,7 @@ pub async fn run(
     let net = if request.loopback {
         None
     } else {
-        Net::new(request_members(request)).map(Arc::new)
+        NamespaceNet::new(request_members(request)).map(Arc::new)
     };
     let plan = here(planner::decide(request), net.is_some())?;
     let folder = make_folder(&plan, out)?;
@@ -141,8 +141,8 @@ fn request_members(request: &RunRequest) -> usize {
     planner::decide(request).members
 }
 
-async fn start_broker(net: Option<&Net>) -> TestBroker {
-    TestBroker::start(net.map_or(std::net::Ipv4Addr::LOCALHOST, Net::host)).await
+async fn start_broker(net: Option<&NamespaceNet>) -> TestBroker {
+    TestBroker::start(net.map_or(std::net::Ipv4Addr::LOCALHOST, NamespaceNet::host)).await
 }
 
 /// Leaves out of a plan what can't be had here.

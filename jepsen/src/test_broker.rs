@@ -1,12 +1,12 @@
 //! RabbitMQ of a run, which a nemesis may kill.
 
-use quorate_testkit::rabbitmq::Rabbit;
+use quorate_testkit::rabbitmq::RabbitBroker;
 use tokio::sync::Mutex;
 
 /// RabbitMQ of a run, with its addresses.
 pub struct TestBroker {
     /// The process; locked while it is killed or started.
-    pub rabbit: Mutex<Rabbit>,
+    pub rabbit: Mutex<RabbitBroker>,
     /// The address for lapin.
     pub uri: String,
     /// The address and port for connections.
@@ -16,7 +16,7 @@ pub struct TestBroker {
 impl TestBroker {
     /// Starts RabbitMQ.
     pub async fn start(at: std::net::Ipv4Addr) -> TestBroker {
-        let rabbit = Rabbit::start_at(at).await;
+        let rabbit = RabbitBroker::start_at(at).await;
         TestBroker {
             uri: rabbit.uri(),
             address: (rabbit.address(), rabbit.port()),

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    netns::Aimed,
+    netns::AimedCut,
     process::{family, send, stat},
 };
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ impl Fault {
         let before = Instant::now();
         match self {
             Fault::Partition => {
-                tokio::task::block_in_place(|| cut.map(Aimed::cut_off)).unwrap_or(())
+                tokio::task::block_in_place(|| cut.map(AimedCut::cut_off)).unwrap_or(())
             }
             Fault::Kill => send(Signal::SIGKILL, &family),
             Fault::Term => send(Signal::SIGTERM, &family),

@@ -2,8 +2,8 @@
 //! had, so that one can be cut off; otherwise the loopback.
 
 use quorate_testkit::{
-    host::Host,
-    netns::{Aimed, Net},
+    host::MemberHost,
+    netns::{AimedCut, NamespaceNet},
 };
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -13,13 +13,13 @@ pub const SIZE: usize = 3;
 /// Shared by all systems, which run one after the other.
 #[derive(Clone)]
 pub struct Hosts {
-    net: Option<Arc<Net>>,
+    net: Option<Arc<NamespaceNet>>,
 }
 
 impl Hosts {
     /// Namespaces if possible; says so if not.
     pub fn new() -> Hosts {
-        let net = Net::new(SIZE).map(Arc::new);
+        let net = NamespaceNet::new(SIZE).map(Arc::new);
         if net.is_none() {
             println!("so the members share the loopback, and no partition is tried");
         }
@@ -32,14 +32,14 @@ impl Hosts {
     }
 
     /// For the members of a cluster.
-    pub fn net(&self) -> Option<&Arc<Net>> {
+    pub fn net(&self) -> Option<&Arc<NamespaceNet>> {
         self.net.as_ref()
     }
 
     /// One host.
-    pub fn host(&self, n: usize) -> Host {
+    pub fn host(&self, n: usize) -> MemberHost {
         let net = self.net.as_ref();
-        net.map_or_else(Host::loopback, |net| Host::namespace(net, n))
+        net.map_or_else(MemberHost::loopback, |net| MemberHost::namespace(net, n))
     }
 
     /// The address of broker and service, which no partition concerns.
@@ -49,7 +49,7 @@ impl Hosts {
     }
 
     /// Gets ready to cut a host off from the other two; `None` without namespaces.
-    pub fn aim(&self, host: usize) -> Option<Aimed<'_>> {
+    pub fn aim(&self, host: usize) -> Option<AimedCut<'_>> {
         self.net.as_ref().map(|net| net.aim(host))
     }
 

@@ -5,7 +5,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use quorate_testkit::process::{Process, bound};
+use quorate_testkit::process::{ChildProcess, bound};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::ChildStdout,
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     clock::now_ns,
-    fault::Fault,
+    fault::ServerFault,
     hosts::Hosts,
     trial::{Measured, any_moment},
 };
@@ -33,7 +33,7 @@ pub struct Lock {
 
 /// A process that wants the lock, has it or waits for it.
 struct Contender {
-    process: Process,
+    process: ChildProcess,
     said: Lines<BufReader<ChildStdout>>,
 }
 
@@ -81,7 +81,7 @@ impl Contender {
             &lock.ttl_ms.to_string(),
         ]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = Process::spawn(command).expect("can't start a process");
+        let mut process = ChildProcess::spawn(command).expect("can't start a process");
         let out = ChildStdout::from_std(process.output()).expect("a pipe");
         Contender {
             process,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use quorate_testkit::{
     eventually::TimedOut,
     ports,
-    process::{self, Process},
+    process::{self, ChildProcess},
 };
 
 use crate::hosts::Hosts;
@@ -16,7 +16,7 @@ pub struct ServerProcess {
     host: usize,
     dir: PathBuf,
     program: Vec<String>,
-    process: Option<Process>,
+    process: Option<ChildProcess>,
 }
 
 impl ServerProcess {
@@ -37,7 +37,7 @@ impl ServerProcess {
         let mut command = self.hosts.host(self.host).command(&self.program[0]);
         command.args(&self.program[1..]).current_dir(&self.dir);
         process::logged(&mut command, &self.dir.join("out")).expect("its log");
-        self.process = Some(Process::spawn(command).expect("can't start a process"));
+        self.process = Some(ChildProcess::spawn(command).expect("can't start a process"));
     }
 
     /// Its process id.

@@ -11,7 +11,7 @@ use super::world::*;
 /// Memory alarms, a vhost that goes and comes, a user whose password changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn broker_conditions_are_reported_until_resolved() {
-    let broker = Rabbit::start().await;
+    let broker = RabbitBroker::start().await;
     broker.ctl(&["add_vhost", "shop"]).await;
     broker.ctl(&["add_user", "orders", "first"]).await;
     let permit = ["set_permissions", "-p", "shop", "orders", ".*", ".*", ".*"];
@@ -23,7 +23,7 @@ async fn broker_conditions_are_reported_until_resolved() {
 
     let queue = unique("conditions");
     let dead = format!("{queue}-dead");
-    let client = Client::connect(&shop).await;
+    let client = BrokerClient::connect(&shop).await;
     client.declare(&queue).await;
     client.declare(&dead).await;
     let group = group_with_channel(&broker, &queue);
@@ -42,7 +42,7 @@ async fn broker_conditions_are_reported_until_resolved() {
         let code = if call.body == "poison" { 500 } else { 200 };
         (Duration::ZERO, status(code))
     });
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;
 
@@ -132,7 +132,7 @@ async fn broker_conditions_are_reported_until_resolved() {
             says(status, "there is no queue")
         })
         .await;
-    let client = Client::connect(&shop).await;
+    let client = BrokerClient::connect(&shop).await;
     client.declare(&queue).await;
     let seen = member.active(&queue).await;
     assert_eq!((seen.pid, seen.last_error), (active.pid, None));

@@ -89,7 +89,7 @@ async fn no_more_than_prefetch_are_in_flight() {
     channel["prefetch"] = json!(3);
     group.put(Kind::AmqpChannel, channel);
     group.behave(|_| (Duration::from_secs(3600), status(200)));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     client.publish(&queue, bodies(10)).await;
     member

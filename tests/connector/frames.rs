@@ -13,7 +13,7 @@ use super::world::*;
 /// The least that AMQP lets a broker ask for is 4096.
 const FRAME: usize = 8192;
 
-async fn send(member: &Member, name: &str, bytes: usize) -> SendOutcome {
+async fn send(member: &SimulatedMember, name: &str, bytes: usize) -> SendOutcome {
     let header = Header {
         name: "large".to_owned(),
         value: vec![b'x'; bytes].into(),
@@ -30,18 +30,18 @@ async fn send(member: &Member, name: &str, bytes: usize) -> SendOutcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_beyond_frame_size_are_refused_alone() {
-    let broker = Rabbit::start().await;
+    let broker = RabbitBroker::start().await;
     let bound = format!("application:set_env(rabbit, frame_max, {FRAME}).");
     broker.ctl(&["eval", &bound]).await;
     let name = unique("small-frames");
     let client = broker.client().await;
     client.declare(&name).await;
-    let group = Group::with_services();
+    let group = SimulatedGroup::with_services();
     group.put(Kind::AmqpConnection, connection(broker.port()));
     let outgoing = json!({"name": name, "connection": "broker", "exchange": "",
                           "routing_key": name});
     group.put(Kind::AmqpOutgoing, outgoing);
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&name).await;
     // One byte more each time, over the bound: none may end the connection.

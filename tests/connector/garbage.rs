@@ -89,7 +89,7 @@ async fn non_amqp_peer_is_reported_without_memory_growth() {
             "does not speak AMQP 0-9-1",
         ),
     ];
-    let group = Group::new();
+    let group = SimulatedGroup::new();
     group.put(
         Kind::Service,
         json!({"name": "store", "upstream": "http://127.0.0.1:9/"}),
@@ -102,7 +102,7 @@ async fn non_amqp_peer_is_reported_without_memory_growth() {
         channel["connection"] = json!(name);
         group.put(Kind::AmqpChannel, channel);
     }
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     for (name, _, told) in cases {
         let seen = member
@@ -119,7 +119,7 @@ async fn non_amqp_peer_is_reported_without_memory_growth() {
 /// A broker may set no bound for its frames; the process sets one of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn broker_without_frame_bound_causes_no_memory_growth() {
-    let broker = Rabbit::start().await;
+    let broker = RabbitBroker::start().await;
     let client = broker.client().await;
     broker
         .ctl(&["eval", "application:set_env(rabbit, frame_max, 0)."])
@@ -438,7 +438,7 @@ async fn unreadable_stream_message_is_not_skipped() {
     client
         .declare_with(&queue, &[("x-queue-type", "stream")])
         .await;
-    let group = Group::with_services();
+    let group = SimulatedGroup::with_services();
     group.put(Kind::AmqpConnection, leased(broker.port()));
     let put = |active: bool| {
         let mut it = channel(&queue);
@@ -447,7 +447,7 @@ async fn unreadable_stream_message_is_not_skipped() {
         group.put(Kind::AmqpChannel, it);
     };
     put(true);
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;
     client.publish(&queue, bodies(5)).await;

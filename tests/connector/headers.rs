@@ -146,7 +146,7 @@ async fn every_property_and_header_type_round_trips_unchanged() {
         };
         (Duration::ZERO, Ok(reply))
     });
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;
     member.active(&out).await;

@@ -13,7 +13,7 @@ use quorate_proto::connector::{
 };
 use quorate_resources::{AmqpChannel, Kind};
 use quorate_supervisor::ConnectorState;
-use quorate_testkit::process::Process;
+use quorate_testkit::process::ChildProcess;
 use serde_json::json;
 use tokio::{
     net::unix::OwnedReadHalf,
@@ -24,15 +24,15 @@ use tokio::{
 use super::{processes::bare, world::*};
 
 /// Two members and a queue that only the lease fences; the first runs it in term 2.
-async fn two(queue: &str, failover_ms: u64) -> (Member, Member) {
+async fn two(queue: &str, failover_ms: u64) -> (SimulatedMember, SimulatedMember) {
     let broker = broker().await;
     broker.client().await.declare(queue).await;
     let group = group_with_channel(broker, queue);
     let mut fenced = connection(broker.port());
     fenced["fence"] = json!("lease");
     group.put(Kind::AmqpConnection, fenced);
-    let first = Member::start(&group, 1, failover_ms);
-    let second = Member::start(&group, 2, failover_ms);
+    let first = SimulatedMember::start(&group, 1, failover_ms);
+    let second = SimulatedMember::start(&group, 2, failover_ms);
     first.lead(2);
     first.active(queue).await;
     second
@@ -103,7 +103,7 @@ async fn successor_of_released_reign_waits_for_nothing() {
 
 /// A connector process that the test is the parent of.
 struct Spoken {
-    _process: Process,
+    _process: ChildProcess,
     page: LeaseWriter,
     orders: mpsc::Sender<ToProcess>,
     frames: FrameReader<OwnedReadHalf>,

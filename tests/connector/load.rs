@@ -27,7 +27,7 @@ pub struct Load {
 
 impl Load {
     /// One in each `pause`, confirmed before the next.
-    pub async fn start(broker: &Rabbit, queue: &str, pause: Duration) -> Load {
+    pub async fn start(broker: &RabbitBroker, queue: &str, pause: Duration) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let (client, queue, stopped) = (broker.client().await, queue.to_owned(), stop.clone());
         let task = tokio::spawn(async move {
@@ -60,8 +60,8 @@ impl Handled {
     /// the refusal of an old epoch. A success counts from its beginning.
     pub fn serve(
         &self,
-        group: &Group,
-        judge: impl Fn(&Call, usize) -> (Duration, u16) + Send + Sync + 'static,
+        group: &SimulatedGroup,
+        judge: impl Fn(&ServiceCall, usize) -> (Duration, u16) + Send + Sync + 'static,
     ) {
         let handled = self.0.clone();
         group.behave(move |call| {
@@ -129,7 +129,7 @@ impl Handled {
 }
 
 /// Applies an operator's action.
-pub fn order(group: &Group, kind: Kind, name: &str, order: OperatorAction) {
+pub fn order(group: &SimulatedGroup, kind: Kind, name: &str, order: OperatorAction) {
     let name = name.to_owned();
     let answer = group.apply(1, 1, &Command::OperateConnector { kind, name, order });
     assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");

@@ -11,15 +11,20 @@ use tokio::sync::OnceCell;
 
 use super::{processes::Holder, world::*};
 
-async fn managed() -> &'static Rabbit {
-    static BROKER: OnceCell<Rabbit> = OnceCell::const_new();
+async fn managed() -> &'static RabbitBroker {
+    static BROKER: OnceCell<RabbitBroker> = OnceCell::const_new();
     BROKER
-        .get_or_init(|| Rabbit::start_managed(Ipv4Addr::LOCALHOST))
+        .get_or_init(|| RabbitBroker::start_managed(Ipv4Addr::LOCALHOST))
         .await
 }
 
 /// A successor that stands by and knows of the holder what the log says of it.
-async fn successor(queue: &str, fence: &str, url: &str, former: &BrokerConnection) -> Member {
+async fn successor(
+    queue: &str,
+    fence: &str,
+    url: &str,
+    former: &BrokerConnection,
+) -> SimulatedMember {
     let group = group_with_channel(managed().await, queue);
     let mut broker = connection(managed().await.port());
     broker["fence"] = json!(fence);
@@ -37,7 +42,7 @@ async fn successor(queue: &str, fence: &str, url: &str, former: &BrokerConnectio
             connections: [(connector, former.clone())].into(),
         },
     );
-    let member = Member::start(&group, 2, 1000);
+    let member = SimulatedMember::start(&group, 2, 1000);
     member
         .when(queue, "standby", |it| {
             it.state == quorate_supervisor::ConnectorState::Standby

@@ -88,7 +88,7 @@ static TYPES: [QueueType; 7] = [
 ];
 
 impl QueueType {
-    async fn declare(&self, client: &Client, queue: &str) {
+    async fn declare(&self, client: &BrokerClient, queue: &str) {
         let mut arguments = FieldTable::default();
         for (name, value) in self.arguments {
             let value = match value {
@@ -168,9 +168,9 @@ impl Outcomes {
 
 /// All of them on one broker.
 struct Matrix {
-    broker: Rabbit,
-    group: Arc<Group>,
-    member: Member,
+    broker: RabbitBroker,
+    group: Arc<SimulatedGroup>,
+    member: SimulatedMember,
     cells: Vec<Cell>,
     dead: BTreeSet<String>,
 }
@@ -178,12 +178,12 @@ struct Matrix {
 impl Matrix {
     /// Each type behind each fence; those that are refused are seen to be so, and left out.
     async fn start() -> Matrix {
-        let broker = Rabbit::start().await;
+        let broker = RabbitBroker::start().await;
         let client = broker.client().await;
         client.declare(DEAD).await;
-        let group = Group::with_services();
+        let group = SimulatedGroup::with_services();
         group.behave(|_| (Duration::from_millis(20), status(200)));
-        let member = Member::start(&group, 1, 2000);
+        let member = SimulatedMember::start(&group, 1, 2000);
         member.lead(2);
         let mut cells = Vec::new();
         for fence in ["exclusive", "lease"] {
@@ -223,7 +223,7 @@ impl Matrix {
         }
     }
 
-    async fn publish(&self, client: &Client, numbers: Range<usize>) {
+    async fn publish(&self, client: &BrokerClient, numbers: Range<usize>) {
         for Cell { queue, .. } in &self.cells {
             let bodies = numbers.clone().map(|n| body(queue, n));
             client.publish(queue, bodies).await;
@@ -264,7 +264,7 @@ impl Matrix {
         self.publish(&client, from + 2 * PART..from + PHASE).await;
     }
 
-    async fn pause(&self, client: &Client, meanwhile: Range<usize>) {
+    async fn pause(&self, client: &BrokerClient, meanwhile: Range<usize>) {
         for Cell { queue, .. } in &self.cells {
             order(&self.group, Kind::AmqpChannel, queue, OperatorAction::Pause);
         }
@@ -292,7 +292,7 @@ impl Matrix {
         }
     }
 
-    async fn kill(&self, client: &Client, meanwhile: Range<usize>) {
+    async fn kill(&self, client: &BrokerClient, meanwhile: Range<usize>) {
         let mut killed = Vec::new();
         for Cell { queue, .. } in &self.cells {
             let pid = self.member.active(queue).await.pid.unwrap();

@@ -22,8 +22,8 @@ use super::{load::*, world::*};
 
 /// A channel from a queue, an outgoing to another one, and a dead-letter queue.
 struct Bed {
-    client: Client,
-    group: Arc<Group>,
+    client: BrokerClient,
+    group: Arc<SimulatedGroup>,
     queue: String,
     out: String,
     dead: String,
@@ -85,8 +85,8 @@ impl Bed {
         });
     }
 
-    async fn lead(&self) -> Member {
-        let member = Member::start(&self.group, 1, 500);
+    async fn lead(&self) -> SimulatedMember {
+        let member = SimulatedMember::start(&self.group, 1, 500);
         member.lead(2);
         member.active(&self.queue).await;
         member.active(&self.out).await;
@@ -95,12 +95,12 @@ impl Bed {
 
     /// Publishes one message, which must end in the dead-letter queue after its retries; gives
     /// the reason.
-    async fn reason(&self, member: &Member) -> String {
+    async fn reason(&self, member: &SimulatedMember) -> String {
         self.reason_after(3, member).await
     }
 
     /// The same for one whose service runs so often.
-    async fn reason_after(&self, runs: u32, member: &Member) -> String {
+    async fn reason_after(&self, runs: u32, member: &SimulatedMember) -> String {
         let (failed, ran) = (
             member.status(&self.queue).unwrap().counts.failed,
             self.group.calls.lock().len(),
@@ -300,7 +300,7 @@ async fn processes_killed_in_between_lose_nothing() {
 async fn takeovers_lose_nothing_and_a_transfer_repeats_nothing() {
     let bed = Bed::new().await;
     let one = bed.lead().await;
-    let two = Member::start(&bed.group, 2, 500);
+    let two = SimulatedMember::start(&bed.group, 2, 500);
     for name in [&bed.queue, &bed.out] {
         two.when(name, "standby", |status| {
             status.state == ConnectorState::Standby

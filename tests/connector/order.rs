@@ -21,7 +21,7 @@ fn ordered(queue: &str) -> Value {
     ordered
 }
 
-async fn prepare(queue: &str) -> (Client, Arc<Group>) {
+async fn prepare(queue: &str) -> (BrokerClient, Arc<SimulatedGroup>) {
     let broker = broker().await;
     let client = broker.client().await;
     client.declare(queue).await;
@@ -37,7 +37,7 @@ fn is_poison(n: usize) -> bool {
 }
 
 /// Now and then a failure, a poisoned message, a refusal of the epoch.
-fn moody(handled: &Handled, group: &Group) {
+fn moody(handled: &Handled, group: &SimulatedGroup) {
     let fenced = Mutex::new(BTreeSet::new());
     handled.serve(group, move |call, n| {
         let fails = n % 7 == 3 && call.attempt == 1;
@@ -52,13 +52,13 @@ fn moody(handled: &Handled, group: &Group) {
     });
 }
 
-fn signal(member: &Member, queue: &str, what: Signal) -> u32 {
+fn signal(member: &SimulatedMember, queue: &str, what: Signal) -> u32 {
     let pid = member.status(queue).and_then(|status| status.pid).unwrap();
     process::signal(pid, what);
     pid
 }
 
-async fn another_process(member: &Member, queue: &str, than: u32) {
+async fn another_process(member: &SimulatedMember, queue: &str, than: u32) {
     let another = |status: &ConnectorStatus| {
         status.state == ConnectorState::Active && status.pid.is_some_and(|pid| pid != than)
     };
@@ -67,7 +67,7 @@ async fn another_process(member: &Member, queue: &str, than: u32) {
 
 /// Stops the process, and again should somebody continue it: that was seen twice, beside
 /// another suite, which signals processes too, and numbers of processes are used again.
-async fn hangs_until_replaced(member: &Member, queue: &str) {
+async fn hangs_until_replaced(member: &SimulatedMember, queue: &str) {
     let pid = signal(member, queue, Signal::SIGSTOP);
     let stopping = async {
         loop {
@@ -88,7 +88,10 @@ async fn order_is_kept_through_all_that_may_happen() {
     let (client, group) = prepare(&queue).await;
     let handled = Handled::default();
     moody(&handled, &group);
-    let (one, two) = (Member::start(&group, 1, 500), Member::start(&group, 2, 500));
+    let (one, two) = (
+        SimulatedMember::start(&group, 1, 500),
+        SimulatedMember::start(&group, 2, 500),
+    );
     one.lead(2);
     one.active(&queue).await;
     two.when(&queue, "standby", |status| {
@@ -197,7 +200,10 @@ async fn prefetched_messages_are_not_overtaken_after_lease_end() {
             let slow = if n == 3 { 500 } else { 5 };
             (Duration::from_millis(slow), 200)
         });
-        let (one, two) = (Member::start(&group, 1, 500), Member::start(&group, 2, 500));
+        let (one, two) = (
+            SimulatedMember::start(&group, 1, 500),
+            SimulatedMember::start(&group, 2, 500),
+        );
         one.lead(2);
         one.active(&queue).await;
         two.when(&queue, "standby", |status| {
@@ -244,7 +250,7 @@ async fn retry_holds_up_later_messages() {
         let code = if n == 2 && call.attempt < 3 { 500 } else { 200 };
         (Duration::ZERO, code)
     });
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     client.publish(&queue, bodies(6)).await;
     member

@@ -12,7 +12,7 @@ use super::{load::*, world::*};
 const TAKES: Duration = Duration::from_millis(50);
 
 /// Most calls at a time that began from `from` on. Each lasts at least as long as it takes.
-fn at_once(group: &Group, from: Instant) -> usize {
+fn at_once(group: &SimulatedGroup, from: Instant) -> usize {
     let calls = group.calls.lock();
     let begun: Vec<Instant> = calls
         .iter()
@@ -52,7 +52,7 @@ async fn pool_size_bounds_messages_with_service() {
         )
     });
     client.publish(&queue, bodies(900)).await;
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     for size in [5, 2, 7, 1] {
         sized(size);
@@ -81,7 +81,7 @@ async fn dead_process_calls_count_against_changed_pool_size() {
     let handled = Handled::default();
     handled.serve(&group, |_, _| (Duration::from_secs(4), 200));
     client.publish(&queue, bodies(30)).await;
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let before = member
         .when(&queue, "ten with the service", |status| {

@@ -14,7 +14,7 @@ use quorate_ipc::{
 };
 use quorate_state::BrokerConnection;
 use quorate_supervisor::ConnectorState;
-use quorate_testkit::process::{Process, bound};
+use quorate_testkit::process::{ChildProcess, bound};
 
 use super::world::*;
 
@@ -28,7 +28,7 @@ async fn gone(pid: u32) -> Duration {
 }
 
 /// A connector process without its actor.
-pub fn bare() -> (Process, UnixStream, LeaseWriter) {
+pub fn bare() -> (ChildProcess, UnixStream, LeaseWriter) {
     let page = LeaseWriter::new().unwrap();
     let (near, far) = UnixStream::pair().unwrap();
     let mut command = Command::new(&*QUORATE);
@@ -37,7 +37,7 @@ pub fn bare() -> (Process, UnixStream, LeaseWriter) {
         .args([&std::process::id().to_string(), "50", "200"])
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(far)))
         .stdout(Stdio::from(page.descriptor().unwrap()));
-    (Process::spawn(command).unwrap(), near, page)
+    (ChildProcess::spawn(command).unwrap(), near, page)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ fn connector_process_started_by_non_member_is_refused() {
 async fn helper_parent() {
     let queue = std::env::var("HELPER_QUEUE").unwrap();
     let port: u16 = std::env::var("HELPER_PORT").unwrap().parse().unwrap();
-    let group = Group::new();
+    let group = SimulatedGroup::new();
     group.put(
         quorate_resources::Kind::Service,
         serde_json::json!({"name": "store", "upstream": "http://127.0.0.1:9/"}),
@@ -91,7 +91,7 @@ async fn helper_parent() {
     group.put(quorate_resources::Kind::AmqpChannel, channel(&queue));
     group.behave(|_| (Duration::from_secs(3600), status(200)));
     // A long lease: it must not be the lease that ends the process.
-    let member = Member::start(&group, 1, 60_000);
+    let member = SimulatedMember::start(&group, 1, 60_000);
     member.lead(2);
     let pid = member.active(&queue).await.pid.unwrap();
     if std::env::var("HELPER_FENCE").is_ok() {
@@ -112,7 +112,7 @@ async fn helper_parent() {
 
 /// A member and its connector, in processes of their own.
 pub struct Holder {
-    member: Process,
+    member: ChildProcess,
     connector: u32,
     /// The connector's connection, where a fence was asked for.
     pub connection: BrokerConnection,
@@ -130,7 +130,7 @@ impl Holder {
         if let Some(fence) = fence {
             command.env("HELPER_FENCE", fence);
         }
-        let mut member = Process::spawn(command).unwrap();
+        let mut member = ChildProcess::spawn(command).unwrap();
         let lines = member.lines();
         let read = tokio::task::spawn_blocking(move || {
             let mut connection = BrokerConnection::default();

@@ -19,7 +19,7 @@ const WRITE: Duration = Duration::from_millis(100);
 const LAG_MAX: Duration = Duration::from_millis(1000 + 2 * 100 + 1300);
 
 /// How many failures of the channel's one message are written.
-fn written(group: &Group, queue: &str) -> u32 {
+fn written(group: &SimulatedGroup, queue: &str) -> u32 {
     let progress = group.state().progress().get(Kind::AmqpChannel, queue);
     let progress = ChannelProgress::decode(progress).unwrap();
     progress.tried.first().map_or(0, |it| it.tries)
@@ -30,7 +30,7 @@ fn written(group: &Group, queue: &str) -> u32 {
 async fn the_tries_of_fifty_channels_are_written_soon() {
     let broker = broker().await;
     let client = broker.client().await;
-    let group = Group::with_services();
+    let group = SimulatedGroup::with_services();
     group.put(Kind::AmqpConnection, connection(broker.port()));
     *group.progress_takes.lock() = WRITE;
     group.behave(|_| (Duration::ZERO, status(500)));
@@ -42,7 +42,7 @@ async fn the_tries_of_fifty_channels_are_written_soon() {
         poor["on_failure"] = json!({"retries": 100, "backoff_ms": 400, "backoff_max_ms": 400});
         group.put(Kind::AmqpChannel, poor);
     }
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     eventually("each is tried again", async || {
         let tries = group.calls_by_body();

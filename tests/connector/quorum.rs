@@ -40,7 +40,7 @@ async fn quorum_queue_is_refused_shortly_after_takeover() {
     let (broker, queue) = (broker().await, unique("no-fence"));
     let client = broker.client().await;
     client.declare_with(&queue, QUORUM).await;
-    let member = Member::start(&group_with_channel(broker, &queue), 1, 2000);
+    let member = SimulatedMember::start(&group_with_channel(broker, &queue), 1, 2000);
     member
         .when(&queue, "standby", |it| it.state == ConnectorState::Standby)
         .await;
@@ -69,7 +69,7 @@ async fn quorum_queue_dead_letters_to_quorum_queue() {
         let code = if call.body == "3" { 500 } else { 200 };
         (Duration::ZERO, status(code))
     });
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;
     client.publish(&queue, bodies(10)).await;

@@ -19,14 +19,14 @@ fn set<'a>(what: &'a str, field: &'a str, value: Value) -> Change<'a> {
 
 /// Messages that flow through a channel, and the pauses so far.
 struct Bed {
-    member: Member,
+    member: SimulatedMember,
     handled: Handled,
     pauses: Vec<(String, Duration)>,
 }
 
 impl Bed {
     /// Does something to it and measures the pause.
-    async fn during(&mut self, what: &str, doing: impl AsyncFnOnce(&Member)) {
+    async fn during(&mut self, what: &str, doing: impl AsyncFnOnce(&SimulatedMember)) {
         self.handled.more(20).await;
         let from = Instant::now();
         doing(&self.member).await;

@@ -34,7 +34,7 @@ struct Callers {
 
 impl Callers {
     /// Each asks the members in turn, as a member does that is not the connector server.
-    fn start(members: &[&Member], name: &str) -> Callers {
+    fn start(members: &[&SimulatedMember], name: &str) -> Callers {
         let (stop, told) = (Arc::new(AtomicBool::new(false)), Told::default());
         let mut tasks = JoinSet::new();
         for caller in 0..4 {
@@ -94,7 +94,7 @@ impl Callers {
     }
 }
 
-async fn take_all(client: &Client, queues: [&str; 2]) -> BTreeMap<String, usize> {
+async fn take_all(client: &BrokerClient, queues: [&str; 2]) -> BTreeMap<String, usize> {
     let mut bodies = BTreeMap::new();
     for queue in queues {
         while let Some(message) = client.take(queue).await {
@@ -132,7 +132,7 @@ async fn changes_under_load_refuse_lose_and_repeat_nothing() {
             .await
             .unwrap();
     }
-    let group = Group::new();
+    let group = SimulatedGroup::new();
     let first = connection(broker.port());
     let mut other = first.clone();
     other["name"] = json!("second");
@@ -141,7 +141,7 @@ async fn changes_under_load_refuse_lose_and_repeat_nothing() {
     let mut outgoing =
         json!({"name": name, "connection": "broker", "exchange": "", "routing_key": name});
     group.put(Kind::AmqpOutgoing, outgoing.clone());
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&name).await;
     let callers = Callers::start(&[&member], &name);
@@ -206,12 +206,12 @@ async fn outcomes_stay_sure_while_paused_deleted_or_inactive() {
     let (broker, name) = (broker().await, unique("pausing"));
     let client = broker.client().await;
     client.declare(&name).await;
-    let group = Group::new();
+    let group = SimulatedGroup::new();
     group.put(Kind::AmqpConnection, connection(broker.port()));
     let outgoing =
         json!({"name": name, "connection": "broker", "exchange": "", "routing_key": name});
     group.put(Kind::AmqpOutgoing, outgoing.clone());
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&name).await;
     let callers = Callers::start(&[&member], &name);
@@ -256,12 +256,15 @@ async fn transfers_under_load_refuse_lose_and_repeat_nothing() {
     let (broker, name) = (broker().await, unique("handed-over"));
     let client = broker.client().await;
     client.declare(&name).await;
-    let group = Group::new();
+    let group = SimulatedGroup::new();
     group.put(Kind::AmqpConnection, connection(broker.port()));
     let outgoing =
         json!({"name": name, "connection": "broker", "exchange": "", "routing_key": name});
     group.put(Kind::AmqpOutgoing, outgoing);
-    let (one, two) = (Member::start(&group, 1, 500), Member::start(&group, 2, 500));
+    let (one, two) = (
+        SimulatedMember::start(&group, 1, 500),
+        SimulatedMember::start(&group, 2, 500),
+    );
     one.lead(2);
     one.active(&name).await;
     let callers = Callers::start(&[&one, &two], &name);

@@ -20,7 +20,7 @@ async fn a_follower_consumes_nothing() {
     let (broker, queue) = (broker().await, unique("follower"));
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::start(&group_with_channel(broker, &queue), 1, 500);
+    let member = SimulatedMember::start(&group_with_channel(broker, &queue), 1, 500);
     member
         .when(&queue, "standby", |status| {
             status.state == ConnectorState::Standby
@@ -133,8 +133,8 @@ async fn queue_survives_loss_of_its_connector_server() {
     let group = group_with_channel(broker, &queue);
     group.behave(|_| (Duration::from_millis(5), status(200)));
     let (first, second) = (
-        Member::start(&group, 1, 1000),
-        Member::start(&group, 2, 1000),
+        SimulatedMember::start(&group, 1, 1000),
+        SimulatedMember::start(&group, 2, 1000),
     );
     client.publish(&queue, bodies(1000)).await;
 

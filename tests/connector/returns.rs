@@ -53,14 +53,14 @@ async fn message_taken_by_exchange_itself_is_not_refused() {
             .await
             .unwrap();
     }
-    let group = Group::new();
+    let group = SimulatedGroup::new();
     group.put(Kind::AmqpConnection, connection(broker.port()));
     let outgoing = |mandatory: bool| {
         json!({"name": name, "connection": "broker", "exchange": of("x-by-itself"),
                "mandatory": mandatory})
     };
     group.put(Kind::AmqpOutgoing, outgoing(true));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&name).await;
     let send = async |exchange: &str, delay: Option<&str>| {

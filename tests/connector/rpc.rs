@@ -22,7 +22,7 @@ use super::world::*;
 const DIRECT: &str = "amq.rabbitmq.reply-to";
 
 /// A channel whose service answers who asks, through the outgoing `answers`.
-async fn answering(queue: &str) -> (Member, String) {
+async fn answering(queue: &str) -> (SimulatedMember, String) {
     let (broker, dead) = (broker().await, format!("{queue}-dead"));
     let client = broker.client().await;
     for queue in [queue, &dead] {
@@ -55,7 +55,7 @@ async fn answering(queue: &str) -> (Member, String) {
         };
         (Duration::ZERO, Ok(reply))
     });
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(queue).await;
     member.active("answers").await;
@@ -69,7 +69,7 @@ struct Asker {
 }
 
 impl Asker {
-    async fn new(client: &Client) -> Asker {
+    async fn new(client: &BrokerClient) -> Asker {
         let channel = client.connection().create_channel().await.unwrap();
         let options = BasicConsumeOptions {
             no_ack: true,
@@ -206,7 +206,7 @@ async fn outgoing_request_is_answered_through_a_channel() {
         Kind::AmqpOutgoing,
         json!({"name": "ask", "connection": "broker", "exchange": "", "routing_key": requests}),
     );
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;
     member.active("ask").await;

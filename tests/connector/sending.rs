@@ -35,11 +35,11 @@ fn outgoing(name: &str, exchange: &str, routing_key: &str) -> Value {
 }
 
 /// A member that leads, with an outgoing of this name to the queue of the same name.
-async fn sending(port: u16, name: &str) -> Member {
-    let group = Group::new();
+async fn sending(port: u16, name: &str) -> SimulatedMember {
+    let group = SimulatedGroup::new();
     group.put(Kind::AmqpConnection, connection(port));
     group.put(Kind::AmqpOutgoing, outgoing(name, "", name));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(name).await;
     member
@@ -54,7 +54,7 @@ fn named(pairs: &[(&str, &str)]) -> Vec<Header> {
 }
 
 async fn send_within(
-    member: &Member,
+    member: &SimulatedMember,
     name: &str,
     properties: &[(&str, &str)],
     within: Duration,
@@ -70,7 +70,7 @@ async fn send_within(
     sent.await.unwrap()
 }
 
-async fn send(member: &Member, name: &str, properties: &[(&str, &str)]) -> SendOutcome {
+async fn send(member: &SimulatedMember, name: &str, properties: &[(&str, &str)]) -> SendOutcome {
     send_within(member, name, properties, WITHIN).await
 }
 
@@ -375,7 +375,7 @@ async fn message_possibly_at_broker_has_unknown_outcome() {
 // guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
 async fn unsent_messages_are_reported_and_recovered_broker_used() {
-    let mut broker = Rabbit::start().await;
+    let mut broker = RabbitBroker::start().await;
     let name = unique("not-sent");
     broker.client().await.declare(&name).await;
     let member = sending(broker.port(), &name).await;

@@ -34,7 +34,7 @@ async fn channel_counts_match_broker_and_service() {
         failed.fetch_add(usize::from(fails), Ordering::Relaxed);
         (Duration::from_millis(1), if fails { 500 } else { 200 })
     });
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     const N: usize = 300;
     client.publish(&queue, bodies(N)).await;
@@ -64,15 +64,15 @@ async fn channel_counts_match_broker_and_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outgoing_counts_match_outcomes_of_callers() {
-    let broker = Rabbit::start().await;
+    let broker = RabbitBroker::start().await;
     let client = broker.client().await;
     client.declare("out").await;
-    let group = Group::new();
+    let group = SimulatedGroup::new();
     group.put(Kind::AmqpConnection, connection(broker.port()));
     let outgoing =
         json!({"name": "out", "connection": "broker", "exchange": "", "routing_key": "out"});
     group.put(Kind::AmqpOutgoing, outgoing);
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active("out").await;
     let send = async |routing_key: &str, within: u64| {

@@ -11,7 +11,7 @@ use quorate_supervisor::ConnectorState;
 
 use super::world::*;
 
-async fn declare(client: &Client, queue: &str, kind: &str) {
+async fn declare(client: &BrokerClient, queue: &str, kind: &str) {
     let mut arguments = FieldTable::default();
     arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
@@ -64,7 +64,7 @@ async fn long_wait_for_another_consumer_becomes_failure() {
         )
         .await
         .unwrap();
-    let member = Member::start(&group_with_channel(broker, &queue), 1, 2000);
+    let member = SimulatedMember::start(&group_with_channel(broker, &queue), 1, 2000);
     member.lead(2);
     member
         .when(&queue, "it waits", |status| {

@@ -36,7 +36,7 @@ async fn hanging_service_is_reported_until_answering_again() {
     handled.serve(&group, |_, n| {
         (Duration::from_secs(if n < 10 { 9 } else { 0 }), 200)
     });
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;
     client.publish(&queue, bodies(30)).await;
@@ -71,7 +71,7 @@ async fn continually_failing_service_is_reported_stalled() {
     group.put(Kind::AmqpChannel, patient);
     let handled = Handled::default();
     handled.serve(&group, |_, _| (Duration::ZERO, 500));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     client.publish(&queue, bodies(3)).await;
     let told = member
@@ -117,7 +117,7 @@ async fn withholding_broker_is_reported_stalled() {
     let group = group_with_channel(broker, &queue);
     group.put(Kind::Service, store());
     group.put(Kind::AmqpConnection, leased(broker.port()));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;
     client.publish(&queue, bodies(5)).await;
@@ -148,7 +148,7 @@ async fn slow_and_steady_is_not_stalled() {
     let handled = Handled::default();
     let takes = Duration::from_millis(TIMEOUT_MS - 100);
     handled.serve(&group, move |_, _| (takes, 200));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     client.publish(&queue, bodies(10)).await;
     let began = Instant::now();

@@ -17,12 +17,12 @@ fn standby(status: &ConnectorStatus) -> bool {
 }
 
 /// Ready for the second of two members: a queue, and a connector server in term 2.
-async fn two(queue: &str, failover_ms: u64) -> (Member, Member) {
+async fn two(queue: &str, failover_ms: u64) -> (SimulatedMember, SimulatedMember) {
     let broker = broker().await;
     broker.client().await.declare(queue).await;
     let group = group_with_channel(broker, queue);
-    let first = Member::start(&group, 1, failover_ms);
-    let second = Member::start(&group, 2, failover_ms);
+    let first = SimulatedMember::start(&group, 1, failover_ms);
+    let second = SimulatedMember::start(&group, 2, failover_ms);
     first.lead(2);
     first.active(queue).await;
     second.when(queue, "standby", standby).await;
@@ -30,7 +30,7 @@ async fn two(queue: &str, failover_ms: u64) -> (Member, Member) {
 }
 
 /// Dies with everything that it runs, as its process does.
-async fn die(member: Member, queue: &str) {
+async fn die(member: SimulatedMember, queue: &str) {
     let pid = member.status(queue).unwrap().pid.unwrap();
     drop(member);
     send(Signal::SIGKILL, &[pid]);
@@ -255,7 +255,7 @@ async fn changed_settings_reach_standby_process() {
         })
         .await;
     // Paused: nothing stands by.
-    let third = Member::start(&second.group, 3, 1000);
+    let third = SimulatedMember::start(&second.group, 3, 1000);
     third.when(&queue, "standby", standby).await;
     let mut paused = channel(&queue);
     paused["active"] = false.into();
@@ -281,8 +281,8 @@ async fn cold_and_excess_connectors_start_on_demand() {
     let mut cold = channel(&queues[0]);
     cold["standby"] = json!("cold");
     group.put(Kind::AmqpChannel, cold);
-    let learner = Member::start_as(&group, 2, 1000, Role::Learner, 200);
-    let member = Member::start_as(&group, 1, 1000, Role::Voter, 1);
+    let learner = SimulatedMember::start_as(&group, 2, 1000, Role::Learner, 200);
+    let member = SimulatedMember::start_as(&group, 1, 1000, Role::Voter, 1);
     member.when(&queues[1], "standby", standby).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let statuses = member.handle.statuses().borrow().len();

@@ -14,11 +14,11 @@ use super::{load::*, world::*};
 const STREAM: &[(&str, &str)] = &[("x-queue-type", "stream")];
 
 /// A group with a channel from a stream of this name, behind this fence.
-async fn streaming(queue: &str, fence: &str) -> (Client, Arc<Group>) {
+async fn streaming(queue: &str, fence: &str) -> (BrokerClient, Arc<SimulatedGroup>) {
     let broker = broker().await;
     let client = broker.client().await;
     client.declare_with(queue, STREAM).await;
-    let group = Group::with_services();
+    let group = SimulatedGroup::with_services();
     let mut connection = connection(broker.port());
     connection["fence"] = json!(fence);
     group.put(Kind::AmqpConnection, connection);
@@ -27,7 +27,7 @@ async fn streaming(queue: &str, fence: &str) -> (Client, Arc<Group>) {
 }
 
 /// Waits until each of the first so many was handled; how many of them more than once.
-async fn all_handled(group: &Group, published: usize) -> usize {
+async fn all_handled(group: &SimulatedGroup, published: usize) -> usize {
     eventually("each is handled", async || {
         let handled = group.calls_by_body();
         let missing = bodies(published).filter(|body| !handled.contains_key(body));
@@ -42,7 +42,7 @@ async fn a_stream_is_no_fence_and_says_so() {
     let queue = unique("stream-fence");
     let (client, group) = streaming(&queue, "exclusive").await;
     client.publish(&queue, bodies(5)).await;
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let refused = member
         .when(&queue, "it is refused", |status| {
@@ -67,7 +67,7 @@ async fn a_stream_passes_over_nothing_between_its_sessions() {
         published
     };
     publish(5).await;
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let all = publish(5).await;
     assert_eq!(all_handled(&group, all).await, 0);
@@ -113,7 +113,7 @@ async fn stream_runs_at_most_prefetch_ahead_of_failure() {
         (Duration::ZERO, status(code))
     });
     client.publish(&queue, bodies(20)).await;
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member
         .when(&queue, "those behind it are handled", |status| {
@@ -138,8 +138,8 @@ async fn a_stream_loses_nothing_to_kills_and_takeovers() {
     let queue = unique("stream-kills");
     let (_client, group) = streaming(&queue, "lease").await;
     group.behave(|_| (Duration::from_millis(2), status(200)));
-    let one = Member::start(&group, 1, 500);
-    let two = Member::start(&group, 2, 500);
+    let one = SimulatedMember::start(&group, 1, 500);
+    let two = SimulatedMember::start(&group, 2, 500);
     one.lead(2);
     one.active(&queue).await;
     let load = Load::start(broker().await, &queue, Duration::from_millis(5)).await;
@@ -196,7 +196,7 @@ async fn permanently_failed_stream_message_is_dead_lettered() {
         (Duration::ZERO, status(code))
     });
     client.publish(&queue, bodies(10)).await;
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member
         .when(&queue, "all done", |status| {
@@ -221,7 +221,7 @@ async fn redeclared_stream_is_reported_and_nothing_skipped() {
         it["active"] = json!(active);
         group.put(Kind::AmqpChannel, it);
     };
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     client.publish(&queue, bodies(20)).await;
     assert_eq!(all_handled(&group, 20).await, 0);
@@ -285,7 +285,7 @@ async fn fully_handled_stream_is_not_considered_redeclared() {
         it["active"] = json!(active);
         group.put(Kind::AmqpChannel, it);
     };
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     all_handled(&group, 300).await;
     put(false);

@@ -71,7 +71,7 @@ fn handshaker((certificate, key): (String, String)) -> u16 {
 async fn tls_works_and_each_misconfiguration_names_remedy() {
     let authority = Authority::new();
     let (certificate, key) = authority.sign(&["127.0.0.1"], |_| {});
-    let broker = Rabbit::start_tls(&certificate, &key).await;
+    let broker = RabbitBroker::start_tls(&certificate, &key).await;
     let queue = unique("tls");
     let client = broker.client().await;
     client.declare(&queue).await;
@@ -80,7 +80,7 @@ async fn tls_works_and_each_misconfiguration_names_remedy() {
         Kind::AmqpConnection,
         over_tls(broker.tls_port(), &authority.pem),
     );
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let active = member.active(&queue).await;
     client.publish(&queue, bodies(100)).await;

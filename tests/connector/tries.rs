@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::world::*;
 
-fn attempts(group: &Group) -> Vec<u32> {
+fn attempts(group: &SimulatedGroup) -> Vec<u32> {
     group.calls.lock().iter().map(|call| call.attempt).collect()
 }
 
@@ -31,8 +31,8 @@ async fn tries_go_on_after_takeovers_and_kills() {
         json!({"retries": 4, "backoff_ms": 3000, "backoff_max_ms": 3000, "dead_letter": dead});
     group.put(Kind::AmqpChannel, poor);
     group.behave(|_| (Duration::ZERO, status(500)));
-    let one = Member::start(&group, 1, 500);
-    let two = Member::start(&group, 2, 500);
+    let one = SimulatedMember::start(&group, 1, 500);
+    let two = SimulatedMember::start(&group, 2, 500);
     one.lead(2);
     one.active(&queue).await;
     client.publish(&queue, bodies(1)).await;
@@ -84,17 +84,17 @@ async fn tries_go_on_after_takeovers_and_kills() {
 /// A broker of its own that takes all back when one message was not acknowledged for 3 s, and
 /// a member that consumes from a queue of it.
 struct Impatient {
-    group: Arc<Group>,
-    member: Member,
-    client: Client,
+    group: Arc<SimulatedGroup>,
+    member: SimulatedMember,
+    client: BrokerClient,
     queue: String,
     dead: String,
-    _broker: Rabbit,
+    _broker: RabbitBroker,
 }
 
 impl Impatient {
     async fn start(what: &str, retries: u32, backoff_ms: u64) -> Impatient {
-        let broker = Rabbit::start().await;
+        let broker = RabbitBroker::start().await;
         let patience = "application:set_env(rabbit, consumer_timeout, 3000), application:set_env(rabbit, channel_tick_interval, 500).";
         broker.ctl(&["eval", patience]).await;
         let queue = unique(what);
@@ -107,7 +107,7 @@ impl Impatient {
         poor["on_failure"] = json!({"retries": retries, "backoff_ms": backoff_ms,
                                     "backoff_max_ms": backoff_ms, "dead_letter": dead});
         group.put(Kind::AmqpChannel, poor);
-        let member = Member::start(&group, 1, 2000);
+        let member = SimulatedMember::start(&group, 1, 2000);
         member.lead(2);
         member.active(&queue).await;
         Impatient {
@@ -195,7 +195,7 @@ async fn identical_message_has_its_own_tries() {
                                 "dead_letter": format!("{queue}-dead")});
     group.put(Kind::AmqpChannel, poor);
     group.behave(|_| (Duration::ZERO, status(500)));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;
     client.publish(&queue, ["alike".to_owned()]).await;

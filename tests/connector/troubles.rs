@@ -40,7 +40,7 @@ async fn a_refused_exclusive_consumer_waits_and_is_granted() {
         )
         .await
         .unwrap();
-    let member = Member::start(&group_with_channel(broker, &queue), 1, 2000);
+    let member = SimulatedMember::start(&group_with_channel(broker, &queue), 1, 2000);
     member.lead(2);
     let seen = member
         .when(&queue, "it is told", |status| {
@@ -79,7 +79,7 @@ async fn each_error_names_remedy_and_clears_when_fixed() {
     let (broker, queue) = (broker().await, unique("troubles"));
     let client = broker.client().await;
     let group = group_with_channel(broker, &queue);
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let failed = |status: &ConnectorStatus, what: &str| {
         status.state == ConnectorState::Failed && says(status, what)
@@ -127,14 +127,14 @@ async fn silent_broker_is_reported() {
     // Takes connections, never answers.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let group = Group::new();
+    let group = SimulatedGroup::new();
     group.put(
         Kind::Service,
         json!({"name": "store", "upstream": "http://127.0.0.1:9/"}),
     );
     group.put(Kind::AmqpConnection, connection(port));
     group.put(Kind::AmqpChannel, channel("silent"));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member
         .when("silent", "it is told", |status| {
@@ -145,9 +145,9 @@ async fn silent_broker_is_reported() {
 
 /// Returns how often messages were handled again.
 async fn handled_through_a_restart(
-    broker: &mut Rabbit,
+    broker: &mut RabbitBroker,
     queue: String,
-    down: fn(&mut Rabbit),
+    down: fn(&mut RabbitBroker),
 ) -> usize {
     let client = broker.client().await;
     let member = consuming_member(broker, &queue, 2000).await;
@@ -177,7 +177,7 @@ async fn handled_through_a_restart(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_restarts_costs_no_message() {
-    let mut broker = Rabbit::start().await;
+    let mut broker = RabbitBroker::start().await;
     // Both are declared before the restart in order: a broker that is killed soon after
     // may have forgotten a queue itself.
     let queues = [unique("restart"), unique("restart")];
@@ -186,11 +186,11 @@ async fn a_broker_that_restarts_costs_no_message() {
         client.declare(queue).await;
     }
     let [first, second] = queues;
-    let duplicates = handled_through_a_restart(&mut broker, first, Rabbit::stop).await;
+    let duplicates = handled_through_a_restart(&mut broker, first, RabbitBroker::stop).await;
     println!("{duplicates} duplicates after a restart in order");
     assert!(duplicates <= 20, "more than prefetch + in flight");
     // A broker that is killed forgets acks that it had not written yet: what it hands out
     // again for that reason is not ours to bound.
-    let duplicates = handled_through_a_restart(&mut broker, second, Rabbit::kill).await;
+    let duplicates = handled_through_a_restart(&mut broker, second, RabbitBroker::kill).await;
     println!("{duplicates} duplicates after kill -9");
 }

@@ -8,20 +8,20 @@ use quorate_supervisor::{ConnectorState, ConnectorStatus};
 pub use quorate_testkit::{
     process::signal,
     programs::QUORATE,
-    rabbitmq::{Client, Rabbit},
+    rabbitmq::{BrokerClient, RabbitBroker},
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// The broker that most tests share; each has queues of its own.
-pub async fn broker() -> &'static Rabbit {
-    static BROKER: OnceCell<Rabbit> = OnceCell::const_new();
-    BROKER.get_or_init(Rabbit::start).await
+pub async fn broker() -> &'static RabbitBroker {
+    static BROKER: OnceCell<RabbitBroker> = OnceCell::const_new();
+    BROKER.get_or_init(RabbitBroker::start).await
 }
 
 /// A group with a channel from a queue of this name on this broker to `store`.
-pub fn group_with_channel(broker: &Rabbit, queue: &str) -> Arc<Group> {
-    let group = Group::with_services();
+pub fn group_with_channel(broker: &RabbitBroker, queue: &str) -> Arc<SimulatedGroup> {
+    let group = SimulatedGroup::with_services();
     group.put(Kind::AmqpConnection, connection(broker.port()));
     group.put(Kind::AmqpChannel, channel(queue));
     group
@@ -45,8 +45,12 @@ pub fn channel(queue: &str) -> Value {
 }
 
 /// A member that leads in term 2 with a channel from this queue, and consumes.
-pub async fn consuming_member(broker: &Rabbit, queue: &str, failover_ms: u64) -> Member {
-    let member = Member::start(&group_with_channel(broker, queue), 1, failover_ms);
+pub async fn consuming_member(
+    broker: &RabbitBroker,
+    queue: &str,
+    failover_ms: u64,
+) -> SimulatedMember {
+    let member = SimulatedMember::start(&group_with_channel(broker, queue), 1, failover_ms);
     member.lead(2);
     member.active(queue).await;
     member
@@ -55,12 +59,12 @@ pub async fn consuming_member(broker: &Rabbit, queue: &str, failover_ms: u64) ->
 /// A channel that begins while a member reigns, from a queue that is no fence: it is refused
 /// with that reason, and how to have it nevertheless. Gives the reason, too.
 pub async fn refused_behind_exclusive(
-    broker: &Rabbit,
+    broker: &RabbitBroker,
     queue: &str,
-) -> (Arc<Group>, Member, String) {
-    let group = Group::with_services();
+) -> (Arc<SimulatedGroup>, SimulatedMember, String) {
+    let group = SimulatedGroup::with_services();
     group.put(Kind::AmqpConnection, connection(broker.port()));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let acting = member.handle.reign();
     eventually("it acts", async || acting.borrow().acting.then_some(())).await;
@@ -77,9 +81,9 @@ pub async fn refused_behind_exclusive(
 
 /// Behind the lease it is consumed, all of it that is left.
 pub async fn handled_behind_the_lease(
-    group: &Group,
-    member: &Member,
-    (broker, client): (&Rabbit, &Client),
+    group: &SimulatedGroup,
+    member: &SimulatedMember,
+    (broker, client): (&RabbitBroker, &BrokerClient),
     (queue, left): (&str, u64),
 ) {
     group.put(Kind::AmqpConnection, leased(broker.port()));
@@ -98,7 +102,7 @@ pub fn says(status: &ConnectorStatus, what: &str) -> bool {
 }
 
 /// Waits until the queue is empty and nothing of it is in flight.
-pub async fn drained(client: &Client, member: &Member, queue: &str) {
+pub async fn drained(client: &BrokerClient, member: &SimulatedMember, queue: &str) {
     eventually("the queue is empty", async || {
         (client.count(queue).await.0 == 0).then_some(())
     })

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering, time::
 use clap::Args;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{self, Cluster},
+    cluster::{self, TestCluster},
     http,
 };
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ struct Look {
 
 /// Loads the members and watches who reigns; gives what must not be.
 pub async fn run(options: Options) -> Vec<String> {
-    let mut cluster = Cluster::start(3, options.common.failover_ms, "").await;
+    let mut cluster = TestCluster::start(3, options.common.failover_ms, "").await;
     cluster.root.disable_cleanup(true);
     println!("logs: {}", cluster.root.path().display());
     let load = FullLoad::prepare(&cluster).await;
@@ -113,7 +113,7 @@ pub async fn run(options: Options) -> Vec<String> {
 }
 
 /// What each member counts of its own slowness, summed up; of the worst the highest.
-async fn strain(cluster: &Cluster) -> BTreeMap<String, u64> {
+async fn strain(cluster: &TestCluster) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::<String, u64>::new();
     for member in &cluster.members {
         let Ok(answer) = http::get_json(&member.admin_url("/v1/member")).await else {

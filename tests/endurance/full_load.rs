@@ -15,10 +15,10 @@ use bytes::Bytes;
 use clap::Args;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    balancer::Balancer,
-    cluster::Cluster,
-    rabbitmq::Rabbit,
-    traffic::{sink::Sink, source::Source, verdict},
+    balancer::BalancerProcess,
+    cluster::TestCluster,
+    rabbitmq::RabbitBroker,
+    traffic::{sink::MessageSink, source::MessageSource, verdict},
 };
 use serde_json::json;
 
@@ -55,16 +55,16 @@ pub struct Volume {
 
 /// What the load needs, ready for it.
 pub struct FullLoad {
-    rabbit: Rabbit,
-    balancer: Balancer,
-    pub sink: Sink,
+    rabbit: RabbitBroker,
+    balancer: BalancerProcess,
+    pub sink: MessageSink,
 }
 
 /// The load, until it is finished.
 pub struct Loaded {
     pub writes: Load,
     pub requests: Load,
-    source: Source,
+    source: MessageSource,
     /// Ends the threads that take the processor's time.
     busy: Arc<AtomicBool>,
 }
@@ -72,15 +72,15 @@ pub struct Loaded {
 impl FullLoad {
     /// Starts the broker, a service and HAProxy, and declares what is called; the channels
     /// consume when this returns.
-    pub async fn prepare(cluster: &Cluster) -> FullLoad {
-        let rabbit = Rabbit::start().await;
+    pub async fn prepare(cluster: &TestCluster) -> FullLoad {
+        let rabbit = RabbitBroker::start().await;
         let broker = rabbit.client().await;
         for queue in CHANNELS {
             broker.declare(queue).await;
         }
-        let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
+        let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
         declare(cluster, &rabbit, &sink).await;
-        let balancer = Balancer::start(cluster).await;
+        let balancer = BalancerProcess::start(cluster).await;
         FullLoad {
             rabbit,
             balancer,
@@ -89,7 +89,7 @@ impl FullLoad {
     }
 
     /// Lets it begin.
-    pub async fn begin(&self, cluster: &Cluster, volume: &Volume) -> Loaded {
+    pub async fn begin(&self, cluster: &TestCluster, volume: &Volume) -> Loaded {
         let admins: Vec<_> = cluster
             .members
             .iter()
@@ -112,7 +112,7 @@ impl FullLoad {
             }
         });
         let pause = Duration::from_secs_f64(CHANNELS.len() as f64 / volume.messages as f64);
-        let source = Source::start(&self.rabbit, &CHANNELS, pause).await;
+        let source = MessageSource::start(&self.rabbit, &CHANNELS, pause).await;
         Loaded {
             writes,
             requests,
@@ -155,7 +155,7 @@ fn busy(threads: usize) -> Arc<AtomicBool> {
     goes_on
 }
 
-async fn declare(cluster: &Cluster, rabbit: &Rabbit, sink: &Sink) {
+async fn declare(cluster: &TestCluster, rabbit: &RabbitBroker, sink: &MessageSink) {
     let echo = json!({"name": "echo-it", "builtin": "echo"});
     cluster.put(0, "service", echo).await;
     let path = json!({"name": "echo", "path": "/echo", "service": "echo-it"});

@@ -14,7 +14,7 @@ use std::fs;
 use clap::Args;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{self, Cluster},
+    cluster::{self, TestCluster},
     machine,
 };
 use serde_json::json;
@@ -90,14 +90,14 @@ pub async fn run(options: Options) -> Vec<String> {
     findings
 }
 
-async fn start(options: &Options) -> Cluster {
-    let mut cluster = Cluster::start(3, options.common.failover_ms, "").await;
+async fn start(options: &Options) -> TestCluster {
+    let mut cluster = TestCluster::start(3, options.common.failover_ms, "").await;
     cluster.root.disable_cleanup(true);
     println!("logs: {}", cluster.root.path().display());
     cluster
 }
 
 /// The logs of a round in which something was found are kept.
-fn end(cluster: &mut Cluster, sound: bool) {
+fn end(cluster: &mut TestCluster, sound: bool) {
     cluster.root.disable_cleanup(!sound || cluster::keep());
 }

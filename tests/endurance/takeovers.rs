@@ -7,8 +7,8 @@ use quorate_clock::{Instant, rng};
 use quorate_testkit::{
     cluster,
     takeovers::{
-        self, Bed, FENCES, Plan, Trial,
-        checks::{DUPLICATES_MAX, LINGER, SENT_LATE, Totals},
+        self, FENCES, TakeoverBed, TakeoverPlan, TakeoverTrial,
+        checks::{DUPLICATES_MAX, LINGER, SENT_LATE, TakeoverTotals},
     },
 };
 use rand::Rng;
@@ -40,7 +40,7 @@ pub struct Options {
 
 /// Runs them and writes the report; gives what must not be.
 pub async fn run(options: Options) -> Vec<String> {
-    let plan = Plan {
+    let plan = TakeoverPlan {
         kills: options.kills,
         stops: options.stops,
         hangs: options.hangs,
@@ -48,7 +48,7 @@ pub async fn run(options: Options) -> Vec<String> {
     };
     let failover_ms = options.common.failover_ms;
     println!("{plan:?}, failover_ms {failover_ms}");
-    let mut bed = Bed::start(failover_ms).await;
+    let mut bed = TakeoverBed::start(failover_ms).await;
     // Kept unless all is well.
     bed.cluster.root.disable_cleanup(true);
     println!("logs: {}", bed.cluster.root.path().display());
@@ -76,7 +76,7 @@ fn times(gaps: &[Option<Duration>]) -> String {
 }
 
 /// One trial, while the run goes on.
-fn line(trial: &Trial, left: usize) -> String {
+fn line(trial: &TakeoverTrial, left: usize) -> String {
     let stopped = trial.stopped();
     let stopped = stopped.map_or(String::new(), |time| format!(" for {} ms", ms(time)));
     format!(
@@ -90,8 +90,8 @@ fn line(trial: &Trial, left: usize) -> String {
     )
 }
 
-fn by_fault(trials: &[Trial]) -> BTreeMap<String, Vec<&Trial>> {
-    let mut groups: BTreeMap<String, Vec<&Trial>> = BTreeMap::new();
+fn by_fault(trials: &[TakeoverTrial]) -> BTreeMap<String, Vec<&TakeoverTrial>> {
+    let mut groups: BTreeMap<String, Vec<&TakeoverTrial>> = BTreeMap::new();
     for trial in trials {
         groups
             .entry(trial.fault.to_string())
@@ -102,10 +102,10 @@ fn by_fault(trials: &[Trial]) -> BTreeMap<String, Vec<&Trial>> {
 }
 
 fn markdown(
-    plan: &Plan,
+    plan: &TakeoverPlan,
     failover_ms: u64,
-    trials: &[Trial],
-    totals: &Totals,
+    trials: &[TakeoverTrial],
+    totals: &TakeoverTotals,
     took: Duration,
 ) -> String {
     let command = format!(
@@ -156,7 +156,7 @@ fn markdown(
     }
     let duplicates: usize = totals.duplicates.values().flatten().sum();
     let most = totals.duplicates.values().flatten().max().unwrap_or(&0);
-    let beside = trials.iter().flat_map(Trial::beside).max();
+    let beside = trials.iter().flat_map(TakeoverTrial::beside).max();
     let beside = beside.unwrap_or_default();
     let longest = totals.overlaps.iter().max().copied().unwrap_or_default();
     let _ = writeln!(
@@ -206,7 +206,7 @@ fn positive(times: impl Iterator<Item = Duration>) -> String {
 }
 
 /// The medians of what the takeovers tell of themselves.
-fn steps(trials: &[Trial]) -> String {
+fn steps(trials: &[TakeoverTrial]) -> String {
     const STEPS: [&str; 6] = [
         "detected_ms",
         "elected_ms",
@@ -253,10 +253,10 @@ fn steps(trials: &[Trial]) -> String {
 }
 
 fn raw(
-    plan: &Plan,
+    plan: &TakeoverPlan,
     failover_ms: u64,
-    trials: &[Trial],
-    totals: &Totals,
+    trials: &[TakeoverTrial],
+    totals: &TakeoverTotals,
     took: Duration,
     start: Instant,
 ) -> Value {

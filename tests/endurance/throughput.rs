@@ -7,7 +7,7 @@ mod subject;
 use std::{collections::BTreeMap, fmt::Write as _, net::Ipv4Addr, time::Duration};
 
 use clap::Args;
-use quorate_testkit::{rabbitmq::Rabbit, traffic::sink::Sink};
+use quorate_testkit::{rabbitmq::RabbitBroker, traffic::sink::MessageSink};
 use serde_json::{Value, json};
 
 use super::{Common, report};
@@ -36,8 +36,8 @@ type Series = BTreeMap<(Work, u16, &'static str), Vec<Stretch>>;
 
 /// Measures and writes the report; gives what must not be.
 pub async fn run(options: Options) -> Vec<String> {
-    let rabbit = Rabbit::start().await;
-    let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
+    let rabbit = RabbitBroker::start().await;
+    let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
     let bench = Bench {
         broker: rabbit.client().await,
         rabbit,

@@ -12,14 +12,14 @@ use std::{fs, time::Duration};
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     durations::median,
     eventually::eventually,
     http, machine,
-    member::Member,
+    member::MemberProcess,
     programs::QUORATE,
-    rabbitmq::Rabbit,
-    upstream::Upstream,
+    rabbitmq::RabbitBroker,
+    upstream::UpstreamServer,
 };
 use serde_json::json;
 
@@ -31,7 +31,7 @@ async fn main() {
         "binary",
         mib(fs::metadata(&*QUORATE).expect("the binary").len()),
     );
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     restart_to_ready(&mut cluster).await;
     footprint(&cluster).await;
     failover(&cluster).await;
@@ -64,7 +64,7 @@ fn spread(times: &[Duration]) -> String {
     )
 }
 
-async fn ready(member: &Member) {
+async fn ready(member: &MemberProcess) {
     eventually("a ready member", SOON, || async {
         let url = member.admin_url("/health/ready");
         let answer = http::call(reqwest::Method::GET, url, &[], "").await?;
@@ -75,7 +75,7 @@ async fn ready(member: &Member) {
     .await;
 }
 
-async fn restart_to_ready(cluster: &mut Cluster) {
+async fn restart_to_ready(cluster: &mut TestCluster) {
     let mut times = Vec::new();
     for _ in 0..10 {
         let follower = cluster.follower().await;
@@ -89,7 +89,7 @@ async fn restart_to_ready(cluster: &mut Cluster) {
     row("start of a member to ready", spread(&times));
 }
 
-async fn footprint(cluster: &Cluster) {
+async fn footprint(cluster: &TestCluster) {
     let leader = cluster.leader().await;
     let follower = cluster.follower().await;
     row("RSS of an idle leader", rss(cluster.members[leader].pid()));
@@ -100,7 +100,7 @@ async fn footprint(cluster: &Cluster) {
 }
 
 /// SIGSTOP of the leader to the first write done by its successor.
-async fn failover(cluster: &Cluster) {
+async fn failover(cluster: &TestCluster) {
     let mut times = Vec::new();
     for trial in 0..20 {
         let leader = cluster.leader().await;
@@ -123,11 +123,11 @@ async fn failover(cluster: &Cluster) {
 }
 
 /// kill -9 of the connector server to the first message handled under the new epoch.
-async fn kill_to_next_message(cluster: &mut Cluster) {
-    let rabbit = Rabbit::start().await;
+async fn kill_to_next_message(cluster: &mut TestCluster) {
+    let rabbit = RabbitBroker::start().await;
     let broker = rabbit.client().await;
     broker.declare("orders").await;
-    let upstream = Upstream::start().await;
+    let upstream = UpstreamServer::start().await;
     cluster
         .put(
             0,

@@ -11,7 +11,7 @@ use std::{
     sync::mpsc::{Receiver, channel},
 };
 
-use quorate_testkit::process::{Process, bound};
+use quorate_testkit::process::{ChildProcess, bound};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ fn skip(python: &Path, unavailable: bool, ci: bool) {
 
 /// One that runs, ended when it is dropped.
 pub struct Client {
-    _process: Process,
+    _process: ChildProcess,
     orders: ChildStdin,
     answers: Receiver<String>,
     _library: TempDir,
@@ -74,7 +74,7 @@ impl Client {
             None => command.env_remove("MQSERVER"),
         };
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = Process::spawn(command).unwrap();
+        let mut process = ChildProcess::spawn(command).unwrap();
         let mut all = process.lines();
         let (lines, answers) = channel();
         std::thread::spawn(move || {

@@ -69,7 +69,7 @@ async fn ibm_client_backouts_count_and_backout_queue_readable() {
     let group = stand_in.group();
     group.behave(|_| (Duration::ZERO, status(500)));
     group.put(Kind::IbmMqChannel, channel);
-    let member = Member::start(&group, 1, 5000);
+    let member = SimulatedMember::start(&group, 1, 5000);
     member.lead(2);
     let calls = called(&group, 2).await;
     assert_eq!((calls[0].attempt, calls[1].attempt), (3, 4));
@@ -169,7 +169,7 @@ async fn delivery_is_reported_after_service_success() {
         )
     });
     group.put(Kind::IbmMqChannel, channel());
-    let member = Member::start(&group, 1, 5000);
+    let member = SimulatedMember::start(&group, 1, 5000);
     member.lead(2);
     let delivery = client.gets("R");
     assert_eq!(group.calls.lock().len(), 3);
@@ -239,7 +239,7 @@ async fn our_connections_never_come_back_by_themselves() {
     let group = stand_in.group();
     group.put(Kind::IbmMqOutgoing, outgoing());
     group.put(Kind::IbmMqChannel, channel());
-    let member = Member::start(&group, 1, 5000);
+    let member = SimulatedMember::start(&group, 1, 5000);
     member.lead(2);
     member.active("orders").await;
     member.active("out").await;

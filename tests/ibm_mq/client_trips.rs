@@ -173,7 +173,7 @@ async fn service_answers_request_of_ibm_client() {
         };
         (std::time::Duration::ZERO, Ok(reply))
     });
-    let member = Member::start(&group, 1, 5000);
+    let member = SimulatedMember::start(&group, 1, 5000);
     member.lead(2);
     member.active("orders").await;
     let open = json!({"do": "open", "queue": "SYSTEM.DEFAULT.MODEL.QUEUE", "dynamic": "REPLIES.*",
@@ -201,7 +201,7 @@ async fn ibm_client_answers_sent_request() {
     let group = stand_in.group();
     group.put(Kind::IbmMqOutgoing, outgoing());
     group.put(Kind::IbmMqChannel, with(channel(), "queue", "ANSWERS"));
-    let member = Member::start(&group, 1, 5000);
+    let member = SimulatedMember::start(&group, 1, 5000);
     member.lead(2);
     let request = Send {
         content_type: "text/plain".into(),
@@ -241,7 +241,7 @@ async fn mainframe_texts_round_trip_with_ibm_client() {
     let mut out = with(outgoing(), "queue", "OUT");
     out["ccsid"] = 1141.into();
     group.put(Kind::IbmMqOutgoing, out);
-    let member = Member::start(&group, 1, 5000);
+    let member = SimulatedMember::start(&group, 1, 5000);
     member.lead(2);
     // `日本` in page 1399, which the queue manager has to convert for us, and `Grüße` in 1141.
     for (ccsid, bytes) in [(1399, "0e456245660f"), (1141, "c799d0a185")] {

@@ -65,7 +65,7 @@ async fn failed_converted_text_is_dead_lettered_unconverted() {
     let mut channel = with(channel(), "backout_queue", "BAD");
     channel["backout_threshold"] = 3.into();
     group.put(Kind::IbmMqChannel, channel);
-    let member = Member::start(&group, 1, 5000);
+    let member = SimulatedMember::start(&group, 1, 5000);
     member.lead(2);
     let taken = stand_in.taken("BAD").await;
     let calls = group.calls.lock().clone();

@@ -40,7 +40,7 @@ async fn ebcdic_header_is_read_and_annotated() {
     let mut channel = with(channel(), "backout_queue", "BAD");
     channel["backout_threshold"] = 1.into();
     group.put(Kind::IbmMqChannel, channel);
-    let member = Member::start(&group, 1, 5000);
+    let member = SimulatedMember::start(&group, 1, 5000);
     member.lead(2);
     let call = called(&group, 1).await.remove(0);
     assert_eq!(call.body, "Grüße 1 €\n");

@@ -43,8 +43,8 @@ fn connection() -> Value {
     connection
 }
 
-fn member(connection: Value) -> (Member, Arc<Group>) {
-    let group = Group::with_services();
+fn member(connection: Value) -> (SimulatedMember, Arc<SimulatedGroup>) {
+    let group = SimulatedGroup::with_services();
     group.put(Kind::IbmMqConnection, connection);
     group.put(
         Kind::IbmMqOutgoing,
@@ -54,7 +54,7 @@ fn member(connection: Value) -> (Member, Arc<Group>) {
     channel["backout_queue"] = variable("BACKOUT_QUEUE", "DEV.QUEUE.2").into();
     channel["backout_threshold"] = 2.into();
     group.put(Kind::IbmMqChannel, channel);
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     (member, group)
 }

@@ -18,13 +18,13 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 /// Long enough for a loaded machine not to let a lease run out.
-fn two(group: &Arc<Group>) -> (Member, Member) {
-    let start = |id| Member::start(group, id, 3000);
+fn two(group: &Arc<SimulatedGroup>) -> (SimulatedMember, SimulatedMember) {
+    let start = |id| SimulatedMember::start(group, id, 3000);
     (start(1), start(2))
 }
 
 /// How many messages came again; none may be missing, and all first calls come in order.
-fn again(group: &Group) -> usize {
+fn again(group: &SimulatedGroup) -> usize {
     let by_body = group.calls_by_body();
     assert_eq!(by_body.len(), MESSAGES, "lost");
     let calls = group.calls.lock();

@@ -160,7 +160,7 @@ async fn message_sent_by_one_connector_arrives_at_another() {
     let group = stand_in.group();
     group.put(Kind::IbmMqOutgoing, outgoing());
     group.put(Kind::IbmMqChannel, channel());
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let bytes = Send {
         content_type: "application/octet-stream".into(),

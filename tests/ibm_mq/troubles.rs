@@ -47,7 +47,7 @@ async fn names_that_the_queue_manager_does_not_know() {
             with(stand_in.connection(), field, value),
         );
         group.put(Kind::IbmMqChannel, channel());
-        let member = Member::start(&group, 1, 2000);
+        let member = SimulatedMember::start(&group, 1, 2000);
         member.lead(2);
         complains(&member, "orders", part).await;
         group.put(Kind::IbmMqConnection, stand_in.connection());
@@ -69,7 +69,7 @@ async fn a_missing_library_is_named() {
     let missing = with(stand_in.connection(), "library", "libquorate-none_r.so");
     group.put(Kind::IbmMqConnection, missing);
     group.put(Kind::IbmMqChannel, channel());
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let text = complains(&member, "orders", "libquorate-none_r.so").await;
     for part in [
@@ -107,7 +107,7 @@ async fn tls_that_does_not_fit_the_channel() {
     tls["ssl_key_repository"] = "/etc/quorate/mq/quorate".into();
     group.put(Kind::IbmMqConnection, tls);
     group.put(Kind::IbmMqChannel, channel());
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let text = complains(&member, "orders", "2393").await;
     assert!(

@@ -99,24 +99,24 @@ impl StandIn {
     }
 
     /// A group with this connection and two services.
-    pub fn group(&self) -> Arc<Group> {
-        let group = Group::with_services();
+    pub fn group(&self) -> Arc<SimulatedGroup> {
+        let group = SimulatedGroup::with_services();
         group.put(Kind::IbmMqConnection, self.connection());
         group
     }
 
     /// A member that leads in term 2, with this resource beside the connection.
-    pub fn member(&self, kind: Kind, resource: Value) -> Member {
+    pub fn member(&self, kind: Kind, resource: Value) -> SimulatedMember {
         let group = self.group();
         group.put(kind, resource);
         // Long enough for a loaded machine not to let the lease run out.
-        let member = Member::start(&group, 1, 5000);
+        let member = SimulatedMember::start(&group, 1, 5000);
         member.lead(2);
         member
     }
 
     /// One whose channel consumes.
-    pub async fn consuming(&self, channel: Value) -> Member {
+    pub async fn consuming(&self, channel: Value) -> SimulatedMember {
         let member = self.member(Kind::IbmMqChannel, channel);
         member.active("orders").await;
         member
@@ -177,7 +177,7 @@ pub fn jms_header(ccsid: i32, format: [u8; 8], folder_charset: FolderCharset) ->
 }
 
 /// Holds that a call brought this text, converted.
-pub fn is_text(call: &Call, body: &str) {
+pub fn is_text(call: &ServiceCall, body: &str) {
     assert_eq!(call.body, body);
     assert_eq!(said(call, "content-type"), "text/plain; charset=utf-8");
     for name in ["ccsid", "not-converted"] {
@@ -218,11 +218,11 @@ pub fn header(name: &str, value: &str) -> Header {
 }
 
 /// Sends by the outgoing `out`.
-pub async fn send(member: &Member, message: Send) -> SendOutcome {
+pub async fn send(member: &SimulatedMember, message: Send) -> SendOutcome {
     send_within(member, message, WAIT).await
 }
 
-pub async fn send_within(member: &Member, message: Send, within: Duration) -> SendOutcome {
+pub async fn send_within(member: &SimulatedMember, message: Send, within: Duration) -> SendOutcome {
     let deadline = Instant::now() + within;
     loop {
         let sent = member
@@ -240,14 +240,14 @@ pub async fn send_within(member: &Member, message: Send, within: Duration) -> Se
 }
 
 /// A header of a call, or "".
-pub fn said<'a>(call: &'a Call, name: &str) -> &'a str {
+pub fn said<'a>(call: &'a ServiceCall, name: &str) -> &'a str {
     call.headers
         .get(name)
         .map_or("", |value| value.to_str().unwrap())
 }
 
 /// Waits for so many calls.
-pub async fn called(group: &Group, calls: usize) -> Vec<Call> {
+pub async fn called(group: &SimulatedGroup, calls: usize) -> Vec<ServiceCall> {
     eventually(&format!("{calls} calls"), async || {
         let all = group.calls.lock();
         (all.len() >= calls).then(|| all.clone())
@@ -256,7 +256,7 @@ pub async fn called(group: &Group, calls: usize) -> Vec<Call> {
 }
 
 /// Waits until the channel or outgoing says something with this in it.
-pub async fn complains(member: &Member, name: &str, part: &str) -> String {
+pub async fn complains(member: &SimulatedMember, name: &str, part: &str) -> String {
     let status = member.when(name, part, |status| {
         status
             .last_error

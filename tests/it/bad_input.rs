@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use quorate_testkit::{cluster::Cluster, http, programs::QUORATE};
+use quorate_testkit::{cluster::TestCluster, http, programs::QUORATE};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,8 +37,8 @@ fn rest_cases() -> Vec<Vec<Value>> {
     cases
 }
 
-async fn bed() -> Cluster {
-    let cluster = Cluster::start(1, 500, "").await;
+async fn bed() -> TestCluster {
+    let cluster = TestCluster::start(1, 500, "").await;
     cluster
         .put(0, "service", json!({"name": "kept", "builtin": "echo"}))
         .await;
@@ -48,7 +48,7 @@ async fn bed() -> Cluster {
 }
 
 /// The whole configuration and all keys: what must not have changed.
-async fn everything(cluster: &Cluster) -> String {
+async fn everything(cluster: &TestCluster) -> String {
     let mut all = String::new();
     for path in ["/v1/config", "/v1/kv"] {
         let answer = http::call(Method::GET, cluster.members[0].admin_url(path), &[], "")
@@ -63,7 +63,7 @@ async fn everything(cluster: &Cluster) -> String {
     all
 }
 
-fn assert_healthy(cluster: &Cluster) {
+fn assert_healthy(cluster: &TestCluster) {
     let log = std::fs::read_to_string(cluster.members[0].log()).expect("a log");
     assert!(!log.contains("panicked"), "{log}");
 }
@@ -168,7 +168,7 @@ async fn the_services_face_answers_in_the_envelope() {
     assert_healthy(&cluster);
 }
 
-async fn raw(cluster: &Cluster, request: &[u8]) -> String {
+async fn raw(cluster: &TestCluster, request: &[u8]) -> String {
     let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", cluster.members[0].http))
         .await
         .expect("a connection");

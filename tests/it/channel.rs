@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, time::Duration};
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     process::{died, signal},
-    rabbitmq::{Client, Rabbit},
-    traffic::consumers::Consumers,
-    upstream::Upstream,
+    rabbitmq::{BrokerClient, RabbitBroker},
+    traffic::consumers::ConsumerMonitor,
+    upstream::UpstreamServer,
 };
 use serde_json::{Value, json};
 
@@ -18,23 +18,23 @@ const PREFETCH: usize = 10;
 
 /// A cluster, a broker, a service, and the channel between them.
 struct Bed {
-    cluster: Cluster,
-    rabbit: Rabbit,
-    broker: Client,
-    upstream: Upstream,
+    cluster: TestCluster,
+    rabbit: RabbitBroker,
+    broker: BrokerClient,
+    upstream: UpstreamServer,
 }
 
 impl Bed {
     async fn start(on_failure: Value) -> Bed {
-        Bed::start_on(Cluster::three().await, on_failure).await
+        Bed::start_on(TestCluster::three().await, on_failure).await
     }
 
-    async fn start_on(cluster: Cluster, on_failure: Value) -> Bed {
-        let rabbit = Rabbit::start().await;
+    async fn start_on(cluster: TestCluster, on_failure: Value) -> Bed {
+        let rabbit = RabbitBroker::start().await;
         let broker = rabbit.client().await;
         broker.declare("orders").await;
         broker.declare("orders.dead").await;
-        let upstream = Upstream::start().await;
+        let upstream = UpstreamServer::start().await;
         let service = json!({"name": "orders", "upstream": upstream.url(), "timeout_ms": 5000});
         cluster.put(0, "service", service).await;
         let connection = json!({
@@ -97,7 +97,7 @@ impl Bed {
 }
 
 /// Waits until two members stand by, connected.
-async fn two_stand_by(cluster: &Cluster, at: usize) {
+async fn two_stand_by(cluster: &TestCluster, at: usize) {
     eventually("two members that stand by", SOON, || async {
         let status = cluster.connector(at, "orders").await?;
         let ready = status["ready_standbys"] == 2;
@@ -118,7 +118,7 @@ fn patient() -> Value {
 /// connect, is late here: the death is seen, and what stands by is connected.
 #[tokio::test]
 async fn killed_connector_server_is_succeeded_within_moments() {
-    let cluster = Cluster::start(3, 4000, "").await;
+    let cluster = TestCluster::start(3, 4000, "").await;
     let mut bed = Bed::start_on(cluster, patient()).await;
     bed.upstream.delay(Duration::from_millis(2));
     bed.publish(0, 3000).await;
@@ -142,7 +142,7 @@ async fn killed_connector_server_is_succeeded_within_moments() {
 #[tokio::test]
 async fn thousand_messages_survive_kill_of_connector_server() {
     let mut bed = Bed::start(patient()).await;
-    let watch = Consumers::watch(&bed.rabbit, "orders").await;
+    let watch = ConsumerMonitor::watch(&bed.rabbit, "orders").await;
     let (server, epoch) = bed.cluster.serving(0).await;
     bed.upstream.delay(Duration::from_millis(20));
     bed.publish(0, 1000).await;
@@ -193,7 +193,7 @@ async fn thousand_messages_survive_kill_of_connector_server() {
 #[tokio::test]
 async fn sigterm_of_connector_server_loses_and_repeats_nothing() {
     let mut bed = Bed::start(patient()).await;
-    let watch = Consumers::watch(&bed.rabbit, "orders").await;
+    let watch = ConsumerMonitor::watch(&bed.rabbit, "orders").await;
     bed.upstream.delay(Duration::from_millis(10));
     bed.publish(0, 600).await;
     for round in 1..=2 {
@@ -213,7 +213,7 @@ async fn sigterm_of_connector_server_loses_and_repeats_nothing() {
 #[tokio::test]
 async fn woken_connector_server_handles_nothing_under_old_epoch() {
     let bed = Bed::start(patient()).await;
-    let watch = Consumers::watch(&bed.rabbit, "orders").await;
+    let watch = ConsumerMonitor::watch(&bed.rabbit, "orders").await;
     let (server, old) = bed.cluster.serving(0).await;
     bed.upstream.delay(Duration::from_millis(20));
     bed.publish(0, 400).await;
@@ -319,7 +319,7 @@ async fn broker_restart_loses_nothing() {
 #[tokio::test]
 async fn channel_reconfigured_under_load_loses_and_repeats_nothing() {
     let bed = Bed::start(patient()).await;
-    let other = Upstream::start().await;
+    let other = UpstreamServer::start().await;
     bed.upstream.delay(Duration::from_millis(5));
     bed.publish(0, 800).await;
     for (round, prefetch) in [3, 20, 5, 10].into_iter().enumerate() {

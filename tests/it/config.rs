@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
 };
@@ -14,7 +14,7 @@ use serde_json::json;
 // guarantee: DATA-2
 #[tokio::test]
 async fn writes_through_each_member_are_visible_everywhere() {
-    let cluster = Cluster::three().await;
+    let cluster = TestCluster::three().await;
     for (n, writer) in cluster.members.iter().enumerate() {
         let url = writer.admin_url(&format!("/v1/config/service/from-{n}"));
         let body = json!({"name": format!("from-{n}"), "builtin": "echo"});
@@ -50,7 +50,7 @@ async fn writes_through_each_member_are_visible_everywhere() {
 
 #[tokio::test]
 async fn preconditions_hold_or_nothing_is_written() {
-    let cluster = Cluster::three().await;
+    let cluster = TestCluster::three().await;
     let at = cluster.follower().await;
     let url = cluster.members[at].admin_url("/v1/kv/counter");
     let none_match = [("if-none-match", "*")];
@@ -103,7 +103,7 @@ async fn preconditions_hold_or_nothing_is_written() {
 // guarantee: DATA-3
 #[tokio::test]
 async fn concurrent_compare_and_set_loses_nothing() {
-    let cluster = Cluster::three().await;
+    let cluster = TestCluster::three().await;
     let urls: Vec<_> = cluster
         .members
         .iter()
@@ -143,7 +143,7 @@ async fn concurrent_compare_and_set_loses_nothing() {
 // guarantee: DATA-3, HTTP-1
 #[tokio::test]
 async fn without_quorum_services_answer_and_writes_are_refused() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     cluster
         .put(0, "service", json!({"name": "echo-it", "builtin": "echo"}))
         .await;

@@ -4,22 +4,22 @@ use std::{process::Stdio, time::Duration};
 
 use axum::{Router, body::Bytes};
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
     programs::QUORATE,
-    rabbitmq::{Client, Rabbit},
-    upstream::Upstream,
+    rabbitmq::{BrokerClient, RabbitBroker},
+    upstream::UpstreamServer,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 /// A cluster, a broker, a channel `orders` and an outgoing `invoices`.
 struct Bed {
-    cluster: Cluster,
-    rabbit: Rabbit,
-    broker: Client,
-    upstream: Upstream,
+    cluster: TestCluster,
+    rabbit: RabbitBroker,
+    broker: BrokerClient,
+    upstream: UpstreamServer,
 }
 
 /// How a command ended.
@@ -60,13 +60,13 @@ impl std::fmt::Display for Said {
 
 impl Bed {
     async fn start() -> Bed {
-        let cluster = Cluster::three().await;
-        let rabbit = Rabbit::start().await;
+        let cluster = TestCluster::three().await;
+        let rabbit = RabbitBroker::start().await;
         let broker = rabbit.client().await;
         for queue in ["orders", "orders-dead", "invoices"] {
             broker.declare(queue).await;
         }
-        let upstream = Upstream::start().await;
+        let upstream = UpstreamServer::start().await;
         let bed = Bed {
             cluster,
             rabbit,

@@ -10,7 +10,7 @@ use nix::{
     unistd::Pid,
 };
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
     programs::built,
@@ -20,7 +20,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn embedding_program_joins_and_its_service_is_reachable() {
-    let mut cluster = Cluster::start(1, 500, "").await;
+    let mut cluster = TestCluster::start(1, 500, "").await;
     let at = cluster.add_member();
     let join = cluster.members[0].admin_url("");
     let mut embedded = Command::new(built("examples/embedded"))

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
-use quorate_testkit::{cluster::Cluster, durations::median, http::first_write};
+use quorate_testkit::{cluster::TestCluster, durations::median, http::first_write};
 
 const TRIALS: usize = 20;
 
 // guarantee: FAILOVER-4
 #[tokio::test]
 async fn silent_leader_is_replaced_within_500_ms() {
-    let cluster = Cluster::three().await;
+    let cluster = TestCluster::three().await;
     let mut gaps = Vec::new();
     for trial in 0..TRIALS {
         let leader = cluster.leader().await;

@@ -1,6 +1,6 @@
 //! Many resources in one file, and what it costs the cluster.
 
-use quorate_testkit::{cluster::Cluster, http, programs::QUORATE};
+use quorate_testkit::{cluster::TestCluster, http, programs::QUORATE};
 use std::{
     fmt::Write as _,
     path::Path,
@@ -26,7 +26,7 @@ fn manifest() -> String {
     text
 }
 
-fn apply(cluster: &Cluster, file: &Path, options: &[&str]) -> Command {
+fn apply(cluster: &TestCluster, file: &Path, options: &[&str]) -> Command {
     let admin: Vec<_> = cluster.members.iter().map(|m| m.admin_url("")).collect();
     let mut command = Command::new(&*QUORATE);
     command
@@ -38,7 +38,7 @@ fn apply(cluster: &Cluster, file: &Path, options: &[&str]) -> Command {
     command
 }
 
-async fn term(cluster: &Cluster) -> u64 {
+async fn term(cluster: &TestCluster) -> u64 {
     let url = cluster.members[0].admin_url("/v1/cluster/leader");
     let answer = http::get_json(&url).await.expect("a leader");
     answer["term"].as_u64().expect("a term")
@@ -46,7 +46,7 @@ async fn term(cluster: &Cluster) -> u64 {
 
 #[tokio::test]
 async fn two_large_validations_cost_no_term() {
-    let cluster = Cluster::three().await;
+    let cluster = TestCluster::three().await;
     let file = cluster.root.path().join("many.yaml");
     std::fs::write(&file, manifest()).expect("the file");
     let before = term(&cluster).await;

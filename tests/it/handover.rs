@@ -19,14 +19,14 @@ use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    balancer::Balancer,
-    cluster::{Cluster, SOON},
+    balancer::BalancerProcess,
+    cluster::{SOON, TestCluster},
     durations::median,
     eventually::eventually,
     http,
     process::signal,
-    rabbitmq::{Client, Rabbit},
-    traffic::{sink::Sink, source::Source, verdict},
+    rabbitmq::{BrokerClient, RabbitBroker},
+    traffic::{sink::MessageSink, source::MessageSource, verdict},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -97,24 +97,24 @@ impl Requests {
 
 /// A busy cluster.
 struct Bed {
-    cluster: Cluster,
-    sink: Sink,
-    source: Source,
+    cluster: TestCluster,
+    sink: MessageSink,
+    source: MessageSource,
     bursts: BTreeSet<String>,
     requests: Requests,
-    broker: Client,
-    _balancer: Balancer,
-    _rabbit: Rabbit,
+    broker: BrokerClient,
+    _balancer: BalancerProcess,
+    _rabbit: RabbitBroker,
 }
 
 impl Bed {
     /// A message takes `work` and comes every `pause`.
     async fn start(work: Duration, pause: Duration) -> Bed {
-        let rabbit = Rabbit::start().await;
+        let rabbit = RabbitBroker::start().await;
         let broker = rabbit.client().await;
         broker.declare(QUEUE).await;
-        let sink = Sink::start_at(Ipv4Addr::LOCALHOST, work).await;
-        let cluster = Cluster::three().await;
+        let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, work).await;
+        let cluster = TestCluster::three().await;
         let put = async |kind, resource| cluster.put(0, kind, resource).await;
         put("service", json!({"name": "sink", "upstream": sink.url()})).await;
         put("service", json!({"name": "echo-it", "builtin": "echo"})).await;
@@ -129,9 +129,9 @@ impl Bed {
             "name": QUEUE, "connection": "rabbit", "queue": QUEUE, "service": "sink",
         });
         put("amqp_channel", channel).await;
-        let balancer = Balancer::start(&cluster).await;
+        let balancer = BalancerProcess::start(&cluster).await;
         let requests = Requests::start(&balancer.at("/echo"));
-        let source = Source::start(&rabbit, &[QUEUE], pause).await;
+        let source = MessageSource::start(&rabbit, &[QUEUE], pause).await;
         let bed = Bed {
             cluster,
             sink,

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
 };
@@ -25,7 +25,7 @@ struct Writers {
 }
 
 impl Writers {
-    fn start(cluster: &Cluster) -> Writers {
+    fn start(cluster: &TestCluster) -> Writers {
         let acknowledged = Arc::new(Mutex::new(BTreeMap::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let urls: Vec<_> = cluster
@@ -85,7 +85,7 @@ impl Writers {
 }
 
 /// Every acknowledged key is there with its revision, at every member.
-async fn assert_all_there(cluster: &Cluster, acknowledged: &BTreeMap<String, u64>) {
+async fn assert_all_there(cluster: &TestCluster, acknowledged: &BTreeMap<String, u64>) {
     assert!(
         acknowledged.len() > 50,
         "only {} writes",
@@ -124,7 +124,7 @@ async fn assert_all_there(cluster: &Cluster, acknowledged: &BTreeMap<String, u64
 // guarantee: DATA-1
 #[tokio::test]
 async fn acknowledged_writes_survive_kills_of_any_and_all() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let writers = Writers::start(&cluster);
     writers.more(50).await;
 
@@ -157,7 +157,7 @@ async fn acknowledged_writes_survive_kills_of_any_and_all() {
 
 #[tokio::test]
 async fn sigterm_transfers_leadership_and_ends_within_ten_seconds() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let leader = cluster.leader().await;
     let start = quorate_clock::Instant::now();
     let status = cluster.members[leader].stop();
@@ -172,7 +172,7 @@ async fn sigterm_transfers_leadership_and_ends_within_ten_seconds() {
 /// that reached only a killed leader is never told as done.
 #[tokio::test]
 async fn a_leader_without_followers_acknowledges_nothing() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let leader = cluster.leader().await;
     for n in 0..3 {
         if n != leader {

@@ -3,17 +3,17 @@
 use std::{process::Command, time::Duration};
 
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
-    member::Member,
+    member::MemberProcess,
     programs::QUORATE,
 };
 use serde_json::json;
 
 #[tokio::test]
 async fn members_agree_on_leader_and_restarted_one_rejoins() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let leader = cluster.leader().await;
     let answers = leader_answers(&cluster).await;
     assert_eq!(answers[0]["failure_tolerance"], 1, "{}", answers[0]);
@@ -37,7 +37,7 @@ async fn members_agree_on_leader_and_restarted_one_rejoins() {
 
 #[tokio::test]
 async fn whole_cluster_restarts_with_its_state() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let at = cluster.follower().await;
     let service = json!({"name": "kept", "builtin": "echo"});
     let revision = cluster.put(at, "service", service).await;
@@ -60,8 +60,8 @@ async fn whole_cluster_restarts_with_its_state() {
 
 #[tokio::test]
 async fn clusters_that_were_bootstrapped_apart_never_merge() {
-    let mut one = Cluster::start(1, 500, "").await;
-    let mut two = Cluster::start(1, 500, "").await;
+    let mut one = TestCluster::start(1, 500, "").await;
+    let mut two = TestCluster::start(1, 500, "").await;
     let other = two.members[0].admin_url("");
     assert!(one.members[0].stop().success());
     one.members[0].start(&["--join", &other]);
@@ -78,7 +78,7 @@ async fn clusters_that_were_bootstrapped_apart_never_merge() {
 
 #[tokio::test]
 async fn a_name_is_given_once() {
-    let mut cluster = Cluster::start(1, 500, "").await;
+    let mut cluster = TestCluster::start(1, 500, "").await;
     let at = cluster.add_member();
     let join = cluster.members[0].admin_url("");
     let config = std::fs::read_to_string(cluster.members[at].config()).expect("a file");
@@ -93,7 +93,7 @@ async fn a_name_is_given_once() {
 
 #[tokio::test]
 async fn folder_in_use_is_refused_after_five_seconds() {
-    let cluster = Cluster::start(1, 500, "").await;
+    let cluster = TestCluster::start(1, 500, "").await;
     let start = quorate_clock::Instant::now();
     let output = Command::new(&*QUORATE)
         .args(["server", "--config"])
@@ -113,7 +113,7 @@ async fn folder_in_use_is_refused_after_five_seconds() {
 
 #[tokio::test]
 async fn a_cluster_of_five_tolerates_two() {
-    let mut cluster = Cluster::start(5, 500, "").await;
+    let mut cluster = TestCluster::start(5, 500, "").await;
     let leader = cluster.leader().await;
     let answer = leader_answers(&cluster).await.remove(0);
     assert_eq!(answer["failure_tolerance"], 2);
@@ -127,7 +127,7 @@ async fn a_cluster_of_five_tolerates_two() {
         .expect("three of five are a quorum");
 }
 
-async fn leader_answers(cluster: &Cluster) -> Vec<serde_json::Value> {
+async fn leader_answers(cluster: &TestCluster) -> Vec<serde_json::Value> {
     eventually("the same answer from every member", SOON, || async {
         let mut answers = Vec::new();
         for member in &cluster.members {
@@ -143,8 +143,8 @@ async fn leader_answers(cluster: &Cluster) -> Vec<serde_json::Value> {
     .await
 }
 
-async fn member_ids(cluster: &Cluster, at: usize) -> Vec<(u64, String)> {
-    let member: &Member = &cluster.members[at];
+async fn member_ids(cluster: &TestCluster, at: usize) -> Vec<(u64, String)> {
+    let member: &MemberProcess = &cluster.members[at];
     let answer = http::get_json(&member.admin_url("/v1/cluster/members"))
         .await
         .expect("members");

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http, ports,
 };
@@ -13,7 +13,7 @@ use serde_json::json;
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Another peer port in a member's settings; the member is down.
-fn moves(cluster: &mut Cluster, n: usize) {
+fn moves(cluster: &mut TestCluster, n: usize) {
     let member = &mut cluster.members[n];
     let port = ports::free();
     let text = fs::read_to_string(member.config()).expect("its settings");
@@ -22,7 +22,7 @@ fn moves(cluster: &mut Cluster, n: usize) {
     member.peer = port;
 }
 
-async fn known_where_they_are(cluster: &Cluster) {
+async fn known_where_they_are(cluster: &TestCluster) {
     for asked in &cluster.members {
         eventually("every member known where it is", WITHIN, || async {
             let told = http::get_json(&asked.admin_url("/v1/cluster/members")).await?;
@@ -39,7 +39,7 @@ async fn known_where_they_are(cluster: &Cluster) {
 }
 
 /// Each member takes a write as soon as it answers, whatever it knows of where the others are.
-async fn writes_through_each(cluster: &Cluster) {
+async fn writes_through_each(cluster: &TestCluster) {
     for (n, member) in cluster.members.iter().enumerate() {
         let url = member.admin_url(&format!("/v1/config/service/s-{n}"));
         let put = json!({"name": format!("s-{n}"), "builtin": "echo"}).to_string();
@@ -50,7 +50,7 @@ async fn writes_through_each(cluster: &Cluster) {
 // guarantee: DATA-5
 #[tokio::test]
 async fn moved_members_find_each_other_by_admin_urls() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     for member in &mut cluster.members {
         assert!(member.stop().success());
     }
@@ -81,7 +81,7 @@ async fn moved_members_find_each_other_by_admin_urls() {
 // guarantee: DATA-5
 #[tokio::test]
 async fn two_moved_members_are_accepted_under_any_leader() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     for member in &mut cluster.members {
         assert!(member.stop().success());
     }

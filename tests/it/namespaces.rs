@@ -11,12 +11,12 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
-    netns::Net,
-    rabbitmq::Rabbit,
-    traffic::{reigns, sink::Sink, source::Source, verdict},
+    netns::NamespaceNet,
+    rabbitmq::RabbitBroker,
+    traffic::{reigns, sink::MessageSink, source::MessageSource, verdict},
 };
 use quorate_types::Timing;
 use serde_json::json;
@@ -27,22 +27,22 @@ const PREFETCH: usize = 10;
 
 /// Three members in namespaces, busy with messages.
 struct Bed {
-    cluster: Cluster,
-    net: Arc<Net>,
-    sink: Sink,
-    source: Source,
+    cluster: TestCluster,
+    net: Arc<NamespaceNet>,
+    sink: MessageSink,
+    source: MessageSource,
     // Last: the others use it until they end.
-    _rabbit: Rabbit,
+    _rabbit: RabbitBroker,
 }
 
 impl Bed {
     /// `None`, with a message, where namespaces can't be had.
     async fn start(fence: &str, failover_ms: u64) -> Option<Bed> {
-        let net = Arc::new(Net::new(3)?);
-        let rabbit = Rabbit::start_at(net.host()).await;
+        let net = Arc::new(NamespaceNet::new(3)?);
+        let rabbit = RabbitBroker::start_at(net.host()).await;
         rabbit.client().await.declare(CHANNEL).await;
-        let sink = Sink::start_at(net.host(), Duration::ZERO).await;
-        let cluster = Cluster::start_in(&net, failover_ms, "").await;
+        let sink = MessageSink::start_at(net.host(), Duration::ZERO).await;
+        let cluster = TestCluster::start_in(&net, failover_ms, "").await;
         let service = json!({"name": "sink", "upstream": sink.url(), "timeout_ms": 2000});
         cluster.put(0, "service", service).await;
         let connection = json!({
@@ -57,7 +57,7 @@ impl Bed {
         });
         cluster.put(0, "amqp_channel", channel).await;
         cluster.connector_in(0, CHANNEL, "active").await;
-        let source = Source::start(&rabbit, &[CHANNEL], Duration::from_millis(5)).await;
+        let source = MessageSource::start(&rabbit, &[CHANNEL], Duration::from_millis(5)).await;
         let bed = Bed {
             cluster,
             net,
@@ -251,7 +251,7 @@ async fn restarted_voters(count: usize) {
     // The test shows something only if the old lease outlived the restart.
     let calls = bed.sink.calls();
     let under_old = |call: &&_| {
-        let call: &quorate_testkit::traffic::sink::Call = call;
+        let call: &quorate_testkit::traffic::sink::SinkCall = call;
         call.epoch == epoch && call.begun > restarted
     };
     let old = calls.iter().filter(under_old).count();

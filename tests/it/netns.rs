@@ -10,15 +10,15 @@ use std::{
 
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
-    netns::Net,
+    netns::NamespaceNet,
 };
 use reqwest::Method;
 
 /// Runs a line of bash in namespace `from`, with a connection to `to` as descriptor 3.
-fn connected(net: &Net, from: usize, to: (Ipv4Addr, u16), then: &str) -> Child {
+fn connected(net: &NamespaceNet, from: usize, to: (Ipv4Addr, u16), then: &str) -> Child {
     let line = format!("exec 3<>/dev/tcp/{}/{} && {then}", to.0, to.1);
     let mut command = net.command(from, "timeout");
     command.args(["1", "bash", "-c", &line]);
@@ -27,7 +27,7 @@ fn connected(net: &Net, from: usize, to: (Ipv4Addr, u16), then: &str) -> Child {
 }
 
 /// How a try to connect ends, and after how long.
-fn attempt(net: &Net, from: usize, to: (Ipv4Addr, u16)) -> (ExitStatus, Duration) {
+fn attempt(net: &NamespaceNet, from: usize, to: (Ipv4Addr, u16)) -> (ExitStatus, Duration) {
     let start = Instant::now();
     let status = connected(net, from, to, "true").wait();
     (status.expect("bash"), start.elapsed())
@@ -36,10 +36,10 @@ fn attempt(net: &Net, from: usize, to: (Ipv4Addr, u16)) -> (ExitStatus, Duration
 #[tokio::test]
 async fn namespace_links_are_cut_reset_and_healed() {
     const TIMED_OUT: i32 = 124;
-    let Some(net) = Net::new(2).map(Arc::new) else {
+    let Some(net) = NamespaceNet::new(2).map(Arc::new) else {
         return;
     };
-    let cluster = Cluster::start_in(&net, 500, "").await;
+    let cluster = TestCluster::start_in(&net, 500, "").await;
     let admin = (net.address(0), cluster.members[0].admin);
     assert!(attempt(&net, 1, admin).0.success());
 

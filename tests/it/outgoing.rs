@@ -14,26 +14,26 @@ use std::{
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
     process::signal,
-    rabbitmq::{Client, Rabbit},
+    rabbitmq::{BrokerClient, RabbitBroker},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A cluster, a broker, and an outgoing to the queue `invoices`.
 struct Bed {
-    cluster: Cluster,
-    rabbit: Rabbit,
-    broker: Client,
+    cluster: TestCluster,
+    rabbit: RabbitBroker,
+    broker: BrokerClient,
 }
 
 impl Bed {
     async fn start() -> Bed {
-        let cluster = Cluster::three().await;
-        let rabbit = Rabbit::start().await;
+        let cluster = TestCluster::three().await;
+        let rabbit = RabbitBroker::start().await;
         let broker = rabbit.client().await;
         broker.declare("invoices").await;
         let connection = json!({

@@ -5,11 +5,11 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use nix::sys::signal::Signal;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     programs::built,
-    rabbitmq::Rabbit,
-    traffic::{sink::Sink, verdict},
+    rabbitmq::RabbitBroker,
+    traffic::{sink::MessageSink, verdict},
 };
 use serde_json::json;
 
@@ -23,12 +23,12 @@ const AFTER: Duration = Duration::from_millis(500);
 // guarantee: MESSAGE-4, FENCE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_member_runs_no_buffers_under_old_epoch() {
-    let rabbit = Rabbit::start().await;
+    let rabbit = RabbitBroker::start().await;
     let broker = rabbit.client().await;
     broker.declare(QUEUE).await;
-    let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
+    let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
     // A service in the members' code: an upstream the connector server would call itself.
-    let mut cluster = Cluster::prepare(5, 500, "");
+    let mut cluster = TestCluster::prepare(5, 500, "");
     for member in &mut cluster.members {
         member.embedding = Some((built("examples/embedded"), ("RELAY_TO", sink.url())));
     }

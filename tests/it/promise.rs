@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http::{self, HttpError},
     programs::QUORATE,
@@ -42,12 +42,12 @@ async fn quorate_cluster(admin: String, arguments: &[&str]) -> Run {
     }
 }
 
-async fn status(cluster: &Cluster, n: usize) -> Result<Value, HttpError> {
+async fn status(cluster: &TestCluster, n: usize) -> Result<Value, HttpError> {
     http::get_json(&cluster.members[n].admin_url("/v1/cluster/status")).await
 }
 
 /// Waits until a member's status says what `wanted` looks for.
-async fn status_with(cluster: &Cluster, n: usize, what: &str, wanted: impl Fn(&Value) -> bool) {
+async fn status_with(cluster: &TestCluster, n: usize, what: &str, wanted: impl Fn(&Value) -> bool) {
     let name = &cluster.members[n].name;
     eventually(&format!("{what} at {name}"), SOON, || async {
         let seen = status(cluster, n).await?;
@@ -68,7 +68,7 @@ fn warns(status: &Value, words: &[&str]) -> bool {
 // guarantee: LEASE-3
 #[tokio::test]
 async fn promise_changes_under_writes_without_election() {
-    let cluster = Cluster::three().await;
+    let cluster = TestCluster::three().await;
     let leader = cluster.leader().await;
     let term = status(&cluster, leader).await.expect("a status")["term"].clone();
     let (stop, done) = (AtomicBool::new(false), AtomicU32::new(0));
@@ -113,7 +113,7 @@ async fn promise_changes_under_writes_without_election() {
 // guarantee: LEASE-3
 #[tokio::test]
 async fn patience_with_silent_leader_follows_promise() {
-    let cluster = Cluster::three().await;
+    let cluster = TestCluster::three().await;
     let leader = cluster.leader().await;
     let term = status(&cluster, leader).await.expect("a status")["term"].clone();
     let other = (leader + 1) % 3;
@@ -138,7 +138,7 @@ async fn patience_with_silent_leader_follows_promise() {
 // guarantee: LEASE-3
 #[tokio::test]
 async fn absent_member_delays_promise_change_until_return() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let leader = cluster.leader().await;
     let away = (leader + 1) % 3;
     let name = cluster.members[away].name.clone();
@@ -183,7 +183,7 @@ async fn absent_member_delays_promise_change_until_return() {
 // guarantee: LEASE-3
 #[tokio::test]
 async fn settings_with_other_promise_are_reported_and_ignored() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let leader = cluster.leader().await;
     let other = (leader + 1) % 3;
     let name = cluster.members[other].name.clone();
@@ -246,7 +246,7 @@ async fn settings_with_other_promise_are_reported_and_ignored() {
 
 #[tokio::test]
 async fn impossible_promise_is_refused_with_valid_range() {
-    let cluster = Cluster::start(1, 500, "").await;
+    let cluster = TestCluster::start(1, 500, "").await;
     let admin = cluster.members[0].admin_url("");
     for (setting, value, says) in [
         ("failover_ms", "99", "failover_ms"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
 };
@@ -13,7 +13,7 @@ use reqwest::Method;
 const SMALL_LOG: &str = "snapshot.entries = 200\nsnapshot.keep = 20";
 const VALUE: usize = 200 * 1024;
 
-async fn fill(cluster: &Cluster, at: usize, prefix: &str, count: usize) {
+async fn fill(cluster: &TestCluster, at: usize, prefix: &str, count: usize) {
     let url = cluster.members[at].admin_url(&format!("/v1/kv/{prefix}"));
     futures_util::stream::iter(0..count)
         .map(|n| http::put(format!("{url}-{n:05}"), vec![b'x'; VALUE]))
@@ -25,7 +25,7 @@ async fn fill(cluster: &Cluster, at: usize, prefix: &str, count: usize) {
 }
 
 /// The member's own applied state holds `key` (a stale read asks nobody else).
-async fn holds(cluster: &Cluster, at: usize, key: &str) {
+async fn holds(cluster: &TestCluster, at: usize, key: &str) {
     eventually(
         &format!("{key} at member {at}"),
         Duration::from_secs(90),
@@ -43,7 +43,7 @@ async fn holds(cluster: &Cluster, at: usize, key: &str) {
 
 #[tokio::test]
 async fn absent_member_catches_up_by_snapshot_under_kills() {
-    let mut cluster = Cluster::start(3, 500, SMALL_LOG).await;
+    let mut cluster = TestCluster::start(3, 500, SMALL_LOG).await;
     let away = cluster.follower().await;
     let at = cluster.leader().await;
     cluster.members[away].kill();

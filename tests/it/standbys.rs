@@ -6,30 +6,30 @@ use std::{net::Ipv4Addr, time::Duration};
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
-    rabbitmq::{Client, Rabbit},
-    traffic::sink::Sink,
+    rabbitmq::{BrokerClient, RabbitBroker},
+    traffic::sink::MessageSink,
 };
 use serde_json::{Value, json};
 
 const QUEUE: &str = "orders";
 
 struct Bed {
-    cluster: Cluster,
-    sink: Sink,
-    broker: Client,
-    _rabbit: Rabbit,
+    cluster: TestCluster,
+    sink: MessageSink,
+    broker: BrokerClient,
+    _rabbit: RabbitBroker,
 }
 
 impl Bed {
     async fn start() -> Bed {
-        let rabbit = Rabbit::start().await;
+        let rabbit = RabbitBroker::start().await;
         let broker = rabbit.client().await;
         broker.declare(QUEUE).await;
-        let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
-        let cluster = Cluster::three().await;
+        let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
+        let cluster = TestCluster::three().await;
         let service = json!({"name": "sink", "upstream": sink.url()});
         cluster.put(0, "service", service).await;
         let connection = json!({

@@ -4,22 +4,22 @@ use std::fs;
 
 use quorate_clock::rng;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
-    takeovers::{self, Bed, Plan},
+    takeovers::{self, TakeoverBed, TakeoverPlan},
 };
 use rand::Rng;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn successive_takeovers_lose_nothing_and_never_overlap() {
-    let plan = Plan {
+    let plan = TakeoverPlan {
         kills: 6,
         stops: 4,
         hangs: 2,
         seed: rng().random(),
     };
     println!("seed {}", plan.seed);
-    let mut bed = Bed::start(500).await;
+    let mut bed = TakeoverBed::start(500).await;
     let trials = takeovers::run(&mut bed, plan, |trial, _| {
         let (stopped, took) = (trial.stopped(), trial.ended - trial.begun);
         let (gaps, overlaps) = (&trial.gaps, &trial.overlaps);
@@ -44,7 +44,7 @@ async fn successive_takeovers_lose_nothing_and_never_overlap() {
 /// What a member applies of its log at its start has happened long ago.
 #[tokio::test]
 async fn start_reports_no_past_takeover_as_new() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     for _ in 0..3 {
         let leader = cluster.leader().await;
         cluster.members[leader].kill();

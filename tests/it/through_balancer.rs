@@ -9,8 +9,8 @@ use std::{
 };
 
 use quorate_testkit::{
-    balancer::Balancer,
-    cluster::{Cluster, SOON},
+    balancer::BalancerProcess,
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
 };
@@ -20,7 +20,7 @@ use serde_json::json;
 // guarantee: HTTP-2
 #[tokio::test]
 async fn no_get_fails_during_member_kill_and_restart() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     cluster
         .put(0, "service", json!({"name": "echo-it", "builtin": "echo"}))
         .await;
@@ -31,7 +31,7 @@ async fn no_get_fails_during_member_kill_and_restart() {
             json!({"name": "c", "path": "/echo", "service": "echo-it"}),
         )
         .await;
-    let balancer = Balancer::start(&cluster).await;
+    let balancer = BalancerProcess::start(&cluster).await;
     let alive = http::call(Method::GET, balancer.at("/zato-lb-alive"), &[], "")
         .await
         .expect("an answer");
@@ -99,8 +99,8 @@ async fn no_get_fails_during_member_kill_and_restart() {
 
 #[tokio::test]
 async fn joined_member_serves_and_without_members_envelope_answers() {
-    let mut cluster = Cluster::start(1, 500, "").await;
-    let balancer = Balancer::start(&cluster).await;
+    let mut cluster = TestCluster::start(1, 500, "").await;
+    let balancer = BalancerProcess::start(&cluster).await;
     let join = cluster.members[0].admin_url("");
     let new = cluster.add_member();
     cluster.members[new].start(&["--join", &join]);

@@ -11,8 +11,8 @@ use std::{
 };
 
 use quorate_testkit::{
-    balancer::Balancer,
-    cluster::{Cluster, SOON},
+    balancer::BalancerProcess,
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
     programs::QUORATE,
@@ -25,14 +25,14 @@ fn full() -> File {
 }
 
 /// A member alone whose stderr is this, once it is ready.
-async fn member_saying_to(err: impl Into<Stdio>, extra: &str) -> Cluster {
-    let mut cluster = Cluster::prepare(1, 500, extra);
+async fn member_saying_to(err: impl Into<Stdio>, extra: &str) -> TestCluster {
+    let mut cluster = TestCluster::prepare(1, 500, extra);
     cluster.members[0].start_saying_to(&["--bootstrap"], err.into());
     cluster.voters(1).await;
     cluster
 }
 
-async fn lost(cluster: &Cluster) -> Result<u64, String> {
+async fn lost(cluster: &TestCluster) -> Result<u64, String> {
     let metrics = cluster.members[0].admin_url("/metrics");
     let answer = http::call(Method::GET, &metrics, &[], "").await?;
     let text = answer.text().await.map_err(|error| error.to_string())?;
@@ -43,7 +43,7 @@ async fn lost(cluster: &Cluster) -> Result<u64, String> {
     line.trim().parse().map_err(|_| line.to_owned())
 }
 
-async fn loses_lines(cluster: &Cluster) {
+async fn loses_lines(cluster: &TestCluster) {
     let ping = cluster.members[0].http_url("/zato/ping");
     eventually("lost lines that are counted", SOON, || async {
         // Each says something, where so much is asked for.
@@ -58,7 +58,7 @@ async fn loses_lines(cluster: &Cluster) {
     .await;
 }
 
-async fn serves(cluster: &Cluster) {
+async fn serves(cluster: &TestCluster) {
     let ping = cluster.members[0].http_url("/zato/ping");
     for url in [cluster.members[0].admin_url("/health/ready"), ping] {
         let answer = http::call(Method::GET, &url, &[], "").await;
@@ -125,8 +125,8 @@ async fn member_with_unread_log_stops_in_time() {
 // guarantee: HOST-1
 #[tokio::test]
 async fn balancer_with_full_log_serves_and_ignores_hangup() {
-    let cluster = Cluster::start(1, 500, "").await;
-    let balancer = Balancer::start_saying_to(&cluster, full()).await;
+    let cluster = TestCluster::start(1, 500, "").await;
+    let balancer = BalancerProcess::start_saying_to(&cluster, full()).await;
     balancer.signal(nix::sys::signal::Signal::SIGHUP);
     cluster.members[0].signal(nix::sys::signal::Signal::SIGHUP);
     eventually("a line about the signal", SOON, || async {
@@ -143,7 +143,7 @@ async fn balancer_with_full_log_serves_and_ignores_hangup() {
 // guarantee: HOST-1
 #[tokio::test]
 async fn command_with_unwritable_output_still_takes_effect() {
-    let cluster = Cluster::start(1, 500, "").await;
+    let cluster = TestCluster::start(1, 500, "").await;
     let admin = cluster.members[0].admin_url("");
     let run = |arguments: &[&str], admin: &str| {
         let status = Command::new(&*QUORATE)
@@ -171,7 +171,7 @@ async fn command_with_unwritable_output_still_takes_effect() {
 #[tokio::test]
 async fn connector_processes_log_as_their_member_does() {
     let extra = "[log]\nlevel = \"debug\"\nformat = \"json\"\n";
-    let cluster = Cluster::start(1, 500, extra).await;
+    let cluster = TestCluster::start(1, 500, extra).await;
     let port = quorate_testkit::ports::free();
     let service = serde_json::json!({"name": "echo-it", "builtin": "echo"});
     cluster.put(0, "service", service).await;
@@ -202,7 +202,7 @@ async fn connector_processes_log_as_their_member_does() {
 
 /// What a member writes to a terminal until it is in service.
 async fn on_a_terminal(no_color: &str) -> Vec<u8> {
-    let cluster = Cluster::prepare(1, 500, "");
+    let cluster = TestCluster::prepare(1, 500, "");
     let (member, out) = (&cluster.members[0], cluster.root.path().join("terminal"));
     let command = format!(
         "exec {} server --config {} --bootstrap",

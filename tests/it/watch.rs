@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
-    event_stream::{END, Stream, of},
+    cluster::{SOON, TestCluster},
+    event_stream::{END, EventStream, of},
     eventually::eventually,
     http,
 };
@@ -23,16 +23,16 @@ use tokio::{
 const SMALL_LOG: &str = "snapshot.entries = 100\nsnapshot.keep = 10";
 const MIB: usize = 1 << 20;
 
-fn url(cluster: &Cluster, at: usize, query: &str) -> String {
+fn url(cluster: &TestCluster, at: usize, query: &str) -> String {
     cluster.members[at].admin_url(&format!("/v1/watch{query}"))
 }
 
-async fn put(cluster: &Cluster, at: usize, key: &str, value: impl Into<reqwest::Body>) -> u64 {
+async fn put(cluster: &TestCluster, at: usize, key: &str, value: impl Into<reqwest::Body>) -> u64 {
     let url = cluster.members[at].admin_url(&format!("/v1/kv/{key}"));
     http::put(url, value).await.expect("a write")
 }
 
-async fn delete(cluster: &Cluster, at: usize, key: &str) -> u64 {
+async fn delete(cluster: &TestCluster, at: usize, key: &str) -> u64 {
     let url = cluster.members[at].admin_url(&format!("/v1/kv/{key}"));
     let answer = http::call(Method::DELETE, url, &[], "").await;
     let answer = answer.expect("an answer");
@@ -41,8 +41,8 @@ async fn delete(cluster: &Cluster, at: usize, key: &str) -> u64 {
 }
 
 /// Every change that `at` has, from the first on, up to `last`.
-async fn history(cluster: &Cluster, at: usize, last: u64) -> Vec<Value> {
-    let mut stream = Stream::open(&url(cluster, at, "?from=1"), None)
+async fn history(cluster: &TestCluster, at: usize, last: u64) -> Vec<Value> {
+    let mut stream = EventStream::open(&url(cluster, at, "?from=1"), None)
         .await
         .expect("a stream");
     stream.until(last).await
@@ -54,7 +54,7 @@ async fn follow(urls: Vec<String>, last: tokio::sync::oneshot::Receiver<u64>) ->
     let mut last = std::pin::pin!(last);
     let mut end = None;
     for url in urls.iter().cycle() {
-        let Ok(mut stream) = Stream::open(url, place).await else {
+        let Ok(mut stream) = EventStream::open(url, place).await else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
@@ -88,7 +88,7 @@ async fn follow(urls: Vec<String>, last: tokio::sync::oneshot::Receiver<u64>) ->
 // guarantee: WATCH-1
 #[tokio::test]
 async fn resumed_watch_sees_every_change_once_in_order() {
-    let mut cluster = Cluster::start(3, 500, SMALL_LOG).await;
+    let mut cluster = TestCluster::start(3, 500, SMALL_LOG).await;
     let (ended, end) = tokio::sync::oneshot::channel();
     let urls = (0..3)
         .map(|at| url(&cluster, at, "?from=1&prefix=w"))
@@ -155,13 +155,13 @@ async fn resumed_watch_sees_every_change_once_in_order() {
 
 #[tokio::test]
 async fn prefixes_places_and_bad_input() {
-    let cluster = Cluster::start(1, 500, "").await;
+    let cluster = TestCluster::start(1, 500, "").await;
     let first = put(&cluster, 0, "a/1", "one").await;
     put(&cluster, 0, "b", "x").await;
     let third = put(&cluster, 0, "a/1", "two").await;
     let open = |query: &str, last| {
         let url = url(&cluster, 0, query);
-        async move { Stream::open(&url, last).await }
+        async move { EventStream::open(&url, last).await }
     };
 
     // without a place: only what comes from now on, and the place is told first
@@ -240,7 +240,7 @@ async fn prefixes_places_and_bad_input() {
 // guarantee: WATCH-2
 #[tokio::test]
 async fn compacted_revision_answers_410_with_oldest_revision() {
-    let mut cluster = Cluster::start(1, 500, SMALL_LOG).await;
+    let mut cluster = TestCluster::start(1, 500, SMALL_LOG).await;
     let first = put(&cluster, 0, "first", "x").await;
     let mut last = 0;
     for n in 0..20 {
@@ -256,13 +256,13 @@ async fn compacted_revision_answers_410_with_oldest_revision() {
             (format!("?from={first}"), None),
             (String::new(), Some(first)),
         ] {
-            let gone = Stream::open(&url(&cluster, 0, &query), place).await;
+            let gone = EventStream::open(&url(&cluster, 0, &query), place).await;
             let (status, problem) = gone.err().expect("gone");
             assert_eq!((status, &problem["code"]), (410, &"compacted".into()));
             let oldest = problem["oldest_revision"].as_u64().expect("a revision");
             assert!(oldest > first && oldest <= last, "{problem}");
             let kept = format!("?from={oldest}");
-            let mut stream = Stream::open(&url(&cluster, 0, &kept), None)
+            let mut stream = EventStream::open(&url(&cluster, 0, &kept), None)
                 .await
                 .expect("kept");
             let changes = stream.until(last).await;
@@ -276,7 +276,7 @@ async fn compacted_revision_answers_410_with_oldest_revision() {
 // guarantee: WATCH-2
 #[tokio::test]
 async fn slow_reader_is_notified_of_falling_behind() {
-    let cluster = Cluster::start(1, 500, "").await;
+    let cluster = TestCluster::start(1, 500, "").await;
     let mut slow = TcpStream::connect(("127.0.0.1", cluster.members[0].admin))
         .await
         .expect("a connection");
@@ -315,7 +315,7 @@ async fn slow_reader_is_notified_of_falling_behind() {
 // guarantee: WATCH-3
 #[tokio::test]
 async fn member_without_quorum_serves_applied_changes() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let last = put(&cluster, 0, "before", "x").await;
     let alone = cluster.follower().await;
     let held = url(&cluster, alone, "");
@@ -335,11 +335,13 @@ async fn member_without_quorum_serves_applied_changes() {
     let all = history(&cluster, alone, last).await;
     assert_eq!(all.last().expect("a change")["key"], "before");
     // nobody can say whether there is such a revision yet: it is waited for
-    let mut later = Stream::open(&held, Some(last + 1000))
+    let mut later = EventStream::open(&held, Some(last + 1000))
         .await
         .expect("a stream");
     assert_eq!(later.next().await.expect("an event").id, Some(last + 1000));
-    let mut stream = Stream::open(&held, Some(last)).await.expect("a stream");
+    let mut stream = EventStream::open(&held, Some(last))
+        .await
+        .expect("a stream");
     while stream.next().await.expect("a sign").name != "cut_off" {}
     for at in 0..3 {
         if at != alone {
@@ -354,11 +356,11 @@ async fn member_without_quorum_serves_applied_changes() {
 // guarantee: WATCH-4
 #[tokio::test]
 async fn watchers_are_bounded_and_never_delay_the_stop() {
-    let mut cluster = Cluster::start(1, 500, "").await;
+    let mut cluster = TestCluster::start(1, 500, "").await;
     let held = url(&cluster, 0, "");
     let mut streams = Vec::new();
     let refused = loop {
-        match Stream::open(&held, None).await {
+        match EventStream::open(&held, None).await {
             Ok(stream) => streams.push(stream),
             Err(refused) => break refused,
         }
@@ -379,7 +381,7 @@ async fn watchers_are_bounded_and_never_delay_the_stop() {
     assert!(text.contains("quorate_watchers 128"), "{text}");
     streams.pop();
     let room = eventually("room for one", SOON, || async {
-        let opened = Stream::open(&held, None).await;
+        let opened = EventStream::open(&held, None).await;
         opened.map_err(|(status, _)| status.to_string())
     });
     streams.push(room.await);

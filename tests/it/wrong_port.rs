@@ -1,11 +1,11 @@
 //! Commands that are pointed at a port of a member that is not its admin port.
 
-use quorate_testkit::{cluster::Cluster, programs::QUORATE};
+use quorate_testkit::{cluster::TestCluster, programs::QUORATE};
 use std::process::{Command, Stdio};
 
 #[tokio::test]
 async fn command_at_services_port_names_the_mistake() {
-    let cluster = Cluster::start(1, 500, "").await;
+    let cluster = TestCluster::start(1, 500, "").await;
     let member = &cluster.members[0];
     let run = |arguments: &[&str], admin: &str| {
         let run = Command::new(&*QUORATE)

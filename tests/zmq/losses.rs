@@ -15,7 +15,7 @@ use super::{
 const IN_FLIGHT: usize = 100;
 
 /// Waits until so many calls were made.
-async fn calls(group: &Group, n: usize) {
+async fn calls(group: &SimulatedGroup, n: usize) {
     let made = async || (group.calls.lock().len() >= n).then_some(());
     eventually(&format!("{n} calls"), made).await;
 }

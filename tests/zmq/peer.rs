@@ -4,11 +4,11 @@ use std::{path::Path, process::Stdio, sync::Arc};
 
 use parking_lot::Mutex;
 use quorate_simulated_group::*;
-use quorate_testkit::process::{Process, bound};
+use quorate_testkit::process::{ChildProcess, bound};
 
 /// `peer.py`, ended when it is dropped.
 pub struct Peer {
-    _process: Process,
+    _process: ChildProcess,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -23,7 +23,7 @@ impl Peer {
             .args([role, method, address, &count.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        let process = Process::spawn(command);
+        let process = ChildProcess::spawn(command);
         let mut process = process.expect("/usr/bin/python3 is there: scripts/setup.sh installs it");
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let (said, seen) = (process.lines(), lines.clone());

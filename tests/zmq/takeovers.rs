@@ -18,7 +18,7 @@ const IN_FLIGHT: usize = 100;
 const MOST_REPEATED: usize = 2 * IN_FLIGHT;
 
 /// A peer that sends to a ROUTER channel, two members, and a service that takes a while.
-async fn under_load(method: &str) -> (String, Peer, Member, Member) {
+async fn under_load(method: &str) -> (String, Peer, SimulatedMember, SimulatedMember) {
     let (name, address) = (unique("taken"), free_address());
     let (first, second) = two(channel(&name, "ROUTER", method, &address), 500).await;
     first
@@ -31,7 +31,7 @@ async fn under_load(method: &str) -> (String, Peer, Member, Member) {
 }
 
 /// All were handled, and no more than this often twice.
-async fn verdict(what: &str, peer: &Peer, member: &Member, most: usize) {
+async fn verdict(what: &str, peer: &Peer, member: &SimulatedMember, most: usize) {
     peer.says("done").await;
     let (lost, repeated) = lost_and_repeated(&member.group, MESSAGES);
     println!("{what}: {MESSAGES} messages, {lost} lost, {repeated} handled twice");
@@ -141,9 +141,9 @@ async fn bound_address_is_taken_over_once_free() {
     let (name, address) = (unique("bound"), free_address());
     let stranger = socket(zmq::SocketType::PULL);
     stranger.bind(&address).unwrap();
-    let group = Group::with_services();
+    let group = SimulatedGroup::with_services();
     group.put(Kind::ZmqChannel, channel(&name, "PULL", "bind", &address));
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     let told = member
         .when(&name, "an error", |it| it.last_error.is_some())

@@ -8,7 +8,7 @@ use quorate_service::api::Reply;
 use super::{peer::Peer, world::*};
 
 /// Waits until the bodies `0` to `n - 1` were handled, each at least once.
-async fn all_handled(member: &Member, n: usize) {
+async fn all_handled(member: &SimulatedMember, n: usize) {
     let all = async || (lost_and_repeated(&member.group, n).0 == 0).then_some(());
     eventually("all are handled", all).await;
 }

@@ -26,23 +26,23 @@ pub fn outgoing(name: &str, socket: &str, method: &str, address: &str) -> Value 
 }
 
 /// A member that leads in term 2 and runs this.
-pub async fn running(kind: Kind, resource: Value) -> Member {
-    let group = Group::with_services();
+pub async fn running(kind: Kind, resource: Value) -> SimulatedMember {
+    let group = SimulatedGroup::with_services();
     let name = resource["name"].as_str().unwrap().to_owned();
     group.put(kind, resource);
-    let member = Member::start(&group, 1, 2000);
+    let member = SimulatedMember::start(&group, 1, 2000);
     member.lead(2);
     member.active(&name).await;
     member
 }
 
 /// Two members with the same channel; the first runs it in term 2, the second stands by.
-pub async fn two(resource: Value, failover_ms: u64) -> (Member, Member) {
-    let group: Arc<Group> = Group::with_services();
+pub async fn two(resource: Value, failover_ms: u64) -> (SimulatedMember, SimulatedMember) {
+    let group: Arc<SimulatedGroup> = SimulatedGroup::with_services();
     let name = resource["name"].as_str().unwrap().to_owned();
     group.put(Kind::ZmqChannel, resource);
-    let first = Member::start(&group, 1, failover_ms);
-    let second = Member::start(&group, 2, failover_ms);
+    let first = SimulatedMember::start(&group, 1, failover_ms);
+    let second = SimulatedMember::start(&group, 2, failover_ms);
     first.lead(2);
     first.active(&name).await;
     second
@@ -53,7 +53,7 @@ pub async fn two(resource: Value, failover_ms: u64) -> (Member, Member) {
 
 /// Sends one message by an outgoing.
 pub async fn send(
-    member: &Member,
+    member: &SimulatedMember,
     name: &str,
     id: &str,
     body: &str,
@@ -74,7 +74,7 @@ pub async fn send(
 
 /// How many of the bodies `0` to `n - 1` were not handled, and how many calls there were
 /// beyond one for each.
-pub fn lost_and_repeated(group: &Group, n: usize) -> (usize, usize) {
+pub fn lost_and_repeated(group: &SimulatedGroup, n: usize) -> (usize, usize) {
     let calls = group.calls_by_body();
     let lost = bodies(n).filter(|body| !calls.contains_key(body)).count();
     let all: usize = calls.values().sum();

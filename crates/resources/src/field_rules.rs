@@ -387,3 +387,19 @@ impl<T: DeclaredKind> FieldRule for NestedFields<T> {
         fields.nested(field, T::read_fields)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapped_secret_stays_secret() {
+        let secret = || text(text_rules::name, TextSecrecy::Secret);
+        let left_out = LeftOutByDefault(OptionalField(secret()));
+        assert!(left_out.is_secret() && RequiredField(secret()).is_secret());
+        let defaulted = DefaultedField(secret(), "x");
+        assert!(defaulted.is_secret());
+        let value = "hunter2".to_owned();
+        assert!(matches!(defaulted.nature(&value), FieldNature::Secret(_)));
+    }
+}

@@ -15,7 +15,7 @@ use std::{
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
 use super::error::ClusterError;
-use quorate_testkit::netns::Net;
+use quorate_testkit::netns::NamespaceNet;
 
 const TABLE: &str = "inet quorate_chaos";
 
@@ -95,14 +95,14 @@ fn connections(told: &str) -> Vec<TcpConnection> {
 
 /// Rules that are in force on the links.
 pub struct LinkRules {
-    net: Arc<Net>,
+    net: Arc<NamespaceNet>,
     rules: Mutex<BTreeMap<u64, Vec<LinkRule>>>,
     next: AtomicU64,
 }
 
 impl LinkRules {
     /// Makes a set without any rule.
-    pub fn new(net: Arc<Net>) -> LinkRules {
+    pub fn new(net: Arc<NamespaceNet>) -> LinkRules {
         LinkRules {
             net,
             rules: Mutex::default(),

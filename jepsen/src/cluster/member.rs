@@ -16,9 +16,9 @@ use nix::{
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    host::Host,
+    host::MemberHost,
     ports,
-    process::{self, Process},
+    process::{self, ChildProcess},
 };
 
 use super::error::ClusterError;
@@ -63,13 +63,13 @@ pub struct ClusterMember {
     /// The ports.
     pub ports: MemberPorts,
     /// The namespace, where members have some.
-    pub host: Host,
+    pub host: MemberHost,
     /// The program under test.
     pub quorate: PathBuf,
     /// The variables that are set for the process.
     pub environment: Vec<(String, String)>,
     /// The process, while it runs.
-    pub process: Mutex<Option<Process>>,
+    pub process: Mutex<Option<ChildProcess>>,
     /// The ends of processes that nobody had ended.
     pub ended: Mutex<Vec<String>>,
     /// The reason why the member need not run or have the same state in the end.
@@ -132,13 +132,13 @@ impl ClusterMember {
             // A group of its own: it can be stopped as a whole, and Ctrl-C doesn't reach it.
             .process_group(0);
         process::logged(&mut command, &self.log)?;
-        *process = Some(Process::spawn(command)?);
+        *process = Some(ChildProcess::spawn(command)?);
         Ok(())
     }
 
     /// Notes the end of a process that ended by itself.
-    fn reap(&self, process: &mut Option<Process>) {
-        if let Some(status) = process.as_mut().and_then(Process::status) {
+    fn reap(&self, process: &mut Option<ChildProcess>) {
+        if let Some(status) = process.as_mut().and_then(ChildProcess::status) {
             self.ended.lock().push(status.to_string());
             *process = None;
         }
@@ -148,7 +148,7 @@ impl ClusterMember {
     pub fn pid(&self) -> Option<u32> {
         let mut process = self.process.lock();
         self.reap(&mut process);
-        process.as_ref().map(Process::pid)
+        process.as_ref().map(ChildProcess::pid)
     }
 
     /// Kills the process, and reaps it; gives whether it ran. The processes of its connectors end

@@ -18,7 +18,7 @@ use quorate_clock::Instant;
 use quorate_raft::{MemberIdentity, Node, NodeOptions, NodeStartMode};
 use quorate_testkit::{
     eventually, ports,
-    process::{Process, bound},
+    process::{ChildProcess, bound},
 };
 use quorate_types::{Member, MemberId, Timing};
 use tempfile::TempDir;
@@ -57,7 +57,7 @@ pub struct Said {
 
 /// The process, while it runs.
 struct Running {
-    process: Process,
+    process: ChildProcess,
     orders: ChildStdin,
     answers: mpsc::Receiver<String>,
 }
@@ -101,7 +101,7 @@ impl MemberProcess {
             .env(TOLD, serde_json::to_string(&told).unwrap())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut process = Process::spawn(command).unwrap();
+        let mut process = ChildProcess::spawn(command).unwrap();
         let (answered, answers) = mpsc::channel();
         self.said = Arc::default();
         let said = self.said.clone();

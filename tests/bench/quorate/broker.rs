@@ -8,7 +8,7 @@ use std::{
 
 use quorate_testkit::{
     http,
-    rabbitmq::{Client, Rabbit},
+    rabbitmq::{BrokerClient, RabbitBroker},
 };
 use serde_json::Value;
 
@@ -16,14 +16,14 @@ use crate::hosts::Hosts;
 
 /// RabbitMQ and a connection to it.
 pub struct Broker {
-    pub rabbit: Rabbit,
-    pub client: Arc<Client>,
+    pub rabbit: RabbitBroker,
+    pub client: Arc<BrokerClient>,
 }
 
 impl Broker {
     /// Starts it where all hosts reach it.
     pub async fn start(hosts: &Hosts) -> Broker {
-        let rabbit = Rabbit::start_managed(hosts.outside()).await;
+        let rabbit = RabbitBroker::start_managed(hosts.outside()).await;
         let client = Arc::new(rabbit.client().await);
         Broker { rabbit, client }
     }

@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use quorate_clock::wall_time;
-use quorate_testkit::{cluster::Cluster, eventually::within, http};
+use quorate_testkit::{cluster::TestCluster, eventually::within, http};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ use publisher::Publisher;
 use service::Service;
 
 use crate::{
-    fault::Fault,
+    fault::ServerFault,
     hosts::{Hosts, SIZE},
     processors::Processors,
     trial::{Measured, any_moment, ms},
@@ -67,7 +67,7 @@ pub struct Quorate {
     hosts: Hosts,
     broker: Arc<Broker>,
     service: Service,
-    cluster: Cluster,
+    cluster: TestCluster,
     client: Client,
     channels: BTreeMap<Fence, Vec<String>>,
     active: Option<Fence>,
@@ -85,8 +85,8 @@ impl Quorate {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let cluster_name = format!("c{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let cluster = match hosts.net() {
-            Some(net) => Cluster::start_in(net, failover_ms, "").await,
-            None => Cluster::start(SIZE, failover_ms, "").await,
+            Some(net) => TestCluster::start_in(net, failover_ms, "").await,
+            None => TestCluster::start(SIZE, failover_ms, "").await,
         };
         let service = Service::start(hosts.outside()).await;
         let name = |fence: Fence, n| format!("{cluster_name}-{fence:?}-{n}").to_lowercase();

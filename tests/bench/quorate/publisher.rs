@@ -9,7 +9,7 @@ use std::{
 };
 
 use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
-use quorate_testkit::rabbitmq::Client;
+use quorate_testkit::rabbitmq::BrokerClient;
 use tokio::task::JoinHandle;
 
 /// Between two messages, over all queues, while there are few.
@@ -22,13 +22,13 @@ pub struct Publisher {
     round: Arc<AtomicBool>,
     task: JoinHandle<()>,
     // Kept, as the channel ends with it.
-    _client: Arc<Client>,
+    _client: Arc<BrokerClient>,
 }
 
 impl Publisher {
     /// One message each 2 ms, to the queues in turn; when there are more than 50, as many
     /// at a time as give each its message every 100 ms.
-    pub async fn start(client: Arc<Client>, queues: Vec<String>) -> Publisher {
+    pub async fn start(client: Arc<BrokerClient>, queues: Vec<String>) -> Publisher {
         let channel = client
             .connection()
             .create_channel()

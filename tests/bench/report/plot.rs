@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use quorate_testkit::svg;
 
 use crate::{
-    fault::Fault,
+    fault::ServerFault,
     plan::Case,
     record::Series,
     report::{

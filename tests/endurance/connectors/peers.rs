@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_testkit::{
     ports,
-    rabbitmq::{Client, Rabbit},
-    traffic::sink::Sink,
+    rabbitmq::{BrokerClient, RabbitBroker},
+    traffic::sink::MessageSink,
 };
 
 use super::{mix::Connector, queue_manager::QueueManager};
@@ -28,10 +28,10 @@ const OUT: &str = "scale-out";
 
 /// All of them.
 pub struct Peers {
-    pub rabbit: Rabbit,
-    pub sink: Sink,
+    pub rabbit: RabbitBroker,
+    pub sink: MessageSink,
     pub queue_manager: QueueManager,
-    broker: Client,
+    broker: BrokerClient,
     sockets: zmq::Context,
     push: Mutex<BTreeMap<String, (u16, zmq::Socket)>>,
     pull: u16,
@@ -42,8 +42,8 @@ pub struct Peers {
 impl Peers {
     /// Starts them.
     pub async fn start() -> Peers {
-        let rabbit = Rabbit::start().await;
-        let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
+        let rabbit = RabbitBroker::start().await;
+        let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
         let broker = rabbit.client().await;
         let (arrived, stop) = (Arc::default(), Arc::<AtomicBool>::default());
         let peers = Peers {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::StreamExt;
 use quorate_clock::{Instant, rng};
-use quorate_testkit::{cluster::Cluster, http};
+use quorate_testkit::{cluster::TestCluster, http};
 use rand::Rng;
 use reqwest::Method;
 
@@ -52,7 +52,7 @@ impl Round {
 /// `members` are asked to send by the outgoings, in turn.
 pub async fn round(
     peers: &Peers,
-    cluster: &Cluster,
+    cluster: &TestCluster,
     members: &[usize],
     connectors: &[Connector],
     begun: Instant,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use quorate_clock::Instant;
-use quorate_testkit::{cluster::Cluster, http, programs::QUORATE};
+use quorate_testkit::{cluster::TestCluster, http, programs::QUORATE};
 use serde_json::{Value, json};
 
 use super::{
@@ -71,7 +71,7 @@ pub async fn run(peers: &Peers, connectors: Vec<Connector>, failover_ms: u64) ->
     };
     peers.prepare(&trial.connectors).await;
     let before = footprint::available();
-    let mut cluster = Cluster::start(3, failover_ms, "").await;
+    let mut cluster = TestCluster::start(3, failover_ms, "").await;
     cluster.root.disable_cleanup(true);
     println!("logs: {}", cluster.root.path().display());
     trial.start(peers, &cluster).await;
@@ -85,7 +85,7 @@ pub async fn run(peers: &Peers, connectors: Vec<Connector>, failover_ms: u64) ->
 }
 
 impl Trial {
-    async fn start(&mut self, peers: &Peers, cluster: &Cluster) {
+    async fn start(&mut self, peers: &Peers, cluster: &TestCluster) {
         let (server, _) = cluster.serving(0).await;
         self.terms[0] = term(cluster, server).await;
         let begun = Instant::now();
@@ -134,7 +134,7 @@ impl Trial {
         documents
     }
 
-    async fn measure(&mut self, cluster: &Cluster, before: u64) {
+    async fn measure(&mut self, cluster: &TestCluster, before: u64) {
         tokio::time::sleep(QUIET).await;
         let (server, _) = cluster.serving(0).await;
         let pids: Vec<u32> = cluster.members.iter().map(|member| member.pid()).collect();
@@ -159,7 +159,7 @@ impl Trial {
         self.members = read(&pids);
     }
 
-    async fn take_over(&mut self, peers: &Peers, cluster: &mut Cluster) {
+    async fn take_over(&mut self, peers: &Peers, cluster: &mut TestCluster) {
         let (server, epoch) = cluster.serving(0).await;
         // Nobody has been elected since the start: thousands of processes did not hold up
         // the heartbeats.
@@ -234,7 +234,7 @@ impl Trial {
 /// Waits until the connector server, as member `asked` knows it, has so many active under
 /// `epoch` or a newer one.
 async fn all_active(
-    cluster: &Cluster,
+    cluster: &TestCluster,
     asked: usize,
     epoch: u64,
     count: usize,
@@ -273,14 +273,14 @@ fn used(start: &BTreeMap<u32, f64>, end: &BTreeMap<u32, f64>) -> f64 {
     each.sum()
 }
 
-async fn term(cluster: &Cluster, at: usize) -> u64 {
+async fn term(cluster: &TestCluster, at: usize) -> u64 {
     let url = cluster.members[at].admin_url("/v1/cluster/leader");
     let answer = http::get_json(&url).await.unwrap_or_default();
     answer["term"].as_u64().unwrap_or_default()
 }
 
 /// What is told of the takeover after that of `epoch`, as soon as it is.
-async fn story(cluster: &Cluster, at: usize, epoch: u64) -> Value {
+async fn story(cluster: &TestCluster, at: usize, epoch: u64) -> Value {
     let url = cluster.members[at].admin_url("/v1/cluster/takeovers");
     let begun = Instant::now();
     while begun.elapsed() < TOLD {
@@ -296,7 +296,7 @@ async fn story(cluster: &Cluster, at: usize, epoch: u64) -> Value {
 }
 
 /// The connector server's rows, without what the other members say.
-async fn rows(cluster: &Cluster, server: usize) -> Result<Vec<Value>, String> {
+async fn rows(cluster: &TestCluster, server: usize) -> Result<Vec<Value>, String> {
     let url = cluster.members[server].admin_url("/v1/connectors");
     let asked = http::call(reqwest::Method::GET, url, &[("quorate-passed-on", "1")], "");
     let answer = asked.await?;
@@ -309,7 +309,7 @@ async fn rows(cluster: &Cluster, server: usize) -> Result<Vec<Value>, String> {
 }
 
 /// How many connectors stand by at a member.
-async fn standing(cluster: &Cluster, member: usize) -> usize {
+async fn standing(cluster: &TestCluster, member: usize) -> usize {
     let url = cluster.members[member].admin_url("/v1/member");
     let answer = http::get_json(&url).await.unwrap_or_default();
     let rows = answer["connectors"].as_array().cloned().unwrap_or_default();
@@ -317,7 +317,7 @@ async fn standing(cluster: &Cluster, member: usize) -> usize {
 }
 
 /// `quorate apply` of all these.
-async fn apply(cluster: &Cluster, at: usize, documents: &[Value]) -> Result<(), String> {
+async fn apply(cluster: &TestCluster, at: usize, documents: &[Value]) -> Result<(), String> {
     let text: String = documents
         .iter()
         .map(|document| format!("---\n{document}\n"))

@@ -9,7 +9,7 @@ use std::{
 };
 
 use quorate_clock::{Instant, id128};
-use quorate_testkit::{cluster::Cluster, http};
+use quorate_testkit::{cluster::TestCluster, http};
 use serde::Serialize;
 
 use super::measure::{self, Restarts};
@@ -45,7 +45,7 @@ impl KeysRow {
 }
 
 /// Measures one number on a cluster that has nothing yet.
-pub async fn round(cluster: &mut Cluster, count: u64, writers: u64) -> KeysRow {
+pub async fn round(cluster: &mut TestCluster, count: u64, writers: u64) -> KeysRow {
     println!("{count} keys");
     let mut row = KeysRow {
         count,
@@ -83,7 +83,7 @@ fn value() -> Vec<u8> {
 }
 
 /// Writes them all, each until it is answered; gives how many tries failed.
-async fn write(cluster: &Cluster, count: u64, writers: u64) -> u64 {
+async fn write(cluster: &TestCluster, count: u64, writers: u64) -> u64 {
     let (next, failed) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..writers {

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use quorate_clock::Instant;
-use quorate_testkit::{cluster::Cluster, eventually::eventually, http};
+use quorate_testkit::{cluster::TestCluster, eventually::eventually, http};
 use reqwest::Method;
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ pub struct Restarts {
 }
 
 /// Kills and starts a follower, and then all.
-pub async fn restarts(cluster: &mut Cluster) -> Restarts {
+pub async fn restarts(cluster: &mut TestCluster) -> Restarts {
     let follower = cluster.follower().await;
     cluster.members[follower].kill();
     let begun = Instant::now();
@@ -53,7 +53,7 @@ pub async fn restarts(cluster: &mut Cluster) -> Restarts {
     }
 }
 
-async fn ready(cluster: &Cluster, n: usize) {
+async fn ready(cluster: &TestCluster, n: usize) {
     let url = cluster.members[n].admin_url("/health/ready");
     eventually("a member that is ready", LIMIT, || async {
         let answer = http::call(Method::GET, &url, &[], "").await?;
@@ -65,7 +65,7 @@ async fn ready(cluster: &Cluster, n: usize) {
     .await;
 }
 
-async fn first_write(cluster: &Cluster) {
+async fn first_write(cluster: &TestCluster) {
     let mut asked = cluster.members.iter().cycle();
     eventually("a write", LIMIT, || {
         let member = asked.next().expect("members go round for ever");
@@ -79,14 +79,14 @@ async fn first_write(cluster: &Cluster) {
 }
 
 /// The memory of a member, the mean of all, in KiB: its part of the pages that it has.
-pub fn memory(cluster: &Cluster) -> u64 {
+pub fn memory(cluster: &TestCluster) -> u64 {
     let of = |pid: i32| Process::of(pid as u32).map_or(0, |process| process.pss);
     let all = cluster.members.iter().map(|member| of(member.pid()));
     all.sum::<u64>() / cluster.members.len() as u64
 }
 
 /// The leader's term, once there is a leader.
-pub async fn term(cluster: &Cluster) -> u64 {
+pub async fn term(cluster: &TestCluster) -> u64 {
     let url = cluster.members[0].admin_url("/v1/cluster/leader");
     eventually("a term", LIMIT, || async {
         let answer = http::get_json(&url).await?;
@@ -96,7 +96,7 @@ pub async fn term(cluster: &Cluster) -> u64 {
 }
 
 /// The bytes of the newest snapshot of the first member, if it has finished one.
-pub fn snapshot_bytes(cluster: &Cluster) -> Option<u64> {
+pub fn snapshot_bytes(cluster: &TestCluster) -> Option<u64> {
     let folder = cluster.members[0].dir.join("data/snapshots");
     let files = fs::read_dir(folder)
         .expect("a folder of snapshots")

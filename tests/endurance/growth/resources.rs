@@ -10,7 +10,7 @@ use std::{
 
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     durations::median,
     eventually::eventually,
     http,
@@ -69,7 +69,7 @@ impl ResourcesRow {
 }
 
 /// Measures one number on a cluster that has nothing yet.
-pub async fn round(cluster: &mut Cluster, count: u64, volume: &Volume) -> ResourcesRow {
+pub async fn round(cluster: &mut TestCluster, count: u64, volume: &Volume) -> ResourcesRow {
     println!("{count} resources");
     let load = FullLoad::prepare(cluster).await;
     let file = cluster.root.path().join("resources.yaml");
@@ -134,7 +134,12 @@ fn manifest(count: u64, upstream: &str) -> String {
 }
 
 /// Runs `quorate apply` as a user would; gives how long it took.
-async fn apply(cluster: &Cluster, file: &Path, dry_run: bool, findings: &mut Vec<String>) -> f64 {
+async fn apply(
+    cluster: &TestCluster,
+    file: &Path,
+    dry_run: bool,
+    findings: &mut Vec<String>,
+) -> f64 {
     let admin: Vec<_> = cluster.members.iter().map(|m| m.admin_url("")).collect();
     let mut command = Command::new(&*QUORATE);
     command.args(["apply", "--admin", &admin.join(","), "--file"]);
@@ -160,7 +165,7 @@ async fn apply(cluster: &Cluster, file: &Path, dry_run: bool, findings: &mut Vec
 }
 
 /// The median of some single puts of new channels, at all members in turn, in seconds.
-async fn puts(cluster: &Cluster, name: &str) -> f64 {
+async fn puts(cluster: &TestCluster, name: &str) -> f64 {
     let mut times: Vec<Duration> = Vec::new();
     for n in 0..PUTS {
         let name = format!("{name}-{n}");
@@ -176,7 +181,7 @@ async fn puts(cluster: &Cluster, name: &str) -> f64 {
 }
 
 /// The last channel leads to its service, at every member.
-async fn served(cluster: &Cluster, count: u64) {
+async fn served(cluster: &TestCluster, count: u64) {
     let last = count - (count / 5).max(1) - 1;
     for member in &cluster.members {
         eventually("the last channel", SOON, || async {

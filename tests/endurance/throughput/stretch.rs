@@ -14,8 +14,8 @@ use lapin::{BasicProperties, Channel, options::BasicConsumeOptions, types::Field
 use parking_lot::Mutex;
 use quorate_clock::{Instant, rng};
 use quorate_testkit::{
-    rabbitmq::{Client, Rabbit},
-    traffic::sink::Sink,
+    rabbitmq::{BrokerClient, RabbitBroker},
+    traffic::sink::MessageSink,
 };
 use rand::Rng;
 
@@ -66,9 +66,9 @@ pub struct Stretch {
 
 /// What all stretches share.
 pub struct Bench {
-    pub rabbit: Rabbit,
-    pub broker: Client,
-    pub sink: Sink,
+    pub rabbit: RabbitBroker,
+    pub broker: BrokerClient,
+    pub sink: MessageSink,
     pub http: reqwest::Client,
 }
 

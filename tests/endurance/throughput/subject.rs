@@ -3,11 +3,11 @@
 use std::process::Stdio;
 
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     ports,
-    process::{Process, bound},
-    rabbitmq::Rabbit,
+    process::{ChildProcess, bound},
+    rabbitmq::RabbitBroker,
 };
 use serde_json::{Value, json};
 
@@ -18,10 +18,13 @@ pub enum Subject {
     /// Members, of which the first is asked.
     Quorate {
         name: &'static str,
-        cluster: Cluster,
+        cluster: TestCluster,
     },
     /// The program that has only lapin.
-    Bare { running: Option<Process>, port: u16 },
+    Bare {
+        running: Option<ChildProcess>,
+        port: u16,
+    },
 }
 
 impl Subject {
@@ -29,10 +32,10 @@ impl Subject {
     pub async fn cluster(
         name: &'static str,
         (size, failover_ms): (usize, u64),
-        rabbit: &Rabbit,
+        rabbit: &RabbitBroker,
         url: &str,
     ) -> Subject {
-        let cluster = Cluster::start(size, failover_ms, "").await;
+        let cluster = TestCluster::start(size, failover_ms, "").await;
         cluster.serving(0).await;
         cluster
             .put(0, "service", json!({"name": "sink", "upstream": url}))
@@ -77,7 +80,7 @@ impl Subject {
     }
 
     /// Begins, with as many messages at a time.
-    pub async fn begin(&mut self, work: Work, at_a_time: u16, rabbit: &Rabbit, url: &str) {
+    pub async fn begin(&mut self, work: Work, at_a_time: u16, rabbit: &RabbitBroker, url: &str) {
         let queue = self.queue(work);
         match self {
             Subject::Quorate { cluster, .. } => {
@@ -95,7 +98,7 @@ impl Subject {
                     Work::Out => command.arg(port.to_string()),
                 };
                 command.stdin(Stdio::null());
-                *running = Some(Process::spawn(command).expect("a process"));
+                *running = Some(ChildProcess::spawn(command).expect("a process"));
                 if work == Work::Out {
                     let there = || async {
                         tokio::net::TcpStream::connect(("127.0.0.1", *port))
@@ -130,7 +133,7 @@ impl Subject {
                     .flat_map(|pid| [vec![pid], footprint::children(pid)].concat())
                     .collect()
             }
-            Subject::Bare { running, .. } => running.iter().map(Process::pid).collect(),
+            Subject::Bare { running, .. } => running.iter().map(ChildProcess::pid).collect(),
         }
     }
 }

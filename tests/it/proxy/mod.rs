@@ -12,15 +12,15 @@ use serde_json::json;
 
 use self::client::{Answer, Client};
 use quorate_testkit::{
-    balancer::Balancer,
-    cluster::{Cluster, SOON},
+    balancer::BalancerProcess,
+    cluster::{SOON, TestCluster},
     eventually::eventually,
 };
 
 /// A member and the balancer in front of it.
 struct Ways {
-    cluster: Cluster,
-    balancer: Balancer,
+    cluster: TestCluster,
+    balancer: BalancerProcess,
     upstream: SocketAddr,
 }
 
@@ -49,7 +49,7 @@ const PATHS: [&str; 20] = [
 
 impl Ways {
     async fn start() -> Ways {
-        let cluster = Cluster::start(1, 500, "http.body_wait_ms = 1000").await;
+        let cluster = TestCluster::start(1, 500, "http.body_wait_ms = 1000").await;
         let upstream = upstream::start().await;
         for path in PATHS {
             let url = format!("http://{upstream}/{path}");
@@ -92,7 +92,7 @@ impl Ways {
             cluster.put(0, "http_channel", channel).await;
         }
         // Shorter than any service: the cluster's word counts.
-        let balancer = Balancer::start_with(&cluster, "server_timeout_ms = 500").await;
+        let balancer = BalancerProcess::start_with(&cluster, "server_timeout_ms = 500").await;
         let ways = Ways {
             cluster,
             balancer,

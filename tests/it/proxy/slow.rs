@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::{ask, client::Client, get, is_envelope};
 use quorate_testkit::{
-    balancer::Balancer,
-    cluster::{Cluster, SOON},
+    balancer::BalancerProcess,
+    cluster::{SOON, TestCluster},
     eventually::eventually,
-    rabbitmq::Rabbit,
-    upstream::Upstream,
+    rabbitmq::RabbitBroker,
+    upstream::UpstreamServer,
 };
 
 /// As many connections as a member takes, and as many calls of clients.
@@ -23,11 +23,11 @@ async fn thousands_of_slow_clients_hold_up_no_message() {
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("more open files");
     assert!(most > 2 * PLACES as u64, "{most} open files are too few");
 
-    let rabbit = Rabbit::start().await;
+    let rabbit = RabbitBroker::start().await;
     let broker = rabbit.client().await;
     broker.declare("orders").await;
-    let upstream = Upstream::start().await;
-    let cluster = Cluster::start(1, 500, "http.body_wait_ms = 300000").await;
+    let upstream = UpstreamServer::start().await;
+    let cluster = TestCluster::start(1, 500, "http.body_wait_ms = 300000").await;
     for (kind, resource) in [
         (
             "service",
@@ -51,7 +51,7 @@ async fn thousands_of_slow_clients_hold_up_no_message() {
         cluster.put(0, kind, resource).await;
     }
     cluster.connector_in(0, "orders", "active").await;
-    let balancer = Balancer::start(&cluster).await;
+    let balancer = BalancerProcess::start(&cluster).await;
     let member = cluster.members[0].http;
 
     let mut slow = Vec::new();

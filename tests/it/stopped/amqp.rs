@@ -18,10 +18,10 @@ use super::{
     round::{FAULTS, befall},
 };
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     process::signal,
-    rabbitmq::{Client, Rabbit},
+    rabbitmq::{BrokerClient, RabbitBroker},
 };
 
 /// At each fault.
@@ -34,7 +34,7 @@ struct Taker {
 }
 
 impl Taker {
-    fn start(client: Client, queue: &'static str) -> Taker {
+    fn start(client: BrokerClient, queue: &'static str) -> Taker {
         let over = Arc::new(AtomicBool::new(false));
         let ending = over.clone();
         let task = tokio::spawn(async move {
@@ -62,7 +62,7 @@ impl Taker {
 }
 
 /// Waits until some messages wait for the broker's word.
-async fn under_way(cluster: &Cluster, server: usize) {
+async fn under_way(cluster: &TestCluster, server: usize) {
     eventually("messages under way", SOON, || async {
         let status = cluster.connector(server, "invoices").await?;
         let some = status["in_flight"].as_u64() >= Some(UNDER_WAY);
@@ -75,8 +75,8 @@ async fn under_way(cluster: &Cluster, server: usize) {
 // guarantee: SEND-3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn amqp_callers_get_true_outcomes_under_server_faults() {
-    let mut cluster = Cluster::three().await;
-    let rabbit = Rabbit::start().await;
+    let mut cluster = TestCluster::three().await;
+    let rabbit = RabbitBroker::start().await;
     let broker = rabbit.client().await;
     broker.declare("invoices").await;
     let connection = json!({

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
 };
@@ -68,7 +68,7 @@ pub struct Callers {
 
 impl Callers {
     /// Starts them. Bodies are `NAME-CALLER-NUMBER`, each once.
-    pub fn start(cluster: &Cluster, kind: &str, name: &str) -> Callers {
+    pub fn start(cluster: &TestCluster, kind: &str, name: &str) -> Callers {
         let path = format!("/v1/outgoing/{kind}/{name}/send");
         let shared = Arc::new(Shared {
             urls: cluster.members.iter().map(|m| m.admin_url(&path)).collect(),

@@ -6,7 +6,7 @@ use quorate_clock::Instant;
 
 use super::round::{Round, SENT_LATE};
 use quorate_testkit::traffic::{
-    sink::{Call, Sink},
+    sink::{MessageSink, SinkCall},
     verdict,
 };
 
@@ -20,7 +20,12 @@ pub struct Handled {
 
 /// Judges the calls of `channel`: `sent` are all bodies, in the order in which they sort.
 /// Tells the counts.
-pub fn handled(sink: &Sink, channel: &str, sent: &BTreeSet<String>, rounds: &[Round]) -> Handled {
+pub fn handled(
+    sink: &MessageSink,
+    channel: &str,
+    sent: &BTreeSet<String>,
+    rounds: &[Round],
+) -> Handled {
     let mut calls = sink.calls();
     calls.retain(|call| call.channel == channel);
     for call in &mut calls {
@@ -59,7 +64,7 @@ const LATE_MAX: usize = 2;
 
 /// Calls of an old epoch after one of a newer: what was under way when its member was
 /// stopped, and nothing else.
-fn late(calls: &[Call], rounds: &[Round]) -> usize {
+fn late(calls: &[SinkCall], rounds: &[Round]) -> usize {
     let stale = verdict::stale(calls);
     for call in &stale {
         let sent_late = rounds.iter().any(|round| {
@@ -74,13 +79,13 @@ fn late(calls: &[Call], rounds: &[Round]) -> usize {
 }
 
 /// The longest time between two calls.
-fn gap(calls: &[Call]) -> Duration {
+fn gap(calls: &[SinkCall]) -> Duration {
     let between = calls.windows(2).map(|two| two[1].begun - two[0].begun);
     between.max().unwrap_or_default()
 }
 
 /// When the newest call of the channel began.
-pub fn newest(sink: &Sink, channel: &str) -> Option<Instant> {
+pub fn newest(sink: &MessageSink, channel: &str) -> Option<Instant> {
     let calls = sink.calls();
     let newest = calls.iter().rev().find(|call| call.channel == channel);
     newest.map(|call| call.begun)

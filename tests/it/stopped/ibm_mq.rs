@@ -13,10 +13,10 @@ use super::{
     round::{FAULTS, befall, settled},
 };
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
-    takeovers::Fault,
-    traffic::{sink::Sink, verdict},
+    takeovers::ServerFault,
+    traffic::{sink::MessageSink, verdict},
 };
 
 const ALL: [&str; 2] = ["orders", "invoices"];
@@ -24,15 +24,15 @@ const ALL: [&str; 2] = ["orders", "invoices"];
 /// A cluster with a channel and an outgoing, under load.
 struct Bed {
     manager: QueueManager,
-    cluster: Cluster,
-    sink: Sink,
+    cluster: TestCluster,
+    sink: MessageSink,
 }
 
 impl Bed {
     async fn start() -> Bed {
         let manager = QueueManager::start();
-        let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::from_millis(2)).await;
-        let cluster = Cluster::three().await;
+        let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, Duration::from_millis(2)).await;
+        let cluster = TestCluster::three().await;
         let service = json!({"name": "sink", "upstream": sink.url(), "timeout_ms": 5000});
         cluster.put(0, "service", service).await;
         cluster
@@ -73,7 +73,7 @@ impl Bed {
     }
 }
 
-async fn more_calls(sink: &Sink, more: usize) {
+async fn more_calls(sink: &MessageSink, more: usize) {
     let from = sink.calls_len();
     eventually("more calls", SOON, || async {
         let now = sink.calls_len() - from;
@@ -96,11 +96,11 @@ async fn ibm_mq_keeps_guarantees_under_server_faults() {
     let mut rounds = Vec::new();
     for fault in FAULTS {
         let sink = bed.sink.clone();
-        let meanwhile = async |cluster: &Cluster, next| {
+        let meanwhile = async |cluster: &TestCluster, next| {
             callers.confirm(50).await;
             // The queue is held by the connection of a stopped process. A queue manager
             // would drop it after its heartbeats; the stand-in has none.
-            if fault == Fault::StopProcesses {
+            if fault == ServerFault::StopProcesses {
                 eventually("told who holds the queue", SOON, || async {
                     let status = cluster.connector(next, "orders").await?;
                     let error = status["last_error"].as_str().unwrap_or_default();
@@ -114,7 +114,7 @@ async fn ibm_mq_keeps_guarantees_under_server_faults() {
                 more_calls(&sink, 50).await;
             }
         };
-        let (cluster, first) = (&mut bed.cluster, async |_: &Cluster, _| {});
+        let (cluster, first) = (&mut bed.cluster, async |_: &TestCluster, _| {});
         let round = befall(cluster, fault, &ALL, &[&callers], first, meanwhile).await;
         rounds.push(round);
         tokio::join!(bed.more(50), callers.confirm(50));

@@ -17,7 +17,7 @@ use super::peers::Peer;
 use quorate_testkit::{
     cluster::SOON,
     ports,
-    process::{Process, bound},
+    process::{ChildProcess, bound},
     programs,
 };
 
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// A queue manager; ends with this. What is persistent outlives its process.
 pub struct QueueManager {
-    process: Option<Process>,
+    process: Option<ChildProcess>,
     port: u16,
     journal: TempDir,
 }
@@ -62,7 +62,7 @@ impl QueueManager {
             .args([IN, OUT])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        self.process = Some(Process::spawn(command).expect("the stand-in's process"));
+        self.process = Some(ChildProcess::spawn(command).expect("the stand-in's process"));
     }
 
     /// kill -9, and reaps it.

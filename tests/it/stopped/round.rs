@@ -7,15 +7,19 @@ use quorate_clock::Instant;
 
 use super::callers::Callers;
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http,
     process::{family, send},
-    takeovers::Fault,
+    takeovers::ServerFault,
 };
 
 /// Faults of a connector server, one after the other.
-pub const FAULTS: [Fault; 3] = [Fault::StopMember, Fault::StopProcesses, Fault::Kill];
+pub const FAULTS: [ServerFault; 3] = [
+    ServerFault::StopMember,
+    ServerFault::StopProcesses,
+    ServerFault::Kill,
+];
 
 /// How many times the promise what is stopped is stopped.
 const STOPPED: f64 = 4.0;
@@ -27,7 +31,7 @@ pub const SENT_LATE: Duration = Duration::from_millis(100);
 /// A fault, and who took over.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
-    pub fault: Fault,
+    pub fault: ServerFault,
     /// The epoch before and after.
     pub epochs: (u64, u64),
     /// When what was stopped was continued.
@@ -46,7 +50,7 @@ impl fmt::Display for Round {
 
 /// Waits until all members are there, and each connector is at work at one of them and
 /// stands by at the others; gives the connector server and its epoch.
-pub async fn settled(cluster: &Cluster, connectors: &[&str]) -> (usize, u64) {
+pub async fn settled(cluster: &TestCluster, connectors: &[&str]) -> (usize, u64) {
     cluster.voters(3).await;
     eventually("one at work and two that stand by", SOON, || async {
         let (server, epoch) = cluster.connector_server(0).await?;
@@ -65,12 +69,12 @@ pub async fn settled(cluster: &Cluster, connectors: &[&str]) -> (usize, u64) {
 /// given who took over, and waits for what must go on before the old one is there again.
 /// Callers ask the other members.
 pub async fn befall(
-    cluster: &mut Cluster,
-    fault: Fault,
+    cluster: &mut TestCluster,
+    fault: ServerFault,
     connectors: &[&str],
     callers: &[&Callers],
-    first: impl AsyncFnOnce(&Cluster, usize),
-    meanwhile: impl AsyncFnOnce(&Cluster, usize),
+    first: impl AsyncFnOnce(&TestCluster, usize),
+    meanwhile: impl AsyncFnOnce(&TestCluster, usize),
 ) -> Round {
     let (server, epoch) = settled(cluster, connectors).await;
     for callers in callers {
@@ -79,15 +83,15 @@ pub async fn befall(
     let other = (server + 1) % 3;
     let member = cluster.members[server].pid();
     let processes = match fault {
-        Fault::StopProcesses => family(member),
+        ServerFault::StopProcesses => family(member),
         _ => vec![member],
     };
     // All its connectors' processes are in it.
-    assert!(fault != Fault::StopProcesses || processes.len() > connectors.len());
+    assert!(fault != ServerFault::StopProcesses || processes.len() > connectors.len());
     first(cluster, server).await;
     let begun = Instant::now();
     match fault {
-        Fault::Kill => cluster.members[server].kill(),
+        ServerFault::Kill => cluster.members[server].kill(),
         _ => send(Signal::SIGSTOP, &processes),
     }
     let (next, later) = eventually("another connector server", SOON, || async {
@@ -99,7 +103,7 @@ pub async fn befall(
     })
     .await;
     meanwhile(cluster, next).await;
-    let resumed = if fault == Fault::Kill {
+    let resumed = if fault == ServerFault::Kill {
         cluster.members[server].start(&[]);
         None
     } else {
@@ -127,7 +131,7 @@ pub async fn befall(
 }
 
 /// Waits until the old connector server follows another one, of a newer epoch than its own.
-async fn follows(cluster: &Cluster, old: usize, later: u64) {
+async fn follows(cluster: &TestCluster, old: usize, later: u64) {
     let member = &cluster.members[old];
     eventually("the old one follows", SOON, || async {
         let answer = http::get_json(&member.admin_url("/v1/cluster/leader")).await?;

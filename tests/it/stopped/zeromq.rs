@@ -13,11 +13,11 @@ use super::{
     round::{FAULTS, befall},
 };
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     ports,
-    takeovers::Fault,
-    traffic::sink::Sink,
+    takeovers::ServerFault,
+    traffic::sink::MessageSink,
 };
 
 /// Most messages of a channel in flight, most that wait in libzmq for one peer, and most
@@ -32,7 +32,7 @@ fn address() -> String {
 }
 
 /// Waits until so many messages of the channel began from now on.
-async fn more(sink: &Sink, channel: &str, more: usize) {
+async fn more(sink: &MessageSink, channel: &str, more: usize) {
     let from = sink.calls_len();
     eventually(&format!("more calls of {channel}"), SOON, || async {
         let calls = sink.calls_from(from);
@@ -42,7 +42,7 @@ async fn more(sink: &Sink, channel: &str, more: usize) {
     .await;
 }
 
-async fn put(cluster: &Cluster, kind: &str, resource: Value) {
+async fn put(cluster: &TestCluster, kind: &str, resource: Value) {
     cluster.put(0, kind, resource).await;
 }
 
@@ -50,8 +50,8 @@ async fn put(cluster: &Cluster, kind: &str, resource: Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn zeromq_keeps_guarantees_under_server_faults() {
     const ALL: [&str; 5] = ["bound", "joined", "pulled", "pushing", "dealing"];
-    let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::from_millis(5)).await;
-    let mut cluster = Cluster::three().await;
+    let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, Duration::from_millis(5)).await;
+    let mut cluster = TestCluster::three().await;
     put(
         &cluster,
         "service",
@@ -112,7 +112,7 @@ async fn zeromq_keeps_guarantees_under_server_faults() {
             async |cluster, next| {
                 all_go_on().await;
                 // On this one host a stopped process has the address that the next would bind.
-                if fault == Fault::StopProcesses {
+                if fault == ServerFault::StopProcesses {
                     let status = cluster.connector_in(next, "bound", "starting").await;
                     let error = status["last_error"].as_str().unwrap_or_default();
                     assert!(error.contains("another process has"), "{status}");

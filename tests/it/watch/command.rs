@@ -8,16 +8,16 @@ use serde_json::Value;
 
 use super::{MIB, put};
 use quorate_testkit::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     event_stream::of,
     eventually::eventually,
-    process::{Process, bound},
+    process::{ChildProcess, bound},
     programs::QUORATE,
 };
 
 /// The process, and the lines that it has printed.
 struct Watch {
-    process: Process,
+    process: ChildProcess,
     out: Arc<Mutex<Vec<String>>>,
     told: Arc<Mutex<Vec<String>>>,
 }
@@ -43,7 +43,7 @@ impl Watch {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut process = Process::spawn(command).expect("the command");
+        let mut process = ChildProcess::spawn(command).expect("the command");
         let (out, told) = (process.lines(), process.error_lines());
         Watch {
             process,
@@ -96,7 +96,7 @@ impl Watch {
     }
 }
 
-fn admin(cluster: &Cluster) -> String {
+fn admin(cluster: &TestCluster) -> String {
     let urls: Vec<_> = cluster.members.iter().map(|m| m.admin_url("")).collect();
     urls.join(",")
 }
@@ -104,7 +104,7 @@ fn admin(cluster: &Cluster) -> String {
 // guarantee: WATCH-1
 #[tokio::test]
 async fn watch_command_continues_elsewhere_printing_changes_once() {
-    let mut cluster = Cluster::three().await;
+    let mut cluster = TestCluster::three().await;
     let mut watch = Watch::start(&admin(&cluster), &["--prefix", "w", "--output", "json"]);
     watch.says("watching from revision").await;
     let mut written = Vec::new();
@@ -153,7 +153,7 @@ async fn watch_command_continues_elsewhere_printing_changes_once() {
 
 #[tokio::test]
 async fn watch_command_errors_exit_with_remedy_and_code() {
-    let cluster = Cluster::start(1, 500, "").await;
+    let cluster = TestCluster::start(1, 500, "").await;
     let admin = admin(&cluster);
     let first = put(&cluster, 0, "a", "x").await;
     let table = Watch::start(&admin, &["--from", &first.to_string()]);

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 /// One call of a service.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct ServiceCall {
     /// The service.
     pub service: String,
     /// The message's body.
@@ -39,7 +39,8 @@ pub struct Call {
 }
 
 /// What a service does.
-pub type Behaviour = Arc<dyn Fn(&Call) -> (Duration, Result<Reply, ServiceError>) + Send + Sync>;
+pub type Behaviour =
+    Arc<dyn Fn(&ServiceCall) -> (Duration, Result<Reply, ServiceError>) + Send + Sync>;
 
 /// Returns the answer of a service with this status.
 pub fn status(code: u16) -> Result<Reply, ServiceError> {
@@ -52,22 +53,22 @@ pub fn status(code: u16) -> Result<Reply, ServiceError> {
 }
 
 /// The replicated part: one state, and the services that all members share.
-pub struct Group {
+pub struct SimulatedGroup {
     machine: Mutex<(u64, Machine)>,
     state: watch::Sender<Arc<State>>,
     /// The newest term: nothing of an older one commits any more.
     term: AtomicU64,
     /// All calls of services so far.
-    pub calls: Mutex<Vec<Call>>,
+    pub calls: Mutex<Vec<ServiceCall>>,
     behaviour: Mutex<Behaviour>,
     /// How long it takes to write how far connectors have come.
     pub progress_takes: Mutex<Duration>,
 }
 
-impl Group {
+impl SimulatedGroup {
     /// Makes a group with no resources.
-    pub fn new() -> Arc<Group> {
-        Arc::new(Group {
+    pub fn new() -> Arc<SimulatedGroup> {
+        Arc::new(SimulatedGroup {
             machine: Mutex::new((10, Machine::default())),
             state: watch::Sender::new(Arc::new(State::default())),
             term: AtomicU64::new(0),
@@ -78,8 +79,8 @@ impl Group {
     }
 
     /// Makes a group with two services, `store` and `other`.
-    pub fn with_services() -> Arc<Group> {
-        let group = Group::new();
+    pub fn with_services() -> Arc<SimulatedGroup> {
+        let group = SimulatedGroup::new();
         for service in ["store", "other"] {
             group.put(
                 Kind::Service,
@@ -133,7 +134,7 @@ impl Group {
     }
 
     /// Notes a call, and gives what its service answers, and after which time.
-    pub(crate) fn call(&self, call: Call) -> (Duration, Result<Reply, ServiceError>) {
+    pub(crate) fn call(&self, call: ServiceCall) -> (Duration, Result<Reply, ServiceError>) {
         let behaviour = self.behaviour.lock().clone();
         let answer = behaviour(&call);
         self.calls.lock().push(call);
@@ -172,7 +173,10 @@ impl Group {
     /// Has all services behave so from now on.
     pub fn behave(
         &self,
-        behaviour: impl Fn(&Call) -> (Duration, Result<Reply, ServiceError>) + Send + Sync + 'static,
+        behaviour: impl Fn(&ServiceCall) -> (Duration, Result<Reply, ServiceError>)
+        + Send
+        + Sync
+        + 'static,
     ) {
         *self.behaviour.lock() = Arc::new(behaviour);
     }

@@ -13,8 +13,8 @@ use std::{
 use quorate_testkit::eventually;
 pub use quorate_testkit::process::is_alive;
 
-pub use group::{Behaviour, Call, Group, status};
-pub use member::Member;
+pub use group::{Behaviour, ServiceCall, SimulatedGroup, status};
+pub use member::SimulatedMember;
 
 /// How long anything that should take a moment may take on a busy machine.
 pub const WAIT: Duration = Duration::from_secs(60);

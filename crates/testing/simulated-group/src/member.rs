@@ -26,15 +26,15 @@ use tokio::sync::watch;
 
 use crate::{
     WAIT,
-    group::{Call, Group},
+    group::{ServiceCall, SimulatedGroup},
 };
 
 /// One member with real connectors.
-pub struct Member {
+pub struct SimulatedMember {
     /// The id.
     pub id: MemberId,
     /// The group.
-    pub group: Arc<Group>,
+    pub group: Arc<SimulatedGroup>,
     /// The supervisor.
     pub handle: SupervisorHandle,
     /// The times that follow from the promise.
@@ -47,7 +47,7 @@ pub struct Member {
 
 struct Seat {
     id: MemberId,
-    group: Arc<Group>,
+    group: Arc<SimulatedGroup>,
     leadership: watch::Sender<Leadership>,
 }
 
@@ -114,7 +114,7 @@ impl ServiceDispatch for Seat {
         let Origin::Message(message) = &request.origin else {
             panic!("not a message")
         };
-        let call = Call {
+        let call = ServiceCall {
             service: service.to_owned(),
             body: String::from_utf8_lossy(&request.body).into_owned(),
             epoch: message.epoch,
@@ -129,20 +129,20 @@ impl ServiceDispatch for Seat {
     }
 }
 
-impl Member {
+impl SimulatedMember {
     /// A follower that votes.
-    pub fn start(group: &Arc<Group>, id: MemberId, failover_ms: u64) -> Member {
-        Member::start_as(group, id, failover_ms, Role::Voter, 200)
+    pub fn start(group: &Arc<SimulatedGroup>, id: MemberId, failover_ms: u64) -> SimulatedMember {
+        SimulatedMember::start_as(group, id, failover_ms, Role::Voter, 200)
     }
 
     /// A follower with at most so many processes that stand by.
     pub fn start_as(
-        group: &Arc<Group>,
+        group: &Arc<SimulatedGroup>,
         id: MemberId,
         failover_ms: u64,
         role: Role,
         standby_max: usize,
-    ) -> Member {
+    ) -> SimulatedMember {
         let member = |other: MemberId| MemberStatus {
             id: other,
             member: Address {
@@ -210,7 +210,7 @@ impl Member {
                 }
             }
         });
-        Member {
+        SimulatedMember {
             id,
             group: group.clone(),
             handle,

@@ -8,37 +8,37 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::eventually,
     http, ports,
-    process::{Process, bound},
+    process::{ChildProcess, bound},
     programs::QUORATE,
 };
 
 /// `quorate balancer` in front of a cluster; stopped in order, as HAProxy ends with it.
-pub struct Balancer {
-    process: Process,
+pub struct BalancerProcess {
+    process: ChildProcess,
     url: String,
 }
 
-impl Balancer {
+impl BalancerProcess {
     /// Starts it and waits until it serves.
-    pub async fn start(cluster: &Cluster) -> Balancer {
-        Balancer::start_with(cluster, "").await
+    pub async fn start(cluster: &TestCluster) -> BalancerProcess {
+        BalancerProcess::start_with(cluster, "").await
     }
 
     /// Starts it with more settings.
-    pub async fn start_with(cluster: &Cluster, extra: &str) -> Balancer {
+    pub async fn start_with(cluster: &TestCluster, extra: &str) -> BalancerProcess {
         let log = File::create(cluster.root.path().join("balancer.log"));
-        Balancer::start_as(cluster, extra, log.expect("a log")).await
+        BalancerProcess::start_as(cluster, extra, log.expect("a log")).await
     }
 
     /// Starts it with this output.
-    pub async fn start_saying_to(cluster: &Cluster, log: File) -> Balancer {
-        Balancer::start_as(cluster, "", log).await
+    pub async fn start_saying_to(cluster: &TestCluster, log: File) -> BalancerProcess {
+        BalancerProcess::start_as(cluster, "", log).await
     }
 
-    async fn start_as(cluster: &Cluster, extra: &str, log: File) -> Balancer {
+    async fn start_as(cluster: &TestCluster, extra: &str, log: File) -> BalancerProcess {
         let port = ports::free();
         let dir = cluster.root.path().join("balancer");
         fs::create_dir_all(&dir).expect("a folder");
@@ -52,8 +52,8 @@ impl Balancer {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log);
-        let balancer = Balancer {
-            process: Process::spawn(command).expect("the balancer"),
+        let balancer = BalancerProcess {
+            process: ChildProcess::spawn(command).expect("the balancer"),
             url: format!("http://127.0.0.1:{port}"),
         };
         eventually("the balancer", SOON, || {
@@ -85,7 +85,7 @@ impl Balancer {
     }
 }
 
-impl Drop for Balancer {
+impl Drop for BalancerProcess {
     fn drop(&mut self) {
         self.process.stop_within(SOON);
     }

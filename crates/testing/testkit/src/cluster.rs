@@ -8,10 +8,10 @@ use tempfile::TempDir;
 
 use crate::{
     eventually::{NotYet, eventually},
-    host::Host,
+    host::MemberHost,
     http,
-    member::Member,
-    netns::Net,
+    member::MemberProcess,
+    netns::NamespaceNet,
 };
 
 /// How long anything that should take a second or two may take on a busy machine.
@@ -23,9 +23,9 @@ pub fn keep() -> bool {
 }
 
 /// Members in one temporary folder; all end with it.
-pub struct Cluster {
+pub struct TestCluster {
     /// The members, in the order in which they were made.
-    pub members: Vec<Member>,
+    pub members: Vec<MemberProcess>,
     /// The promise.
     pub failover_ms: u64,
     extra: String,
@@ -33,25 +33,25 @@ pub struct Cluster {
     pub root: TempDir,
 }
 
-impl Cluster {
+impl TestCluster {
     /// Three voters with the default promise.
-    pub async fn three() -> Cluster {
-        Cluster::start(3, 500, "").await
+    pub async fn three() -> TestCluster {
+        TestCluster::start(3, 500, "").await
     }
 
     /// `size` voters; `extra` is appended to each configuration.
-    pub async fn start(size: usize, failover_ms: u64, extra: &str) -> Cluster {
-        Cluster::prepare(size, failover_ms, extra).boot().await
+    pub async fn start(size: usize, failover_ms: u64, extra: &str) -> TestCluster {
+        TestCluster::prepare(size, failover_ms, extra).boot().await
     }
 
     /// One voter in each namespace of `net`.
-    pub async fn start_in(net: &Arc<Net>, failover_ms: u64, extra: &str) -> Cluster {
-        let cluster = Cluster::prepare_at(Some(net), net.size(), failover_ms, extra);
+    pub async fn start_in(net: &Arc<NamespaceNet>, failover_ms: u64, extra: &str) -> TestCluster {
+        let cluster = TestCluster::prepare_at(Some(net), net.size(), failover_ms, extra);
         cluster.boot().await
     }
 
     /// Starts what was prepared, and waits until all are voters.
-    pub async fn boot(mut self) -> Cluster {
+    pub async fn boot(mut self) -> TestCluster {
         let size = self.members.len();
         self.members[0].start(&["--bootstrap"]);
         self.voters(1).await;
@@ -64,11 +64,16 @@ impl Cluster {
     }
 
     /// Folders and configurations only. With `KEEP_TEST_FOLDERS` set they outlive the test.
-    pub fn prepare(size: usize, failover_ms: u64, extra: &str) -> Cluster {
-        Cluster::prepare_at(None, size, failover_ms, extra)
+    pub fn prepare(size: usize, failover_ms: u64, extra: &str) -> TestCluster {
+        TestCluster::prepare_at(None, size, failover_ms, extra)
     }
 
-    fn prepare_at(net: Option<&Arc<Net>>, size: usize, failover_ms: u64, extra: &str) -> Cluster {
+    fn prepare_at(
+        net: Option<&Arc<NamespaceNet>>,
+        size: usize,
+        failover_ms: u64,
+        extra: &str,
+    ) -> TestCluster {
         let keep = keep();
         let mut builder = tempfile::Builder::new();
         let root = builder.disable_cleanup(keep).tempdir();
@@ -78,11 +83,11 @@ impl Cluster {
         }
         let members = (1..=size)
             .map(|n| {
-                let host = net.map(|net| Host::namespace(net, n - 1));
-                Member::new(host.unwrap_or_default(), root.path(), n, failover_ms, extra)
+                let host = net.map(|net| MemberHost::namespace(net, n - 1));
+                MemberProcess::new(host.unwrap_or_default(), root.path(), n, failover_ms, extra)
             })
             .collect();
-        Cluster {
+        TestCluster {
             members,
             failover_ms,
             extra: extra.to_owned(),
@@ -93,8 +98,8 @@ impl Cluster {
     /// One more folder and configuration; gives its index.
     pub fn add_member(&mut self) -> usize {
         let n = self.members.len() + 1;
-        let member = Member::new(
-            Host::loopback(),
+        let member = MemberProcess::new(
+            MemberHost::loopback(),
             self.root.path(),
             n,
             self.failover_ms,
@@ -104,7 +109,7 @@ impl Cluster {
         n - 1
     }
 
-    fn running(&self) -> impl Iterator<Item = &Member> {
+    fn running(&self) -> impl Iterator<Item = &MemberProcess> {
         self.members.iter().filter(|m| m.running())
     }
 

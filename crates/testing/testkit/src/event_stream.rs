@@ -10,7 +10,7 @@ use crate::{cluster::SOON, http};
 
 /// One event as it came.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Event {
+pub struct StreamEvent {
     /// The id, which is a revision.
     pub id: Option<u64>,
     /// The name; empty for a change.
@@ -20,14 +20,14 @@ pub struct Event {
 }
 
 /// An open stream.
-pub struct Stream {
+pub struct EventStream {
     response: reqwest::Response,
     text: String,
 }
 
-impl Stream {
+impl EventStream {
     /// Opens one; a status other than 200 is told with its problem.
-    pub async fn open(url: &str, last_event_id: Option<u64>) -> Result<Stream, (u16, Value)> {
+    pub async fn open(url: &str, last_event_id: Option<u64>) -> Result<EventStream, (u16, Value)> {
         let mut request = client().get(url);
         if let Some(id) = last_event_id {
             request = request.header("Last-Event-ID", id.to_string());
@@ -45,12 +45,12 @@ impl Stream {
                 .starts_with("text/event-stream")
         );
         let text = String::new();
-        Ok(Stream { response, text })
+        Ok(EventStream { response, text })
     }
 
     /// The next event; `None` at the end or when the connection is lost. Signs of life
     /// come as events without data.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<StreamEvent> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
                 let block: String = self.text.drain(..end + 2).collect();
@@ -98,8 +98,8 @@ pub fn of(change: &Value) -> u64 {
 /// How long a stream may take to come to an end.
 pub const END: Duration = Duration::from_secs(5);
 
-fn parsed(block: &str) -> Event {
-    let mut event = Event::default();
+fn parsed(block: &str) -> StreamEvent {
+    let mut event = StreamEvent::default();
     for line in block.lines() {
         match line.split_once(": ") {
             Some(("id", id)) => event.id = Some(id.parse().expect("a number")),

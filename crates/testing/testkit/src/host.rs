@@ -2,31 +2,31 @@
 
 use std::{ffi::OsStr, net::Ipv4Addr, process::Command, sync::Arc};
 
-use crate::{netns::Net, process::bound};
+use crate::{netns::NamespaceNet, process::bound};
 
 /// Where a member runs.
 #[derive(Clone, Default)]
-pub struct Host(Option<(Arc<Net>, usize)>);
+pub struct MemberHost(Option<(Arc<NamespaceNet>, usize)>);
 
-impl Host {
+impl MemberHost {
     /// Returns the loopback.
-    pub fn loopback() -> Host {
-        Host(None)
+    pub fn loopback() -> MemberHost {
+        MemberHost(None)
     }
 
     /// Returns a namespace, counted from 0.
-    pub fn namespace(net: &Arc<Net>, n: usize) -> Host {
-        Host(Some((net.clone(), n)))
+    pub fn namespace(net: &Arc<NamespaceNet>, n: usize) -> MemberHost {
+        MemberHost(Some((net.clone(), n)))
     }
 
     /// Returns its namespaces, when it is one of them.
-    pub fn net(&self) -> Option<&Arc<Net>> {
+    pub fn net(&self) -> Option<&Arc<NamespaceNet>> {
         self.0.as_ref().map(|(net, _)| net)
     }
 
     /// Returns its address.
     pub fn address(&self) -> Ipv4Addr {
-        let address = |(net, n): &(Arc<Net>, usize)| net.address(*n);
+        let address = |(net, n): &(Arc<NamespaceNet>, usize)| net.address(*n);
         self.0.as_ref().map_or(Ipv4Addr::LOCALHOST, address)
     }
 

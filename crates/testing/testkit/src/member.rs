@@ -11,14 +11,14 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    host::Host,
+    host::MemberHost,
     ports,
-    process::{Process, bound},
+    process::{ChildProcess, bound},
     programs::QUORATE,
 };
 
 /// A member's folder, addresses and, while it runs, its process.
-pub struct Member {
+pub struct MemberProcess {
     /// The name.
     pub name: String,
     /// The folder, with configuration, data and log.
@@ -31,21 +31,27 @@ pub struct Member {
     pub peer: u16,
     /// The address.
     pub ip: Ipv4Addr,
-    host: Host,
+    host: MemberHost,
     /// Started in place of the binary: a program that embeds a member, with this variable.
     pub embedding: Option<(PathBuf, (&'static str, String))>,
-    process: Option<Process>,
+    process: Option<ChildProcess>,
 }
 
-impl Member {
+impl MemberProcess {
     /// Writes a member's configuration; starts nothing. `extra` is appended to it.
-    pub fn new(host: Host, root: &Path, n: usize, failover_ms: u64, extra: &str) -> Member {
+    pub fn new(
+        host: MemberHost,
+        root: &Path,
+        n: usize,
+        failover_ms: u64,
+        extra: &str,
+    ) -> MemberProcess {
         let ip = host.address();
         // Beyond the loopback a member has to be told that it may.
         let insecure = host.net().is_some();
         let dir = root.join(format!("member-{n}"));
         fs::create_dir_all(&dir).expect("the member's folder");
-        let member = Member {
+        let member = MemberProcess {
             name: format!("member-{n}"),
             http: ports::free(),
             admin: ports::free(),
@@ -115,7 +121,7 @@ impl Member {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(err);
-        self.process = Some(Process::spawn(command).expect("the member's process"));
+        self.process = Some(ChildProcess::spawn(command).expect("the member's process"));
     }
 
     /// Returns whether it was started, and neither killed nor waited for since.
@@ -123,7 +129,7 @@ impl Member {
         self.process.is_some()
     }
 
-    fn process(&self) -> &Process {
+    fn process(&self) -> &ChildProcess {
         self.process.as_ref().expect("a running member")
     }
 
@@ -163,7 +169,7 @@ impl Member {
     }
 }
 
-impl Drop for Member {
+impl Drop for MemberProcess {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("---- {} ----\n{}", self.name, self.log_tail());

@@ -2,7 +2,7 @@
 //! member, and links between them that can be cut or forged resets on.
 //!
 //! The test process stays in the namespace it was started in and holds the bridge's
-//! address, [`Net::host`]: what listens there (a broker, a service) is reached from every
+//! address, [`NamespaceNet::host`]: what listens there (a broker, a service) is reached from every
 //! namespace, and what listens in a namespace is reached from the test. Faults are rules
 //! of nftables inside the namespaces; nothing of the machine's own is touched. It takes
 //! root, `ip`, `ss` (iproute2) and `nft` (nftables).
@@ -31,7 +31,7 @@ const TABLE: &str = "inet quorate_test";
 
 /// What happens to the packets of one link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fault {
+pub enum LinkFault {
     /// They vanish, in both directions.
     Cut,
     /// Every connection over it is reset at both ends, and every new one refused: what a
@@ -41,16 +41,16 @@ pub enum Fault {
 }
 
 /// A bridge and its namespaces; all end with it.
-pub struct Net {
+pub struct NamespaceNet {
     network: u16,
     size: usize,
     /// By namespace: the faults of its links, by the other end.
-    faults: Mutex<Vec<BTreeMap<usize, Fault>>>,
+    faults: Mutex<Vec<BTreeMap<usize, LinkFault>>>,
 }
 
-impl Net {
+impl NamespaceNet {
     /// `size` namespaces; `None`, with a message, where this can't be done.
-    pub fn new(size: usize) -> Option<Net> {
+    pub fn new(size: usize) -> Option<NamespaceNet> {
         if let Some(problem) = missing() {
             println!("skipped: network namespaces need {problem}");
             return None;
@@ -60,7 +60,7 @@ impl Net {
             println!("skipped: network namespaces need the right to make a bridge");
             return None;
         };
-        let net = Net {
+        let net = NamespaceNet {
             network,
             size,
             faults: Mutex::new(vec![BTreeMap::new(); size]),
@@ -119,16 +119,16 @@ impl Net {
 
     /// Cuts the link between two.
     pub fn cut(&self, a: usize, b: usize) {
-        self.fail(a, &[b], Fault::Cut);
+        self.fail(a, &[b], LinkFault::Cut);
     }
 
     /// Cuts `n` off from all the others; it still reaches what listens at the host.
     pub fn cut_off(&self, n: usize) {
-        self.fail(n, &self.others(n), Fault::Cut);
+        self.fail(n, &self.others(n), LinkFault::Cut);
     }
 
     /// Gets ready to cut `n` off: what takes milliseconds of a cut is done before it.
-    pub fn aim(&self, n: usize) -> Aimed<'_> {
+    pub fn aim(&self, n: usize) -> AimedCut<'_> {
         let mut nft = self.command(n, "nft");
         nft.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null());
         let mut nft = nft.stderr(Stdio::piped()).spawn().expect("nft");
@@ -136,18 +136,18 @@ impl Net {
         stdin.write_all(b"list tables\n").expect("its input");
         // It doesn't tell when it has started; should it take longer, that counts as cutting.
         std::thread::sleep(std::time::Duration::from_millis(100));
-        Aimed { net: self, n, nft }
+        AimedCut { net: self, n, nft }
     }
 
     /// Resets the link between two, and goes on to.
     pub fn reset(&self, a: usize, b: usize) {
-        self.fail(a, &[b], Fault::Reset);
+        self.fail(a, &[b], LinkFault::Reset);
     }
 
     /// Resets all links of `n` to the others, and goes on to; it still reaches what listens
     /// at the host.
     pub fn reset_all(&self, n: usize) {
-        self.fail(n, &self.others(n), Fault::Reset);
+        self.fail(n, &self.others(n), LinkFault::Reset);
     }
 
     /// Takes every fault back.
@@ -181,11 +181,11 @@ impl Net {
     }
 
     /// The rules stand in the namespace of `n` alone, for both directions.
-    fn fail(&self, n: usize, others: &[usize], fault: Fault) {
+    fn fail(&self, n: usize, others: &[usize], fault: LinkFault) {
         let mut faults = self.faults.lock();
         faults[n].extend(others.iter().map(|other| (*other, fault)));
         self.nft(n, &self.table(&faults[n]));
-        if fault == Fault::Reset {
+        if fault == LinkFault::Reset {
             for other in others {
                 // A connection on which nothing is being sent meets no rule. The socket's
                 // end here is ended by the kernel, which tells the other end by a reset.
@@ -196,14 +196,14 @@ impl Net {
         }
     }
 
-    fn table(&self, faults: &BTreeMap<usize, Fault>) -> String {
+    fn table(&self, faults: &BTreeMap<usize, LinkFault>) -> String {
         let (mut input, mut output) = (String::new(), String::new());
         for (other, fault) in faults {
             let address = self.address(*other);
             // The resets that the rules themselves send go through.
             let verdicts: &[&str] = match fault {
-                Fault::Cut => &["counter drop"],
-                Fault::Reset => &[
+                LinkFault::Cut => &["counter drop"],
+                LinkFault::Reset => &[
                     "tcp flags & rst == rst accept",
                     "meta l4proto tcp counter reject with tcp reset",
                     "counter drop",
@@ -230,19 +230,19 @@ impl Net {
 }
 
 /// A cut that is ready to be made.
-pub struct Aimed<'a> {
-    net: &'a Net,
+pub struct AimedCut<'a> {
+    net: &'a NamespaceNet,
     n: usize,
     nft: Child,
 }
 
-impl Aimed<'_> {
+impl AimedCut<'_> {
     /// Cuts it off from all the others, within a millisecond or two where the machine is
     /// idle; returns when the rules are in force for certain.
     pub fn cut_off(mut self) {
         let mut faults = self.net.faults.lock();
         let others = self.net.others(self.n);
-        faults[self.n].extend(others.into_iter().map(|other| (other, Fault::Cut)));
+        faults[self.n].extend(others.into_iter().map(|other| (other, LinkFault::Cut)));
         // One line is one transaction.
         let table = self.net.table(&faults[self.n]);
         let rules = table
@@ -264,7 +264,7 @@ impl Aimed<'_> {
     }
 }
 
-impl Drop for Net {
+impl Drop for NamespaceNet {
     fn drop(&mut self) {
         remove(self.network);
     }

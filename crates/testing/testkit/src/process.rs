@@ -33,12 +33,12 @@ pub fn logged<'a>(command: &'a mut Command, log: &Path) -> io::Result<&'a mut Co
 
 /// A child process; killed and reaped when it is dropped.
 #[derive(Debug)]
-pub struct Process(Child);
+pub struct ChildProcess(Child);
 
-impl Process {
+impl ChildProcess {
     /// Starts it. The kernel kills what is [`bound`] with the thread that started it, so all are
     /// started by one thread that never ends: a runtime's worker may end before its program.
-    pub fn spawn(command: Command) -> io::Result<Process> {
+    pub fn spawn(command: Command) -> io::Result<ChildProcess> {
         type Request = (Command, mpsc::SyncSender<io::Result<Child>>);
         static REQUESTS: OnceLock<mpsc::SyncSender<Request>> = OnceLock::new();
         let requests = REQUESTS.get_or_init(|| {
@@ -53,7 +53,7 @@ impl Process {
         let (reply, answer) = mpsc::sync_channel(1);
         let gone = || io::Error::other("the thread that starts processes is gone");
         requests.send((command, reply)).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?.map(Process)
+        answer.recv().map_err(|_| gone())?.map(ChildProcess)
     }
 
     /// Returns its id.
@@ -112,7 +112,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -19,11 +19,11 @@ use quorate_clock::Instant;
 
 use crate::{
     eventually, ports,
-    process::{Process, bound, logged},
+    process::{ChildProcess, bound, logged},
     scratch::ScratchFolder,
 };
 
-pub use client::Client;
+pub use client::BrokerClient;
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const CTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
@@ -35,7 +35,7 @@ const CTL_WITHIN: Duration = Duration::from_secs(60);
 const START: Duration = Duration::from_secs(180);
 
 /// A broker.
-pub struct Rabbit {
+pub struct RabbitBroker {
     address: Ipv4Addr,
     port: u16,
     dist_port: u16,
@@ -43,14 +43,14 @@ pub struct Rabbit {
     management: Option<u16>,
     tls: Option<u16>,
     // In this order: the broker, its epmd, their folder.
-    server: Option<Process>,
-    _epmd: Process,
+    server: Option<ChildProcess>,
+    _epmd: ChildProcess,
     dir: ScratchFolder,
 }
 
 /// Starts a process of RabbitMQ's.
-fn spawn(command: Command) -> Process {
-    let started = Process::spawn(command);
+fn spawn(command: Command) -> ChildProcess {
+    let started = ChildProcess::spawn(command);
     started.expect("can't start a process of RabbitMQ: is rabbitmq-server installed?")
 }
 
@@ -65,25 +65,25 @@ fn enclose(command: &mut Command, dir: &Path, epmd_port: u16) {
         .current_dir(dir);
 }
 
-impl Rabbit {
+impl RabbitBroker {
     /// Starts one and waits until it takes connections.
-    pub async fn start() -> Rabbit {
-        Rabbit::start_at(Ipv4Addr::LOCALHOST).await
+    pub async fn start() -> RabbitBroker {
+        RabbitBroker::start_at(Ipv4Addr::LOCALHOST).await
     }
 
     /// The same on another address of this machine.
-    pub async fn start_at(address: Ipv4Addr) -> Rabbit {
-        Rabbit::start_with(address, false, None).await
+    pub async fn start_at(address: Ipv4Addr) -> RabbitBroker {
+        RabbitBroker::start_with(address, false, None).await
     }
 
     /// The same with a port for TLS, with this certificate and its key in PEM.
-    pub async fn start_tls(certificate: &str, key: &str) -> Rabbit {
-        Rabbit::start_with(Ipv4Addr::LOCALHOST, false, Some([certificate, key])).await
+    pub async fn start_tls(certificate: &str, key: &str) -> RabbitBroker {
+        RabbitBroker::start_with(Ipv4Addr::LOCALHOST, false, Some([certificate, key])).await
     }
 
     /// The same with the management plugin.
-    pub async fn start_managed(address: Ipv4Addr) -> Rabbit {
-        let rabbit = Rabbit::start_with(address, true, None).await;
+    pub async fn start_managed(address: Ipv4Addr) -> RabbitBroker {
+        let rabbit = RabbitBroker::start_with(address, true, None).await;
         let management = rabbit.management.unwrap();
         eventually::some("the management plugin", START, async || {
             TcpStream::connect((address, management)).ok()
@@ -92,7 +92,7 @@ impl Rabbit {
         rabbit
     }
 
-    async fn start_with(address: Ipv4Addr, managed: bool, tls: Option<[&str; 2]>) -> Rabbit {
+    async fn start_with(address: Ipv4Addr, managed: bool, tls: Option<[&str; 2]>) -> RabbitBroker {
         // A broker that lives as long as its process leaves its folder behind.
         let dir = ScratchFolder::make("quorate-rabbitmq-").unwrap();
         for folder in ["mnesia", "log", "home"] {
@@ -129,7 +129,7 @@ impl Rabbit {
         fs::write(dir.path().join("rabbitmq.conf"), config).unwrap();
         let mut epmd = bound("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
-        let mut rabbit = Rabbit {
+        let mut rabbit = RabbitBroker {
             address,
             port,
             dist_port,
@@ -156,7 +156,7 @@ impl Rabbit {
 
     /// Its process, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Process::pid)
+        self.server.as_ref().map(ChildProcess::pid)
     }
 
     /// Where its management API answers, if it was started with it.
@@ -257,8 +257,8 @@ impl Rabbit {
     }
 
     /// A connection to look at it with.
-    pub async fn client(&self) -> Client {
-        Client::connect(&self.uri()).await
+    pub async fn client(&self) -> BrokerClient {
+        BrokerClient::connect(&self.uri()).await
     }
 
     /// Its folder.

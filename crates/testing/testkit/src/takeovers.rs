@@ -13,14 +13,14 @@ mod trial;
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-pub use bed::{Bed, FENCES};
+pub use bed::{FENCES, TakeoverBed};
 pub use checks::judge;
-pub use fault::Fault;
-pub use trial::{NobodyTookOver, Trial};
+pub use fault::ServerFault;
+pub use trial::{NobodyTookOver, TakeoverTrial};
 
 /// How many of which fault.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct TakeoverPlan {
     /// kill -9 of the connector server.
     pub kills: usize,
     /// SIGSTOP and SIGCONT of it, half of them together with its connectors' processes.
@@ -31,12 +31,12 @@ pub struct Plan {
     pub seed: u64,
 }
 
-impl Plan {
+impl TakeoverPlan {
     /// The faults in the order in which they come.
-    fn faults(&self, rng: &mut StdRng) -> Vec<Fault> {
-        let stops = [Fault::StopMember, Fault::StopProcesses];
-        let hangs = FENCES.map(Fault::StopConnector);
-        let kills = std::iter::repeat_n(Fault::Kill, self.kills);
+    fn faults(&self, rng: &mut StdRng) -> Vec<ServerFault> {
+        let stops = [ServerFault::StopMember, ServerFault::StopProcesses];
+        let hangs = FENCES.map(ServerFault::StopConnector);
+        let kills = std::iter::repeat_n(ServerFault::Kill, self.kills);
         let stops = stops.into_iter().cycle().take(self.stops);
         let hangs = hangs.into_iter().cycle().take(self.hangs);
         let mut faults: Vec<_> = kills.chain(stops).chain(hangs).collect();
@@ -50,10 +50,10 @@ impl Plan {
 /// # Errors
 /// The trial after which nobody took over.
 pub async fn run(
-    bed: &mut Bed,
-    plan: Plan,
-    mut told: impl FnMut(&Trial, usize),
-) -> Result<Vec<Trial>, NobodyTookOver> {
+    bed: &mut TakeoverBed,
+    plan: TakeoverPlan,
+    mut told: impl FnMut(&TakeoverTrial, usize),
+) -> Result<Vec<TakeoverTrial>, NobodyTookOver> {
     let mut rng = StdRng::seed_from_u64(plan.seed);
     let faults = plan.faults(&mut rng);
     let mut trials = Vec::with_capacity(faults.len());

@@ -17,7 +17,7 @@ use crate::http;
 
 /// What one call carried.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RecordedCall {
     /// The epoch.
     pub epoch: u64,
     /// Which try it was, from 1.
@@ -28,32 +28,32 @@ pub struct Seen {
 
 #[derive(Default)]
 struct Inner {
-    calls: Mutex<HashMap<String, Vec<Seen>>>,
+    calls: Mutex<HashMap<String, Vec<RecordedCall>>>,
     status: AtomicU16,
     delay_ms: AtomicUsize,
 }
 
 /// Answers with the status it is told to, after the delay it is told.
 #[derive(Clone)]
-pub struct Upstream {
+pub struct UpstreamServer {
     inner: Arc<Inner>,
     /// Where it listens.
     pub address: SocketAddr,
 }
 
-impl Upstream {
+impl UpstreamServer {
     /// Starts one on the loopback.
-    pub async fn start() -> Upstream {
-        Upstream::start_at(Ipv4Addr::LOCALHOST).await
+    pub async fn start() -> UpstreamServer {
+        UpstreamServer::start_at(Ipv4Addr::LOCALHOST).await
     }
 
     /// The same on another address of this machine.
-    pub async fn start_at(address: Ipv4Addr) -> Upstream {
+    pub async fn start_at(address: Ipv4Addr) -> UpstreamServer {
         let inner = Arc::new(Inner::default());
         inner.status.store(200, Ordering::SeqCst);
         let app = Router::new().fallback(handle).with_state(inner.clone());
         let address = http::serve(address, app).await;
-        Upstream { inner, address }
+        UpstreamServer { inner, address }
     }
 
     /// Returns its URL.
@@ -74,7 +74,7 @@ impl Upstream {
     }
 
     /// Calls answered 2xx, by body.
-    pub fn calls(&self) -> HashMap<String, Vec<Seen>> {
+    pub fn calls(&self) -> HashMap<String, Vec<RecordedCall>> {
         self.inner.calls.lock().clone()
     }
 
@@ -110,7 +110,7 @@ async fn handle(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     let status = inner.status.load(Ordering::SeqCst);
     let status = StatusCode::from_u16(status).expect("a status");
     if status.is_success() {
-        let seen = Seen {
+        let seen = RecordedCall {
             epoch: number("quorate-epoch").unwrap_or(0),
             attempt: number("quorate-attempt").unwrap_or(0) as u32,
             headers: headers.clone(),

@@ -11,14 +11,14 @@ use lapin::{
 };
 
 /// Declares, publishes, counts.
-pub struct Client {
+pub struct BrokerClient {
     connection: Connection,
     channel: Channel,
 }
 
-impl Client {
+impl BrokerClient {
     /// Connects.
-    pub async fn connect(uri: &str) -> Client {
+    pub async fn connect(uri: &str) -> BrokerClient {
         let connection = Connection::connect(uri, ConnectionProperties::default())
             .await
             .unwrap();
@@ -27,7 +27,7 @@ impl Client {
             .confirm_select(ConfirmSelectOptions::default())
             .await
             .unwrap();
-        Client {
+        BrokerClient {
             connection,
             channel,
         }

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::fenced::Fenced;
 use crate::{
-    cluster::{Cluster, SOON},
+    cluster::{SOON, TestCluster},
     eventually::{NotYet, eventually},
     http,
-    rabbitmq::{Client, Rabbit},
-    traffic::{consumers::Consumers, sink::Sink, source::Source},
+    rabbitmq::{BrokerClient, RabbitBroker},
+    traffic::{consumers::ConsumerMonitor, sink::MessageSink, source::MessageSource},
 };
 
 /// The fences; each names a channel and its queue.
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Who reigns, and by which processes.
 #[derive(Clone, Debug)]
-pub struct Reign {
+pub struct ObservedReign {
     /// The member's index.
     pub server: usize,
     /// The epoch.
@@ -36,29 +36,29 @@ pub struct Reign {
 }
 
 /// Everything that a run of takeovers needs. Ends in the order written here.
-pub struct Bed {
+pub struct TakeoverBed {
     /// The members.
-    pub cluster: Cluster,
+    pub cluster: TestCluster,
     /// The service.
-    pub sink: Sink,
+    pub sink: MessageSink,
     /// The source of messages.
-    pub source: Source,
+    pub source: MessageSource,
     /// The watches of the queues' consumers, by fence.
-    pub consumers: Vec<Consumers>,
+    pub consumers: Vec<ConsumerMonitor>,
     /// A connection to the broker.
-    pub broker: Client,
+    pub broker: BrokerClient,
     /// The messages that were refused.
     pub fenced: Fenced,
-    _rabbit: Rabbit,
+    _rabbit: RabbitBroker,
 }
 
-impl Bed {
+impl TakeoverBed {
     /// A cluster with this promise, busy.
-    pub async fn start(failover_ms: u64) -> Bed {
-        let rabbit = Rabbit::start().await;
+    pub async fn start(failover_ms: u64) -> TakeoverBed {
+        let rabbit = RabbitBroker::start().await;
         let broker = rabbit.client().await;
-        let sink = Sink::start_at(Ipv4Addr::LOCALHOST, WORK).await;
-        let cluster = Cluster::start(3, failover_ms, "").await;
+        let sink = MessageSink::start_at(Ipv4Addr::LOCALHOST, WORK).await;
+        let cluster = TestCluster::start(3, failover_ms, "").await;
         let service = json!({"name": "sink", "upstream": sink.url(), "timeout_ms": 5000});
         cluster.put(0, "service", service).await;
         let mut consumers = Vec::new();
@@ -70,10 +70,10 @@ impl Bed {
             });
             cluster.put(0, "amqp_connection", connection).await;
             cluster.put(0, "amqp_channel", channel(fence, true)).await;
-            consumers.push(Consumers::watch(&rabbit, fence).await);
+            consumers.push(ConsumerMonitor::watch(&rabbit, fence).await);
         }
-        let source = Source::start(&rabbit, &FENCES, PAUSE).await;
-        let bed = Bed {
+        let source = MessageSource::start(&rabbit, &FENCES, PAUSE).await;
+        let bed = TakeoverBed {
             cluster,
             sink,
             source,
@@ -88,7 +88,7 @@ impl Bed {
 
     /// Waits until every member is a voter that has caught up, one of them reigns, and
     /// both its channels consume under its epoch.
-    pub async fn settled(&self) -> Reign {
+    pub async fn settled(&self) -> ObservedReign {
         self.cluster.voters(3).await;
         eventually("both channels active under one reign", SOON, || async {
             let leader = self.cluster.leader().await;
@@ -100,7 +100,7 @@ impl Bed {
                 let pid = pid.ok_or_else(|| format!("not under epoch {epoch}: {status}"))?;
                 processes.push(pid as u32);
             }
-            Ok::<_, NotYet>(Reign {
+            Ok::<_, NotYet>(ObservedReign {
                 server,
                 epoch,
                 processes,

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use quorate_clock::Instant;
 
 use super::{
-    bed::{Bed, FENCES, PREFETCH},
-    trial::Trial,
+    bed::{FENCES, PREFETCH, TakeoverBed},
+    trial::TakeoverTrial,
 };
 use crate::traffic::{
     reigns,
-    sink::Call,
-    verdict::{self, Stale},
+    sink::SinkCall,
+    verdict::{self, StaleCall},
 };
 
 /// How long the last messages may take once nothing happens any more.
@@ -33,7 +33,7 @@ pub const SENT_LATE: Duration = Duration::from_millis(100);
 
 /// What a run came to, and what was wrong with it.
 #[derive(Clone, Debug, Default)]
-pub struct Totals {
+pub struct TakeoverTotals {
     /// Messages that the broker had confirmed.
     pub published: usize,
     /// Calls of the service.
@@ -43,7 +43,7 @@ pub struct Totals {
     /// Calls beyond the first of a message, by the fault during or after which they began.
     pub duplicates: BTreeMap<usize, Vec<usize>>,
     /// Calls under an epoch after one under a newer epoch had begun.
-    pub stale: Vec<Stale>,
+    pub stale: Vec<StaleCall>,
     /// Calls of two epochs of one channel that ran at once: how many epochs, the longest.
     pub overlaps: Vec<Duration>,
     /// Epochs in the members' logs.
@@ -61,8 +61,8 @@ pub struct Totals {
 }
 
 /// Ends the load, waits until every message is handled, and looks at everything.
-pub async fn judge(bed: &mut Bed, trials: &[Trial]) -> Totals {
-    let mut totals = Totals::default();
+pub async fn judge(bed: &mut TakeoverBed, trials: &[TakeoverTrial]) -> TakeoverTotals {
+    let mut totals = TakeoverTotals::default();
     let published = bed.source.finish().await;
     totals.published = published.len();
     let deadline = Instant::now() + LAST;
@@ -94,13 +94,13 @@ pub async fn judge(bed: &mut Bed, trials: &[Trial]) -> Totals {
     totals
 }
 
-fn findings(totals: &Totals, trials: &[Trial]) -> Vec<String> {
+fn findings(totals: &TakeoverTotals, trials: &[TakeoverTrial]) -> Vec<String> {
     let mut findings = Vec::new();
     if !totals.lost.is_empty() {
         findings.push(format!("lost: {}", totals.lost.join(", ")));
     }
     for stale in &totals.stale {
-        let Stale {
+        let StaleCall {
             channel,
             id,
             epoch,
@@ -177,7 +177,7 @@ fn findings(totals: &Totals, trials: &[Trial]) -> Vec<String> {
 
 /// Whether a call had passed the member's last check before it was stopped and was sent
 /// when it went on.
-fn sent_late(stale: &Stale, trial: &Trial) -> bool {
+fn sent_late(stale: &StaleCall, trial: &TakeoverTrial) -> bool {
     let resumed = trial
         .resumed
         .is_some_and(|resumed| stale.begun >= resumed && stale.begun <= resumed + SENT_LATE);
@@ -185,7 +185,7 @@ fn sent_late(stale: &Stale, trial: &Trial) -> bool {
 }
 
 /// Counts each call beyond a message's first at the last fault before it.
-fn duplicates(calls: &[Call], trials: &[Trial]) -> BTreeMap<usize, Vec<usize>> {
+fn duplicates(calls: &[SinkCall], trials: &[TakeoverTrial]) -> BTreeMap<usize, Vec<usize>> {
     let mut seen = std::collections::BTreeSet::new();
     let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for call in calls {

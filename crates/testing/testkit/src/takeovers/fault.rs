@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Fault {
+pub enum ServerFault {
     /// kill -9 of the member's process.
     Kill,
     /// SIGSTOP of the member's process alone; its connectors' processes go on.
@@ -15,13 +15,13 @@ pub enum Fault {
     StopConnector(&'static str),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ServerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Kill => f.write_str("kill -9 of the member"),
-            Fault::StopMember => f.write_str("SIGSTOP of the member's process"),
-            Fault::StopProcesses => f.write_str("SIGSTOP of all its processes"),
-            Fault::StopConnector(_) => f.write_str("SIGSTOP of a connector's process"),
+            ServerFault::Kill => f.write_str("kill -9 of the member"),
+            ServerFault::StopMember => f.write_str("SIGSTOP of the member's process"),
+            ServerFault::StopProcesses => f.write_str("SIGSTOP of all its processes"),
+            ServerFault::StopConnector(_) => f.write_str("SIGSTOP of a connector's process"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Method;
 
-use crate::{cluster::Cluster, http};
+use crate::{cluster::TestCluster, http};
 
 /// One by the connectors' processes, one by the members that were to run the service.
 const METRICS: [&str; 2] = [
@@ -22,7 +22,7 @@ pub struct Fenced {
 
 impl Fenced {
     /// Looks at every member.
-    pub async fn look(&mut self, cluster: &Cluster) -> u64 {
+    pub async fn look(&mut self, cluster: &TestCluster) -> u64 {
         for member in &cluster.members {
             let url = member.admin_url("/metrics");
             let Ok(answer) = http::call(Method::GET, &url, &[], "").await else {

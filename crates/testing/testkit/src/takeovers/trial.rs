@@ -8,8 +8,8 @@ use rand::{Rng, rngs::StdRng};
 use serde_json::Value;
 
 use super::{
-    bed::{Bed, FENCES, Reign},
-    fault::Fault,
+    bed::{FENCES, ObservedReign, TakeoverBed},
+    fault::ServerFault,
 };
 use crate::process::{died, family, send};
 
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 )]
 pub struct NobodyTookOver {
     n: usize,
-    fault: Fault,
+    fault: ServerFault,
     channel: &'static str,
     epoch: u64,
 }
@@ -31,11 +31,11 @@ pub struct NobodyTookOver {
 /// One fault, when it was, and what came of it. Figures by fence stand in the order of
 /// [`FENCES`].
 #[derive(Clone, Debug)]
-pub struct Trial {
+pub struct TakeoverTrial {
     /// Its number, from 0.
     pub n: usize,
     /// The fault.
-    pub fault: Fault,
+    pub fault: ServerFault,
     /// When the fault was.
     pub begun: Instant,
     /// When what was stopped was continued.
@@ -55,7 +55,7 @@ pub struct Trial {
     pub story: Option<Value>,
 }
 
-impl Trial {
+impl TakeoverTrial {
     /// For how long it was stopped.
     pub fn stopped(&self) -> Option<Duration> {
         Some(self.resumed? - self.begun)
@@ -70,7 +70,7 @@ impl Trial {
                 return Duration::ZERO;
             };
             let from = match (self.fault, self.stopped()) {
-                (Fault::StopProcesses, Some(stopped)) => stopped.max(*gap),
+                (ServerFault::StopProcesses, Some(stopped)) => stopped.max(*gap),
                 _ => *gap,
             };
             gone.saturating_sub(from)
@@ -86,13 +86,13 @@ impl Trial {
 
 /// Injects the fault into whoever reigns, and waits until all is in order again.
 pub async fn run(
-    bed: &mut Bed,
+    bed: &mut TakeoverBed,
     n: usize,
-    fault: Fault,
+    fault: ServerFault,
     rng: &mut StdRng,
-) -> Result<Trial, NobodyTookOver> {
+) -> Result<TakeoverTrial, NobodyTookOver> {
     tokio::time::sleep(Duration::from_millis(rng.random_range(0..150))).await;
-    let Reign {
+    let ObservedReign {
         server,
         epoch,
         processes: old,
@@ -102,9 +102,9 @@ pub async fn run(
     let from = bed.sink.calls_len();
     let member = bed.cluster.members[server].pid();
     let mut processes = match fault {
-        Fault::Kill | Fault::StopMember => vec![member],
-        Fault::StopProcesses => family(member),
-        Fault::StopConnector(fence) => {
+        ServerFault::Kill | ServerFault::StopMember => vec![member],
+        ServerFault::StopProcesses => family(member),
+        ServerFault::StopConnector(fence) => {
             let of = FENCES.iter().position(|f| *f == fence);
             of.map(|n| old[n]).into_iter().collect()
         }
@@ -114,7 +114,7 @@ pub async fn run(
         .into_iter()
         .map(|pid| tokio::spawn(died(pid, begun)))
         .collect();
-    let resumed = if fault == Fault::Kill {
+    let resumed = if fault == ServerFault::Kill {
         bed.cluster.members[server].kill();
         None
     } else {
@@ -129,24 +129,24 @@ pub async fn run(
         Some(resumed)
     };
     let mut gaps = Vec::new();
-    if fault == Fault::Kill {
+    if fault == ServerFault::Kill {
         gaps = firsts(bed, (n, fault), epoch, from, begun).await?;
         bed.cluster.members[server].start(&[]);
     }
     let now = bed.settled().await.epoch;
     match fault {
-        Fault::Kill => {}
-        Fault::StopConnector(fence) => {
+        ServerFault::Kill => {}
+        ServerFault::StopConnector(fence) => {
             // Work was resumed by the replacement: it may be waiting for the next message.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let silence =
                 |channel: &&str| (*channel == fence).then(|| silence(bed, fence, from, begun));
             gaps = FENCES.iter().map(silence).collect();
         }
-        Fault::StopMember | Fault::StopProcesses if now > epoch => {
+        ServerFault::StopMember | ServerFault::StopProcesses if now > epoch => {
             gaps = firsts(bed, (n, fault), epoch, from, begun).await?;
         }
-        Fault::StopMember | Fault::StopProcesses => gaps = vec![None; FENCES.len()],
+        ServerFault::StopMember | ServerFault::StopProcesses => gaps = vec![None; FENCES.len()],
     }
     bed.one_consumer_each().await;
     let overlaps = bed.overlaps_since(begun);
@@ -154,7 +154,7 @@ pub async fn run(
     for end in ends {
         // The processes of a member that was killed end; those of one that goes on may stay,
         // and are parked: the broker knows of no consumer of theirs by now.
-        let limit = Duration::from_millis(if fault == Fault::Kill { 3000 } else { 10 });
+        let limit = Duration::from_millis(if fault == ServerFault::Kill { 3000 } else { 10 });
         let ended = tokio::time::timeout(limit, end).await;
         gone.push(ended.ok().and_then(Result::ok));
     }
@@ -163,7 +163,7 @@ pub async fn run(
     } else {
         None
     };
-    Ok(Trial {
+    Ok(TakeoverTrial {
         n,
         fault,
         begun,
@@ -179,8 +179,8 @@ pub async fn run(
 
 /// From the fault to the first message of each channel under a newer epoch.
 async fn firsts(
-    bed: &Bed,
-    (n, fault): (usize, Fault),
+    bed: &TakeoverBed,
+    (n, fault): (usize, ServerFault),
     epoch: u64,
     from: usize,
     begun: Instant,
@@ -202,7 +202,7 @@ async fn firsts(
 }
 
 /// The longest time since `begun` in which no call of the channel began.
-fn silence(bed: &Bed, channel: &str, from: usize, begun: Instant) -> Duration {
+fn silence(bed: &TakeoverBed, channel: &str, from: usize, begun: Instant) -> Duration {
     let calls = bed.sink.calls_from(from);
     let times = calls.iter().filter(|call| call.channel == channel);
     let times = times.map(|call| call.begun).filter(|at| *at > begun);

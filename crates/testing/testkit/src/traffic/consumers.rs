@@ -12,22 +12,22 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::task::JoinHandle;
 
-use crate::rabbitmq::Rabbit;
+use crate::rabbitmq::RabbitBroker;
 
 /// How long between an answer and the next question.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks until it is finished.
-pub struct Consumers {
+pub struct ConsumerMonitor {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
     changes: Arc<Mutex<Vec<(Instant, u32)>>>,
     task: JoinHandle<()>,
 }
 
-impl Consumers {
+impl ConsumerMonitor {
     /// Begins to ask.
-    pub async fn watch(broker: &Rabbit, queue: &str) -> Consumers {
+    pub async fn watch(broker: &RabbitBroker, queue: &str) -> ConsumerMonitor {
         let client = broker.client().await;
         let queue = queue.to_owned();
         let stop = Arc::<AtomicBool>::default();
@@ -42,7 +42,7 @@ impl Consumers {
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        Consumers {
+        ConsumerMonitor {
             stop,
             asked,
             changes,

@@ -12,7 +12,7 @@ const APPLIED: [&str; 2] = [
 
 /// What the logs tell.
 #[derive(Debug, Default)]
-pub struct Reigns {
+pub struct ReignMonitor {
     /// Each epoch's holder.
     pub holders: BTreeMap<u64, u64>,
     /// What can't be: an epoch with two holders, or one that was first applied before an
@@ -21,8 +21,8 @@ pub struct Reigns {
 }
 
 /// Reads the logs of all members. Their lines begin with the time of one clock.
-pub fn read<'a>(logs: impl IntoIterator<Item = &'a Path>) -> Reigns {
-    let mut reigns = Reigns::default();
+pub fn read<'a>(logs: impl IntoIterator<Item = &'a Path>) -> ReignMonitor {
+    let mut reigns = ReignMonitor::default();
     // Of each epoch the line that was written first.
     let mut first: BTreeMap<u64, String> = BTreeMap::new();
     for log in logs {

@@ -21,7 +21,7 @@ use crate::http;
 
 /// One call.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct SinkCall {
     /// The AMQP channel that it came by.
     pub channel: String,
     /// The message's body.
@@ -35,22 +35,22 @@ pub struct Call {
 }
 
 struct Inner {
-    calls: Mutex<Vec<Call>>,
+    calls: Mutex<Vec<SinkCall>>,
     count: watch::Sender<usize>,
     work_us: AtomicU64,
 }
 
 /// The service.
 #[derive(Clone)]
-pub struct Sink {
+pub struct MessageSink {
     inner: Arc<Inner>,
     /// Where it listens.
     pub address: SocketAddr,
 }
 
-impl Sink {
+impl MessageSink {
     /// Answers each call after `work`.
-    pub async fn start_at(address: Ipv4Addr, work: Duration) -> Sink {
+    pub async fn start_at(address: Ipv4Addr, work: Duration) -> MessageSink {
         let inner = Arc::new(Inner {
             calls: Mutex::default(),
             count: watch::Sender::new(0),
@@ -58,7 +58,7 @@ impl Sink {
         });
         let app = Router::new().fallback(handle).with_state(inner.clone());
         let address = http::serve(address, app).await;
-        Sink { inner, address }
+        MessageSink { inner, address }
     }
 
     /// Returns its URL.
@@ -67,7 +67,7 @@ impl Sink {
     }
 
     /// All calls so far, in the order in which they began.
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<SinkCall> {
         self.inner.calls.lock().clone()
     }
 
@@ -77,7 +77,7 @@ impl Sink {
     }
 
     /// Those from the `from`th on.
-    pub fn calls_from(&self, from: usize) -> Vec<Call> {
+    pub fn calls_from(&self, from: usize) -> Vec<SinkCall> {
         self.inner.calls.lock()[from..].to_vec()
     }
 
@@ -131,7 +131,7 @@ async fn handle(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         let value = headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     };
-    let call = Call {
+    let call = SinkCall {
         channel: text("quorate-channel"),
         id: String::from_utf8_lossy(&body).into_owned(),
         epoch: text("quorate-epoch").parse().unwrap_or(0),
@@ -142,7 +142,7 @@ async fn handle(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         let mut calls = inner.calls.lock();
         // Of two that began at once the order noted is that of their times.
         let begun = Instant::now();
-        calls.push(Call { begun, ..call });
+        calls.push(SinkCall { begun, ..call });
         inner.count.send_replace(calls.len());
         calls.len() - 1
     };

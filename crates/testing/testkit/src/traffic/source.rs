@@ -12,19 +12,19 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
-use crate::rabbitmq::Rabbit;
+use crate::rabbitmq::RabbitBroker;
 
 /// Publishes until it is finished.
-pub struct Source {
+pub struct MessageSource {
     stop: Arc<AtomicBool>,
     confirmed: Arc<Mutex<BTreeSet<String>>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl Source {
+impl MessageSource {
     /// A message to each of `queues` every `pause`. Ids are `QUEUE-NUMBER`; the message's
     /// body is its id.
-    pub async fn start(broker: &Rabbit, queues: &[&str], pause: Duration) -> Source {
+    pub async fn start(broker: &RabbitBroker, queues: &[&str], pause: Duration) -> MessageSource {
         let stop = Arc::new(AtomicBool::new(false));
         let confirmed = Arc::new(Mutex::new(BTreeSet::new()));
         let mut tasks = Vec::new();
@@ -46,7 +46,7 @@ impl Source {
                 }
             }));
         }
-        Source {
+        MessageSource {
             stop,
             confirmed,
             tasks,

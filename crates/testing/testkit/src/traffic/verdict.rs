@@ -7,11 +7,11 @@ use std::{
 
 use quorate_clock::Instant;
 
-use super::sink::Call;
+use super::sink::SinkCall;
 
 /// A call under an epoch after the first call of a newer one had begun.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stale {
+pub struct StaleCall {
     /// The channel that it came by.
     pub channel: String,
     /// The message's body.
@@ -28,7 +28,7 @@ pub struct Stale {
 
 /// The calls that should not have been: once a call of an epoch has begun, no call of an
 /// older one by the same channel may begin.
-pub fn stale(calls: &[Call]) -> Vec<Stale> {
+pub fn stale(calls: &[SinkCall]) -> Vec<StaleCall> {
     let mut newest: BTreeMap<&str, (u64, Instant)> = BTreeMap::new();
     let mut stale = Vec::new();
     for call in calls {
@@ -37,7 +37,7 @@ pub fn stale(calls: &[Call]) -> Vec<Stale> {
         if call.epoch > newer {
             newest.insert(&call.channel, first);
         } else if call.epoch < newer {
-            stale.push(Stale {
+            stale.push(StaleCall {
                 channel: call.channel.clone(),
                 id: call.id.clone(),
                 epoch: call.epoch,
@@ -52,7 +52,7 @@ pub fn stale(calls: &[Call]) -> Vec<Stale> {
 
 /// For how long a call of an older epoch was still running while one of a newer epoch by
 /// the same channel ran: the longest such time of each newer epoch that has one.
-pub fn overlaps(calls: &[Call]) -> BTreeMap<(String, u64), Duration> {
+pub fn overlaps(calls: &[SinkCall]) -> BTreeMap<(String, u64), Duration> {
     let mut found = BTreeMap::new();
     let mut latest_end: BTreeMap<&str, (u64, Option<Instant>, Option<Instant>)> = BTreeMap::new();
     for call in calls {
@@ -75,7 +75,7 @@ pub fn overlaps(calls: &[Call]) -> BTreeMap<(String, u64), Duration> {
 }
 
 /// Messages that were handled more than once, and how often beyond the first time.
-pub fn duplicates(calls: &[Call]) -> BTreeMap<String, usize> {
+pub fn duplicates(calls: &[SinkCall]) -> BTreeMap<String, usize> {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for call in calls {
         *times.entry(call.id.clone()).or_default() += 1;
@@ -86,7 +86,7 @@ pub fn duplicates(calls: &[Call]) -> BTreeMap<String, usize> {
 }
 
 /// Messages that the broker had confirmed and no call carried.
-pub fn lost(published: &BTreeSet<String>, calls: &[Call]) -> Vec<String> {
+pub fn lost(published: &BTreeSet<String>, calls: &[SinkCall]) -> Vec<String> {
     let handled: BTreeSet<&str> = calls.iter().map(|call| call.id.as_str()).collect();
     let lost = published.iter().filter(|id| !handled.contains(id.as_str()));
     lost.cloned().collect()
@@ -97,12 +97,12 @@ mod tests {
     use super::*;
 
     /// Calls of one channel: (epoch, begun, ended) in ms.
-    fn calls(list: &[(u64, u64, u64)]) -> Vec<Call> {
+    fn calls(list: &[(u64, u64, u64)]) -> Vec<SinkCall> {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let calls = list.iter().enumerate();
         calls
-            .map(|(n, (epoch, begun, ended))| Call {
+            .map(|(n, (epoch, begun, ended))| SinkCall {
                 channel: "c".into(),
                 id: n.to_string(),
                 epoch: *epoch,
