@@ -110,9 +110,13 @@ mutants: setup ## build quorate-mutants, which has planted bugs that tests have 
 chaos-selftest: build mutants ## bugs that are planted have to be caught by the chaos suite (SEEDS=20)
 	$(JEPSEN) selftest --seeds $(or $(SEEDS),20) --quorate $(MUTANTS) $(ARGS)
 
+# What cargo leaves out of `--all-targets`, because `make test` doesn't run it.
+MEASURES := bench endurance figures
+
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --locked $(addprefix --test ,$(MEASURES)) -- -D warnings
 	cargo test --workspace --locked $(GUARDED) --test tidy
 
 deny: ## check the dependencies: advisories, licences, sources (needs cargo-deny)

@@ -60,7 +60,9 @@ pub async fn run(options: Options) -> Vec<String> {
     });
     let problem = ran.await.err();
     let mut totals = takeovers::judge(&mut bed, &trials).await;
-    totals.findings.extend(problem);
+    totals
+        .findings
+        .extend(problem.map(|problem| problem.to_string()));
     let took = begun.elapsed();
     let markdown = markdown(&plan, failover_ms, &trials, &totals, took);
     let raw = raw(&plan, failover_ms, &trials, &totals, took, begun);

@@ -244,7 +244,7 @@ async fn all_active(
     while begun.elapsed() < LIMIT {
         let rows = match cluster.connector_server(asked).await {
             Ok((server, _)) => rows(cluster, server).await,
-            Err(problem) => Err(problem),
+            Err(problem) => Err(problem.to_string()),
         };
         match rows {
             Ok(rows) => {

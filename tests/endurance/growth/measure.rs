@@ -3,7 +3,11 @@
 use std::{fs, time::Duration};
 
 use quorate_clock::Instant;
-use quorate_testkit::{cluster::TestCluster, eventually::eventually, http};
+use quorate_testkit::{
+    cluster::TestCluster,
+    eventually::{NotYet, eventually},
+    http,
+};
 use reqwest::Method;
 use serde::Serialize;
 
@@ -72,7 +76,10 @@ async fn first_write(cluster: &TestCluster) {
         let url = member.admin_url("/v1/kv/first-write");
         async move {
             let put = tokio::time::timeout(TRY, http::put(&url, "x"));
-            put.await.map_err(|_| "no answer in time".to_owned())?
+            match put.await {
+                Ok(put) => put.map_err(NotYet::from),
+                Err(_) => Err(NotYet::Seen("no answer in time".to_owned())),
+            }
         }
     })
     .await;
@@ -80,7 +87,7 @@ async fn first_write(cluster: &TestCluster) {
 
 /// The memory of a member, the mean of all, in KiB: its part of the pages that it has.
 pub fn memory(cluster: &TestCluster) -> u64 {
-    let of = |pid: i32| Process::of(pid as u32).map_or(0, |process| process.pss);
+    let of = |pid| Process::of(pid).map_or(0, |process| process.pss);
     let all = cluster.members.iter().map(|member| of(member.pid()));
     all.sum::<u64>() / cluster.members.len() as u64
 }
