@@ -77,7 +77,7 @@ throughput: setup ## AMQP in and out beside a program that has nothing but lapin
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- throughput $(ARGS)
 
 FUZZ_SECONDS ?= 300
-fuzz: setup ## give rfh2 whatever bytes libFuzzer thinks of (FUZZ_SECONDS=300)
+fuzz: setup ## give what reads bytes of others whatever libFuzzer thinks of (FUZZ_SECONDS=300 for each target)
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 SECONDS ?= 60

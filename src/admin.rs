@@ -1,10 +1,12 @@
 //! The administration API: REST, health and metrics. Errors are problem+json with a `code`.
 
+mod body_budget;
 mod browser_guard;
 pub mod cluster_answers;
 mod cluster_settings;
 mod compute_slots;
 pub mod config;
+mod connection_table;
 mod connectors;
 mod health;
 mod invoke;
@@ -17,6 +19,7 @@ pub mod metrics;
 pub mod operate;
 pub mod outgoing;
 pub mod peers;
+mod placed_service;
 pub mod problem;
 mod proposed_write;
 mod request_timeout;
@@ -71,6 +74,8 @@ pub struct AdminContext {
     pub allowed_hosts: Arc<AllowedHosts>,
     /// The listeners that may be reached beyond loopback without TLS, by this member's settings.
     pub insecure: InsecureFaces,
+    /// Sentences on what this member's host can't do for it.
+    pub host_warnings: Arc<[String]>,
     /// The messages that this member is sending under idempotency keys.
     pub intents: Arc<OpenIntents>,
 }
@@ -147,6 +152,10 @@ pub fn router(context: AdminContext) -> Router {
         .layer(middleware::from_fn_with_state(
             context.clone(),
             browser_guard::check,
+        ))
+        .layer(middleware::from_fn_with_state(
+            body_budget::BodyBudget::for_requests(),
+            body_budget::admit_request,
         ))
         .layer(middleware::from_fn(unread_body::drain_unread))
         .layer(middleware::from_fn(in_span))

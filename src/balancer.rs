@@ -16,13 +16,14 @@
 //! A member that joins or leaves is added or taken out through HAProxy's runtime
 //! socket, so that no connection of a client is touched, in use or kept alive. Only
 //! when HAProxy refuses that, or when a service is to be waited for longer than any
-//! before, does a new process take over from the old one, which finishes its requests
-//! and then closes its connections.
+//! before, or when the certificate of the front has changed, does a new process take over from the
+//! old one, which finishes its requests and then closes its connections.
 
 mod backend_servers;
 mod error;
 mod files;
 mod follower;
+mod front_certificate;
 mod haproxy_log;
 mod haproxy_process;
 mod haproxy_program;
@@ -40,7 +41,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use error::{BadBalancerSetting, BalancerError, ConfigCheckError};
-pub use settings::BalancerSettings;
+pub use front_certificate::{FrontFileError, FrontFiles};
+pub use settings::{BalancerSettings, StatsPage};
 
 use follower::ClusterFollower;
 use haproxy_supervisor::HaproxySupervisor;

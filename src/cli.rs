@@ -94,7 +94,9 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            quorate_log::print_note(format_args!("error: {failure}"));
+            let text = failure.to_string();
+            let lines: Vec<_> = text.split('\n').map(output::printable).collect();
+            quorate_log::print_note(format_args!("error: {}", lines.join("\n")));
             failure.into()
         }
     }

@@ -12,6 +12,7 @@ mod critical_tasks;
 mod drain;
 mod error;
 mod failover;
+mod hardening;
 mod listeners;
 mod moved_members;
 mod ports;
@@ -25,7 +26,6 @@ use std::{
 };
 
 use quorate_platform::{
-    egress::EgressPolicy,
     pid_file::PidFile,
     private_folder::{self, DATA_HOLDS, FolderError},
 };
@@ -163,7 +163,7 @@ impl Server {
             start_mode,
             services,
         } = self;
-        let peers = prepare(&settings)?;
+        let (peers, host_warnings) = prepare(&settings)?;
         let ports = BoundPorts::bind(&settings).await?;
         // The runtime first, so that it is dropped after everything that runs on it.
         let StartedConsensus {
@@ -187,6 +187,7 @@ impl Server {
                 runtime.handle(),
                 &cluster,
                 services.clone(),
+                settings.hardening.loopback,
                 &mut tasks,
             )
             .map_err(|error| ServerError::Refused(format!("the peer port: {error}")))?;
@@ -213,9 +214,11 @@ impl Server {
             peers: peers.clone(),
             allowed_hosts: allowed_hosts(&settings),
             insecure: settings.insecure,
+            host_warnings,
             intents: Arc::default(),
         };
-        listeners.admin(ports.admin, admin::router(context), &mut tasks);
+        let users = settings.hardening.loopback;
+        listeners.admin(ports.admin, admin::router(context), users, &mut tasks);
         follow_consensus(&cluster, state, &mut tasks);
         let background = BackgroundTasks {
             cluster: &cluster,
@@ -259,7 +262,7 @@ fn log_start(settings: &Settings, node: &Node) {
 }
 
 /// Does what needs no cluster: checks folders, installs metrics and TLS, makes the HTTP client.
-fn prepare(settings: &Settings) -> Result<AdminPeers, ServerError> {
+fn prepare(settings: &Settings) -> Result<(AdminPeers, Arc<[String]>), ServerError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -269,8 +272,11 @@ fn prepare(settings: &Settings) -> Result<AdminPeers, ServerError> {
     let _ = admin::metrics::recorder();
     let insecure = u8::from(settings.insecure.any());
     metrics::gauge!("quorate_insecure").set(f64::from(insecure));
-    AdminPeers::new()
-        .map_err(|error| ServerError::Refused(format!("can't set up the HTTP client: {error}")))
+    let host_warnings = hardening::look_at_host(&settings.hardening)
+        .map_err(|error| ServerError::Refused(error.to_string()))?;
+    let peers = AdminPeers::new()
+        .map_err(|error| ServerError::Refused(format!("can't set up the HTTP client: {error}")))?;
+    Ok((peers, host_warnings.into()))
 }
 
 /// Consensus and the replicated state of a member, started.
@@ -327,12 +333,7 @@ fn start_services(
 ) -> (Arc<Services>, Arc<ServiceDispatcher>) {
     let node = cluster.node();
     let members = node.watch_members();
-    let egress = EgressPolicy::new(
-        &settings.egress.deny,
-        &settings.egress.allow,
-        [settings.admin.bind.port(), settings.peer.bind.port()],
-        members.clone(),
-    );
+    let egress = hardening::egress(settings, members.clone());
     let services = Services::with_egress(services, cluster.watch_state(), egress);
     let dispatcher = ServiceDispatcher::new(
         node.cluster().to_owned(),

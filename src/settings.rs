@@ -8,6 +8,7 @@
 
 mod address;
 mod error;
+mod hardening;
 mod insecure;
 mod layers;
 mod reader;
@@ -22,6 +23,7 @@ use quorate_types::timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN};
 
 pub(crate) use address::check_advertise;
 pub use error::{BadSetting, SettingsError};
+pub use hardening::{HardeningSettings, LoopbackUsers};
 pub use insecure::InsecureFaces;
 pub use quorate_log::{LogFormat, LogSettings};
 pub use reader::{LOG_LEVEL, is_log_level};
@@ -69,8 +71,8 @@ pub struct ConnectorRules {
     pub zmq_bind: Vec<String>,
 }
 
-/// The networks that upstreams of services may not be in, whatever the cluster's configuration
-/// says.
+/// The networks that upstreams of services and brokers may not be in, whatever the cluster's
+/// configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressSettings {
     /// Networks that are not connected to; nor are the admin and peer ports of members.
@@ -125,8 +127,10 @@ pub struct Settings {
     pub peer: ListenAddress,
     /// The rules for connectors on this host.
     pub connectors: ConnectorRules,
-    /// The rules for upstreams of services.
+    /// The rules for upstreams of services and for brokers.
     pub egress: EgressSettings,
+    /// The settings of this process and those of connectors.
+    pub hardening: HardeningSettings,
     /// The settings of the log.
     pub log: LogSettings,
     /// The limits of snapshots.
@@ -232,6 +236,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         deny: r.networks("egress.deny", "169.254.0.0/16, fe80::/10"),
         allow: r.networks("egress.allow", ""),
     };
+    let hardening = hardening::read(r);
     let log = LogSettings {
         level: r.log_level("log.level", "info"),
         format: r.log_format("log.format"),
@@ -259,6 +264,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         peer: peer?,
         connectors,
         egress,
+        hardening,
         log,
         snapshot,
         warnings: Vec::new(),

@@ -231,6 +231,9 @@ pub struct StatusAnswer {
     /// Listeners beyond loopback without TLS, by member name, of members that answer.
     #[serde(default)]
     pub insecure: BTreeMap<String, Vec<String>>,
+    /// Sentences on what a member's host can't do for it, by member name, of members that answer.
+    #[serde(default)]
+    pub host_warnings: BTreeMap<String, Vec<String>>,
     /// Sentences on what an operator should look at.
     pub warnings: Vec<String>,
 }

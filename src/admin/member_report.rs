@@ -48,6 +48,9 @@ pub struct MemberReport {
     /// Listeners that may be reached beyond loopback without TLS, by the member's settings.
     #[serde(default)]
     pub insecure: Vec<String>,
+    /// Sentences on what its host can't do for it.
+    #[serde(default)]
+    pub host_warnings: Vec<String>,
 }
 
 /// The lapses of a member's leases as the connector server, while it stayed one or before it was
@@ -149,6 +152,7 @@ pub fn local_report(context: &AdminContext) -> MemberReport {
             .into_iter()
             .map(str::to_owned)
             .collect(),
+        host_warnings: context.host_warnings.to_vec(),
     }
 }
 

@@ -75,6 +75,10 @@ fn describe() {
         "1 where the member's settings let something listen beyond loopback without TLS"
     );
     describe_gauge!(
+        "quorate_connector_sandbox_abi",
+        "The version of Landlock that keeps connector processes in their sandbox; 0 where there is none"
+    );
+    describe_gauge!(
         "quorate_leader_heard_seconds",
         Unit::Seconds,
         "How long ago the leader, or as leader a quorum, was heard"

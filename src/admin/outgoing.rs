@@ -49,7 +49,7 @@ pub fn routes() -> Router<AdminContext> {
         .route("/v1/outgoing/{kind}/{name}/send", post(send))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn_with_state(
-            body_budget::BodyBudget::new(),
+            body_budget::budget(),
             body_budget::admit_request,
         ))
 }

@@ -1,4 +1,5 @@
-//! The server of the administration port, bounded in connections and in clients' time.
+//! The server of the administration port, bounded in connections and in clients' time. Who has a
+//! place is decided by [`ConnectionTable`].
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
@@ -14,18 +15,19 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 
-/// The number of connections at a time; further ones wait in the kernel's queue. Enough for a few
-/// balancers, scrapers and people.
-const CONNECTIONS_MAX: usize = 512;
+use super::{
+    connection_table::{ConnectionPlace, ConnectionTable},
+    placed_service::PlacedService,
+};
+use crate::settings::LoopbackUsers;
 
 /// The time for a request's head; a slower one ends the connection, and so does an idle client.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time after which a client is cut off that takes no bytes of its answer, or whose host is
 /// gone.
@@ -35,24 +37,38 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// freed a moment later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`, then finishes the requests that run, at most for `drain`.
+/// Serves these users of this host, and all other hosts, until `shutdown`, then finishes the requests that run, at most for `drain`.
 /// Only the loss of the listener itself is an error.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    users: LoopbackUsers,
     shutdown: CancellationToken,
     drain: Duration,
 ) -> io::Result<()> {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let table = ConnectionTable::new();
     let graceful = GracefulShutdown::new();
     let log_limit = RateLimit::each_second();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, permit)) => connection(stream, permit, router.clone(), &graceful),
+            // Without a word to it.
+            Ok((stream, _)) if !users.admit(&stream) => {
+                if let Some(left_out) = log_limit.due("user") {
+                    tracing::warn!(
+                        left_out,
+                        "another user of this host was refused at the admin port (security.loopback)"
+                    );
+                }
+            }
+            Ok((stream, from)) => {
+                if let Some(place) = table.admit(from.ip()) {
+                    connection(stream, place, &table, router.clone(), &graceful);
+                }
+            }
             Err(error) => {
                 if let Some(left_out) = log_limit.due("") {
                     tracing::warn!(%error, left_out, "a connection to the admin port could not be accepted");
@@ -68,22 +84,10 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = slots
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
-}
-
 fn connection(
     stream: TcpStream,
-    permit: OwnedSemaphorePermit,
+    place: Arc<ConnectionPlace>,
+    table: &ConnectionTable,
     router: Router,
     graceful: &GracefulShutdown,
 ) {
@@ -91,16 +95,19 @@ fn connection(
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
     let stream = with_write_timeout(stream, TAKE_TIMEOUT);
+    let service = PlacedService::new(router, table.clone(), place.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "a connection to the admin port ended");
+        tokio::select! {
+            ended = watched => if let Err(error) = ended {
+                tracing::debug!(%error, "a connection to the admin port ended");
+            },
+            () = place.evicted() => {}
         }
-        drop(permit);
     });
 }
 
@@ -117,35 +124,4 @@ fn with_write_timeout<S: AsyncRead + AsyncWrite>(
 }
 
 #[cfg(test)]
-mod tests {
-    use quorate_clock::Instant;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, duplex},
-        time::interval,
-    };
-
-    use super::*;
-
-    const WAIT: Duration = Duration::from_millis(300);
-
-    // guarantee: WATCH-4
-    #[tokio::test]
-    async fn stalled_reader_is_cut_off_slow_reader_kept() {
-        let (mut client, ours) = duplex(8);
-        let mut ours = with_write_timeout(ours, WAIT);
-        let writer = tokio::spawn(async move {
-            let error = ours.write_all(&[1; 64]).await.expect_err("cut off");
-            (error, Instant::now())
-        });
-        let mut pause = interval(WAIT / 3);
-        let mut byte = [0; 4];
-        for _ in 0..12 {
-            pause.tick().await;
-            client.read_exact(&mut byte).await.unwrap();
-        }
-        let last = Instant::now();
-        let (error, at) = writer.await.unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(at - last >= WAIT * 9 / 10, "{:?}", at - last);
-    }
-}
+mod tests;

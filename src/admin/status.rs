@@ -61,6 +61,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         lapses,
         moved,
         insecure,
+        host_warnings,
     } = ReportedByMembers::collect(asked);
     let counts = connectors.as_deref().ok().map(count_by_state);
     let mut answer = StatusAnswer {
@@ -89,6 +90,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         lapses,
         moved,
         insecure,
+        host_warnings,
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());
@@ -103,6 +105,7 @@ struct ReportedByMembers {
     lapses: BTreeMap<String, LapsesRow>,
     moved: BTreeMap<String, String>,
     insecure: BTreeMap<String, Vec<String>>,
+    host_warnings: BTreeMap<String, Vec<String>>,
 }
 
 impl ReportedByMembers {
@@ -116,6 +119,10 @@ impl ReportedByMembers {
             }
             if !report.insecure.is_empty() {
                 reported.insecure.insert(name.clone(), report.insecure);
+            }
+            if !report.host_warnings.is_empty() {
+                let warnings = report.host_warnings;
+                reported.host_warnings.insert(name.clone(), warnings);
             }
             reported.strain.insert(name.clone(), report.strain);
             if report.lapses.count > 0 {

@@ -78,6 +78,9 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             .iter()
             .filter_map(|(member, listeners)| all_listeners_open(member, listeners)),
     );
+    for (member, sentences) in &status.host_warnings {
+        warnings.extend(sentences.iter().map(|it| format!("{member}: {it}")));
+    }
     warnings.extend(
         status
             .lapses

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
+use super::front_certificate::FrontFileError;
+
 /// Reason why the balancer can't start. Each text has what was found and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum BalancerError {
@@ -48,6 +50,14 @@ pub enum BalancerError {
     /// HAProxy ended, or gave no sign of life, right after its start.
     #[error("HAProxy did not start: {0}")]
     Start(String),
+    /// The certificate of the front can't be used.
+    #[error("tls: {}: {error}", .path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: FrontFileError,
+    },
     /// A file can't be read or written.
     #[error("{what} {}: {error}", .path.display())]
     File {
@@ -75,7 +85,7 @@ pub enum BadBalancerSetting {
     /// `bind` is open to the network, which `insecure` does not allow.
     #[error(
         "bind is {0:?}, which other machines reach, and requests would travel in the clear; \
-         bind to a loopback address, or say insecure = true"
+         bind to a loopback address, give [tls] a cert and a key, or say insecure = true"
     )]
     Exposed(String),
     /// `members` is empty.

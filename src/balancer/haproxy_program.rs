@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
@@ -79,7 +80,11 @@ impl HaproxyProgram {
         old: Option<Pid>,
     ) -> std::process::Command {
         let mut command = std::process::Command::new(&self.path);
-        command.current_dir(dir).args(["-db", "-f", file]);
+        command
+            .env_clear()
+            .envs(environment())
+            .current_dir(dir)
+            .args(["-db", "-f", file]);
         if let Some(old) = old {
             command.args(["-x", SOCKET, "-sf", &old.to_string()]);
         }
@@ -93,6 +98,8 @@ impl HaproxyProgram {
         };
         let output = Command::new(&self.path)
             .args(args)
+            .env_clear()
+            .envs(environment())
             .current_dir(dir)
             .stdin(Stdio::null())
             .kill_on_drop(true)
@@ -105,6 +112,14 @@ impl HaproxyProgram {
         text += &String::from_utf8_lossy(&output.stderr);
         Ok((output.status.success(), text))
     }
+}
+
+/// Returns what HAProxy is given of our environment: what its libraries go by, and no secrets.
+fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    let names = ["PATH", "LANG", "LC_ALL", "TZ", "OPENSSL_CONF"];
+    names
+        .into_iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)))
 }
 
 fn look_up(name: &str) -> Option<PathBuf> {
@@ -144,6 +159,19 @@ mod tests {
         assert_eq!(version("HA-Proxy version 2.0.33 2023/02/14"), Some((2, 0)));
         assert_eq!(version("HAProxy version 3.1-dev2-abc 2024"), Some((3, 1)));
         assert_eq!(version("GNU bash, version 5"), None);
+    }
+
+    #[tokio::test]
+    async fn program_has_little_of_our_environment() {
+        let program = HaproxyProgram {
+            path: "/usr/bin/env".into(),
+        };
+        assert!(env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let (_, output) = program.call(Path::new("/"), &[]).await.unwrap();
+        assert!(
+            output.contains("PATH=") && !output.contains("CARGO"),
+            "{output}"
+        );
     }
 
     #[tokio::test]

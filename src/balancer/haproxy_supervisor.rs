@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     BalancerError, BalancerSettings, backend_servers::BackendServer, files, follower::ClusterView,
-    haproxy_process::HaproxyProcess, haproxy_program::HaproxyProgram, render,
-    runtime_socket::RuntimeSocket,
+    front_certificate::FrontCertificate, haproxy_process::HaproxyProcess,
+    haproxy_program::HaproxyProgram, render, runtime_socket::RuntimeSocket,
 };
 
 const FILE: &str = "haproxy.cfg";
@@ -46,6 +46,10 @@ pub(super) struct HaproxySupervisor {
     running: Vec<BackendServer>,
     /// The time for which the process waits for a member.
     running_wait: Duration,
+    /// The certificate of the front, where it has one.
+    certificate: Option<FrontCertificate>,
+    /// The file that the process has it from.
+    running_pem: Option<String>,
     /// Servers retired in the process, and not yet deleted.
     leaving: Vec<String>,
     /// None while HAProxy is down.
@@ -60,12 +64,20 @@ pub(super) struct HaproxySupervisor {
 impl HaproxySupervisor {
     /// Starts HAProxy.
     pub(super) async fn start(
-        settings: BalancerSettings,
+        mut settings: BalancerSettings,
         program: HaproxyProgram,
         view: ClusterView,
     ) -> Result<HaproxySupervisor, BalancerError> {
         let runtime = RuntimeSocket::new(&settings.dir)
             .map_err(|error| files::failed("can't open", &settings.dir, error))?;
+        let certificate = match settings.tls.clone() {
+            Some(files) => {
+                let (certificate, pem) = FrontCertificate::load(files, &settings.dir)?;
+                settings.front_pem = Some(pem);
+                Some(certificate)
+            }
+            None => None,
+        };
         let now = Instant::now();
         let mut engine = HaproxySupervisor {
             settings,
@@ -76,6 +88,8 @@ impl HaproxySupervisor {
             wanted: view,
             running: Vec::new(),
             running_wait: Duration::ZERO,
+            certificate,
+            running_pem: None,
             leaving: Vec::new(),
             process: None,
             replaced: Vec::new(),
@@ -140,6 +154,7 @@ impl HaproxySupervisor {
     /// Does what is due: starts HAProxy again, retries changes that failed, deletes servers that
     /// left.
     pub(super) async fn tick(&mut self) {
+        self.follow_certificate().await;
         if Instant::now() < self.next {
             return;
         }
@@ -232,13 +247,19 @@ impl HaproxySupervisor {
         self.replaced.extend(self.process.replace(process));
         self.running = self.wanted.servers.clone();
         self.running_wait = self.wanted.longest_wait;
+        self.running_pem.clone_from(&self.settings.front_pem);
+        if let (Some(certificate), Some(pem)) = (&self.certificate, &self.running_pem) {
+            certificate.remove_others(pem);
+        }
         self.leaving.clear();
         Ok(())
     }
 
     fn is_reconciled(&self) -> bool {
         // A process that waits too long harms nobody, and need not be replaced.
-        self.running == self.wanted.servers && self.running_wait >= self.wanted.longest_wait
+        self.running == self.wanted.servers
+            && self.running_wait >= self.wanted.longest_wait
+            && self.running_pem == self.settings.front_pem
     }
 
     /// Checks the address before HAProxy does: its own message for this is long, and another

@@ -5,7 +5,7 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{BalancerSettings, backend_servers::BackendServer};
+use super::{BalancerSettings, StatsPage, backend_servers::BackendServer};
 
 /// The backend that holds the members.
 pub(super) const BACKEND: &str = "members";
@@ -83,15 +83,19 @@ fn defaults(settings: &BalancerSettings, patience: Duration) -> String {
 fn frontend(settings: &BalancerSettings) -> String {
     let mut out = format!(
         "frontend http\n    \
-             bind {bind}\n    \
+             bind {bind}{tls}\n    \
              monitor-uri /zato-lb-alive\n    \
              # What a member can't read it refuses in the form that clients know.\n    \
              option accept-invalid-http-request\n    \
              option forwardfor\n",
         bind = settings.bind,
+        tls = front_tls(settings),
     );
-    if settings.stats {
+    if settings.stats != StatsPage::Off {
         out += "    stats enable\n    stats uri /zato-lb-stats\n    stats refresh 5s\n    stats hide-version\n";
+    }
+    if settings.stats == StatsPage::ThisHost {
+        out += "    stats http-request deny unless { src 127.0.0.0/8 ::1 }\n";
     }
     // `K` and 39 digits that make a number below 2^128, as the members' own.
     out += "    http-request set-var-fmt(txn.cid) K0";
@@ -139,6 +143,14 @@ fn frontend(settings: &BalancerSettings) -> String {
     out
 }
 
+/// Renders what makes the front speak TLS. The file's name has letters, digits and hyphens alone.
+fn front_tls(settings: &BalancerSettings) -> String {
+    let pem = settings.front_pem.as_ref();
+    pem.map_or_else(String::new, |pem| {
+        format!(" ssl crt {pem} alpn h2,http/1.1 ssl-min-ver TLSv1.2")
+    })
+}
+
 const NO_MEMBER: &str = "No member is ready to handle the request";
 
 /// Renders an answer of HAProxy's own, in the form that clients know.
@@ -164,12 +176,23 @@ fn forwarded(settings: &BalancerSettings) -> String {
     } else {
         format!(" unless {{ src {trusted} }}")
     };
-    for header in ["x-forwarded- -m beg", "forwarded", "x-real-ip"] {
+    for header in [
+        "x-forwarded- -m beg",
+        "forwarded",
+        "x-real-ip",
+        "x-ssl- -m beg",
+    ] {
         out += &format!("    http-request del-header {header}{unless}\n");
     }
+    // Nobody in front of a member has these to say.
+    out += "    http-request del-header quorate- -m beg\n";
+    let scheme = match settings.front_pem {
+        Some(_) => "https",
+        None => "http",
+    };
     for (name, value) in [
         ("X-Forwarded-Host", "%[req.fhdr(Host)]"),
-        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Proto", scheme),
     ] {
         out += &format!(
             "    http-request set-header {name} {value} unless {{ req.hdr({name}) -m found }}\n"

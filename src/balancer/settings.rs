@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::{BalancerError, error::BadBalancerSetting, files};
+use super::{BalancerError, error::BadBalancerSetting, files, front_certificate::FrontFiles};
 
 /// Settings that have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,12 @@ pub struct BalancerSettings {
     pub haproxy: String,
     /// The folder for HAProxy's configuration, the socket and the `pid` file.
     pub dir: PathBuf,
-    /// Serves `/zato-lb-stats` if true.
-    pub stats: bool,
+    /// Who is served `/zato-lb-stats`.
+    pub stats: StatsPage,
+    /// The files of the front's certificate; without them the front is plain.
+    pub tls: Option<FrontFiles>,
+    /// The name of the file in `dir` that HAProxy reads these from, once it was written.
+    pub(super) front_pem: Option<String>,
     /// The interval at which a member is asked for the list of members.
     pub poll: Duration,
     /// The interval at which HAProxy checks each member's readiness.
@@ -46,6 +50,17 @@ pub struct BalancerSettings {
     pub maxconn: u32,
     /// Addresses and networks of proxies in front of this one, whose headers about a client count.
     pub trusted_proxies: Vec<String>,
+}
+
+/// Who is served the page of statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatsPage {
+    /// Nobody.
+    Off,
+    /// This host: the page has the members' addresses and what they do.
+    ThisHost,
+    /// Whoever reaches the front.
+    Everyone,
 }
 
 impl BalancerSettings {
@@ -108,7 +123,9 @@ struct BalancerSettingsFile {
     members: Vec<String>,
     haproxy: String,
     dir: PathBuf,
-    stats: bool,
+    #[serde(deserialize_with = "stats")]
+    stats: StatsPage,
+    tls: Option<FrontTable>,
     poll_ms: u64,
     check_ms: u64,
     connect_timeout_ms: u64,
@@ -118,6 +135,37 @@ struct BalancerSettingsFile {
     maxconn: Option<u64>,
     #[serde(deserialize_with = "several")]
     trusted_proxies: Vec<String>,
+}
+
+/// The table `tls`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FrontTable {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+/// Reads who is served the statistics. `true`, of earlier versions, is this host.
+fn stats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StatsPage, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "must be true (for this host), false or \"everyone\""
+    )]
+    enum Stats {
+        Served(bool),
+        To(Everyone),
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Everyone {
+        Everyone,
+    }
+    Ok(match Stats::deserialize(deserializer)? {
+        Stats::Served(false) => StatsPage::Off,
+        Stats::Served(true) => StatsPage::ThisHost,
+        Stats::To(Everyone::Everyone) => StatsPage::Everyone,
+    })
 }
 
 /// Reads several strings, as an array or with commas between them: a member's settings take
@@ -149,7 +197,8 @@ impl Default for BalancerSettingsFile {
             members: Vec::new(),
             haproxy: "haproxy".to_owned(),
             dir: PathBuf::from("."),
-            stats: true,
+            stats: StatsPage::ThisHost,
+            tls: None,
             poll_ms: 500,
             check_ms: 250,
             connect_timeout_ms: 1_000,
@@ -165,7 +214,7 @@ impl Default for BalancerSettingsFile {
 impl BalancerSettingsFile {
     fn check(self, home: &Path) -> Result<BalancerSettings, Vec<BadBalancerSetting>> {
         let mut problems = Vec::new();
-        let bind = address(&self.bind, self.insecure)
+        let bind = address(&self.bind, self.insecure || self.tls.is_some())
             .map_err(|problem| problems.push(problem))
             .ok();
         let mut members = Vec::new();
@@ -214,6 +263,11 @@ impl BalancerSettingsFile {
                 haproxy: self.haproxy,
                 dir: home.join(self.dir),
                 stats: self.stats,
+                tls: self.tls.map(|table| FrontFiles {
+                    cert: home.join(table.cert),
+                    key: home.join(table.key),
+                }),
+                front_pem: None,
                 poll,
                 check,
                 connect_timeout,
@@ -228,7 +282,7 @@ impl BalancerSettingsFile {
     }
 }
 
-fn address(bind: &str, insecure: bool) -> Result<SocketAddr, BadBalancerSetting> {
+fn address(bind: &str, may_be_open: bool) -> Result<SocketAddr, BadBalancerSetting> {
     let given = || bind.to_owned();
     let address: SocketAddr = bind
         .parse()
@@ -236,7 +290,7 @@ fn address(bind: &str, insecure: bool) -> Result<SocketAddr, BadBalancerSetting>
     if address.port() == 0 {
         return Err(BadBalancerSetting::PortZero(given()));
     }
-    if !address.ip().is_loopback() && !insecure {
+    if !address.ip().is_loopback() && !may_be_open {
         return Err(BadBalancerSetting::Exposed(given()));
     }
     Ok(address)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use quorate_log::{LogFormat, LogSettings};
+use quorate_platform::process_secrecy;
 use tokio_util::sync::CancellationToken;
 
 use super::{argument_error::CliArgumentError, error::CliError, on_one_thread, stop_signals};
@@ -22,6 +23,9 @@ pub(super) struct BalancerArgs {
 /// Runs HAProxy and follows the cluster, until SIGTERM or SIGINT.
 pub(super) fn run(args: BalancerArgs) -> Result<(), CliError> {
     stop_signals::write_privately();
+    process_secrecy::keep_memory().map_err(|error| {
+        CliError::Refused(format!("can't keep the memory of this process: {error}"))
+    })?;
     quorate_log::start(&LogSettings {
         level: args.log_level,
         format: LogFormat::Text,

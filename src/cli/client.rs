@@ -70,6 +70,7 @@ impl AdminClient {
 
     /// Makes a client of these URLs.
     pub fn with_urls(urls: Vec<Url>, timeout: Duration) -> Result<AdminClient, CliError> {
+        urls::check_userinfo(&urls)?;
         let http = http_client::builder()
             .connect_timeout(Duration::from_secs(1).min(timeout))
             .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))

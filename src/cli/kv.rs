@@ -5,7 +5,7 @@ mod watch;
 
 use std::{
     io::{Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -54,7 +54,8 @@ enum KvCommand {
     Put {
         /// The key
         key: String,
-        /// The value
+        /// The value; `-` reads it from stdin, where it shows in no list of processes and no
+        /// history of a shell
         #[arg(required_unless_present = "file", conflicts_with = "file")]
         value: Option<String>,
         /// A file with the value, `-` for stdin
@@ -169,6 +170,7 @@ pub(super) async fn run(args: KvArgs) -> Result<(), CliError> {
             client,
         } => {
             let value = match (value, file) {
+                (Some(value), _) if value == "-" => read(Path::new("-"))?,
                 (Some(value), _) => value.into_bytes(),
                 (None, Some(file)) => read(&file)?,
                 (None, None) => return Err(CliError::Usage("give a value or --file".into())),
@@ -312,7 +314,7 @@ fn path(key: &str) -> String {
 }
 
 /// Reads a file, or stdin for `-`.
-fn read(file: &std::path::Path) -> Result<Vec<u8>, CliError> {
+fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     if file.as_os_str() == "-" {
         let _ = std::io::stderr().flush();
         let mut bytes = Vec::new();

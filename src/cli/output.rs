@@ -1,6 +1,9 @@
 //! The output on stdout: tables for people, JSON for programs. Everything else goes to stderr.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -42,16 +45,41 @@ pub fn streamed(text: &str) -> Result<bool, CliError> {
     }
 }
 
-/// Writes a line to stdout.
+/// Writes a text of one line or more to stdout.
 pub fn line(text: impl AsRef<str>) -> Result<(), CliError> {
-    bytes(format!("{}\n", text.as_ref()).as_bytes())
+    let lines: Vec<_> = text.as_ref().split('\n').map(printable).collect();
+    bytes(format!("{}\n", lines.join("\n")).as_bytes())
+}
+
+/// Returns a text of others as a terminal may be given it: what would command the terminal, or
+/// change the order in which the rest is read, is escaped.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    // Of the controls the tabulator alone does no more than it shows.
+    let commands = |it: char| it.is_control() && it != '\t' || is_direction(it);
+    if !text.contains(commands) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for it in text.chars() {
+        if commands(it) {
+            escaped.extend(it.escape_default());
+        } else {
+            escaped.push(it);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Returns true for marks that turn the direction of what stands behind them.
+fn is_direction(it: char) -> bool {
+    matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 /// Writes a value as JSON, indented, to stdout.
 pub fn json(value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| CliError::Refused(format!("can't write JSON: {error}")))?;
-    line(text)
+    bytes(format!("{text}\n").as_bytes())
 }
 
 /// Writes a table with a header to stdout: plain columns, so that `awk` can read it too.
@@ -72,7 +100,7 @@ fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Strin
             if cell.is_empty() {
                 "-".to_owned()
             } else {
-                cell
+                printable(&cell).into_owned()
             }
         }));
     }
@@ -102,6 +130,23 @@ mod tests {
         assert_eq!(quoted("my q/it's/pid"), "\"my q/it's/pid\"");
         assert_eq!(quoted("a $b"), "'a $b'");
         assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn texts_of_others_command_no_terminal() {
+        for (text, shown) in [
+            ("order \u{1b}[2J\u{7}", r"order \u{1b}[2J\u{7}"),
+            ("a\r\nb\u{9b}m\u{7f}", r"a\r\nb\u{9b}m\u{7f}"),
+            ("a\u{202e}b", r"a\u{202e}b"),
+            ("caf\u{e9}\t\u{65e5}", "caf\u{e9}\t\u{65e5}"),
+        ] {
+            assert_eq!(printable(text), shown, "{text:?}");
+            let table = render(&["name"], [vec![text.to_owned()]]);
+            assert!(
+                !table.contains('\u{1b}') && table.lines().count() == 2,
+                "{table:?}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use quorate_platform::open_file_limit;
+use quorate_platform::{open_file_limit, process_secrecy};
 use tokio::runtime;
 
 use super::{argument_error::CliArgumentError, client::urls, error::CliError, stop_signals};
@@ -33,6 +33,11 @@ pub(super) struct ServerArgs {
 
 /// Runs one member until SIGTERM or SIGINT.
 pub(super) fn run(args: ServerArgs) -> Result<(), CliError> {
+    // First of all, and before any other thread could make a file.
+    stop_signals::write_privately();
+    if let Some(urls) = &args.join {
+        urls::check_userinfo(&urls.0)?;
+    }
     let mut flags = args.set;
     if args.insecure {
         flags.push(("insecure".into(), "true".into()));
@@ -41,7 +46,12 @@ pub(super) fn run(args: ServerArgs) -> Result<(), CliError> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let settings = Settings::load(&args.config, environment, &flags)
         .map_err(|error| CliError::Refused(error.to_string()))?;
-    stop_signals::write_privately();
+    if !settings.hardening.core_dumps {
+        // Before there is a secret in memory.
+        process_secrecy::keep_memory().map_err(|error| {
+            CliError::Refused(format!("can't keep the memory of this process: {error}"))
+        })?;
+    }
     quorate_log::start(&settings.log);
     open_file_limit::raise();
     let start_mode = match (args.bootstrap, args.join) {

@@ -31,6 +31,7 @@ fn table(status: &StatusAnswer) -> Result<(), CliError> {
         output::table(&["service", "missing_on"], rows)?;
     }
     for warning in &status.warnings {
+        let warning = output::printable(warning);
         quorate_log::print_note(format_args!("warning: {warning}"));
     }
     Ok(())

@@ -37,6 +37,7 @@ fn documented_command_lines_are_accepted() {
         "kv get a/b",
         "kv put a b",
         "kv put a -f -",
+        "kv put a -",
         "kv put a b --if-absent",
         "kv delete a --if-match 4",
         "kv list",

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use quorate_resources::{Resource, json::UniqueKeys};
 use quorate_state::{Answer, Command, Machine};
 use serde_json::json;
@@ -471,4 +472,20 @@ on_failure: &failure {retries: 7}
         "document 1",
         "must be a mapping or a list of mappings",
     );
+}
+
+proptest! {
+    /// Test 65: whatever a file holds is documents or refused, and nothing panics.
+    #[test]
+    fn any_text_is_documents_or_refused(
+        text in ".{0,60}",
+        form in "([ \\-\\[\\]{}:,&*!<#\"'|>?\n=a-z0-9]{0,60}){0,3}",
+    ) {
+        let kind = format!("kind: service\nname: a\nupstream: {form}\n");
+        for text in [&text, &form, &kind] {
+            for format in [ManifestFormat::Yaml, ManifestFormat::Json, ManifestFormat::Toml] {
+                let _ = parse(text, format);
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use quorate_supervisor::{self as connector, CommandProposer, ConnectorsView};
 use quorate_types::{MemberId, ProposeError};
 use tokio::runtime::Handle;
 
-use super::{ServerError, critical_tasks::CriticalTasks};
+use super::{ServerError, critical_tasks::CriticalTasks, hardening};
 use crate::{cluster::ClusterHandle, settings::Settings};
 
 /// Starts the connectors.
@@ -34,6 +34,7 @@ pub(super) fn start_connectors(
         view: view.clone(),
         standby_max: settings.standby_max,
         rules: rules(settings),
+        egress: hardening::egress(settings, cluster.node().watch_members()),
         proposer: Arc::new(ReignProposer(cluster.clone())),
         dispatch,
         log: settings.log.clone(),
@@ -56,6 +57,8 @@ fn rules(settings: &Settings) -> LocalRules {
         mq_key_repositories: allowed.mq_key_repositories.clone(),
         zmq_ipc_dir: allowed.zmq_ipc_dir.clone(),
         zmq_bind: allowed.zmq_bind.clone(),
+        egress: hardening::egress_networks(settings),
+        process: hardening::process_rules(&settings.hardening),
     }
 }
 

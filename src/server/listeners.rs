@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, future::ready};
 use quorate_raft::Node;
 use quorate_service::{InvokeServer, Services, http};
 use quorate_state::State;
@@ -20,7 +20,7 @@ use super::critical_tasks::{CriticalTasks, PartError};
 use crate::{
     admin,
     cluster::ClusterHandle,
-    settings::{HttpLimits, Settings},
+    settings::{HttpLimits, LoopbackUsers, Settings},
 };
 
 /// The time for requests on the admin port, which are short; longer ones have their own deadline.
@@ -89,6 +89,7 @@ impl MemberListeners {
         consensus: &Handle,
         cluster: &ClusterHandle,
         services: Arc<Services>,
+        users: LoopbackUsers,
         tasks: &mut CriticalTasks,
     ) -> io::Result<()> {
         let node: &Node = cluster.node();
@@ -112,7 +113,9 @@ impl MemberListeners {
         let routes = server.add_routes(node.routes()).add_service(invoke);
         // Consensus is many small messages that each wait for an answer.
         let incoming = TcpIncoming::from(TcpListener::from_std(listener.into_std()?)?)
-            .with_nodelay(Some(true));
+            .with_nodelay(Some(true))
+            // One that can't be asked any more is dropped as well.
+            .filter(move |it| ready(it.as_ref().map_or(true, |it| users.admit(it))));
         let stop = self.peer.token.clone().cancelled_owned();
         drop(within);
         let serving = consensus.spawn(routes.serve_with_incoming_shutdown(incoming, stop));
@@ -153,11 +156,12 @@ impl MemberListeners {
         &mut self,
         listener: TcpListener,
         router: Router,
+        users: LoopbackUsers,
         tasks: &mut CriticalTasks,
     ) {
         let token = self.admin.token.clone();
         self.admin.run("the admin port", tasks, async move {
-            admin::serve(listener, router, token, ADMIN_DRAIN).await
+            admin::serve(listener, router, users, token, ADMIN_DRAIN).await
         });
     }
 }

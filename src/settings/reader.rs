@@ -195,6 +195,21 @@ impl SettingsReader {
         }
     }
 
+    pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
+        let Some(given) = self.take(key) else {
+            return default;
+        };
+        match &given.value {
+            SettingValue::Boolean(truth) => *truth,
+            SettingValue::Untyped(text) if text == "true" => true,
+            SettingValue::Untyped(text) if text == "false" => false,
+            _ => {
+                self.bad(key, Some(&given), "must be true or false");
+                default
+            }
+        }
+    }
+
     pub(super) fn millis(
         &mut self,
         key: &str,
@@ -243,6 +258,25 @@ impl SettingsReader {
             self.bad(key, given.as_ref(), problem.to_string());
             Vec::new()
         })
+    }
+
+    /// Reads one of these words. After a bad value the setting counts as not given.
+    pub(super) fn choice<T: Copy + Default>(
+        &mut self,
+        key: &str,
+        what: &str,
+        words: &[(&str, T)],
+    ) -> T {
+        let Some((text, given)) = self.text(key, what) else {
+            return T::default();
+        };
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => *value,
+            None => {
+                self.bad(key, Some(&given), format!("must be {what}"));
+                T::default()
+            }
+        }
     }
 
     pub(super) fn log_level(&mut self, key: &str, default: &str) -> String {

@@ -485,3 +485,33 @@ fn connector_rules_are_strict_by_default() {
         assert_eq!(errors[0].key, key, "{value}");
     }
 }
+
+#[test]
+fn hardening_is_on_unless_settings_say_otherwise() {
+    let hardening = load("name = \"a\"").unwrap().hardening;
+    assert_eq!(hardening.sandbox, quorate_ipc::SandboxMode::BestEffort);
+    assert_eq!(hardening.connector_environment, ["LD_LIBRARY_PATH"]);
+    assert!(!hardening.core_dumps && !hardening.allow_root);
+    assert_eq!(hardening.loopback, LoopbackUsers::Everyone);
+    let text = "name = \"a\"\n[security]\nsandbox = \"required\"\ncore_dumps = true\n\
+                loopback = \"same_user\"\n[connectors]\nenvironment = [\"ODBCINI\", \"LD_LIBRARY_PATH\"]";
+    let hardening = load_with(text, &[("QUORATE_SECURITY_ALLOW_ROOT", "true")], &[]);
+    let hardening = hardening.unwrap().hardening;
+    assert_eq!(hardening.sandbox, quorate_ipc::SandboxMode::Required);
+    assert_eq!(
+        hardening.connector_environment,
+        ["ODBCINI", "LD_LIBRARY_PATH"]
+    );
+    assert!(hardening.core_dumps && hardening.allow_root);
+    assert_eq!(hardening.loopback, LoopbackUsers::SameUser);
+    for (line, told) in [
+        ("security.sandbox = \"on\"", "best-effort"),
+        ("security.loopback = true", "same_user"),
+        ("security.core_dumps = \"yes\"", "true or false"),
+        ("connectors.environment = [\"QUORATE_ADMIN\"]", "QUORATE_*"),
+        ("connectors.environment = [\"A=B\"]", "LD_LIBRARY_PATH"),
+    ] {
+        let bad = errors(load(&format!("name = \"a\"\n{line}")));
+        assert!(bad[0].problem.contains(told), "{line}: {bad:?}");
+    }
+}

@@ -365,3 +365,41 @@ async fn expired_lease_does_not_end_standby_process() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(is_alive(child.pid()));
 }
+
+// Test 58.
+// guarantee: SECURITY-40
+#[tokio::test(flavor = "multi_thread")]
+async fn process_keeps_to_itself_and_has_no_secrets() {
+    let (broker, queue) = (broker().await, unique("confined"));
+    broker.client().await.declare(&queue).await;
+    let member = consuming_member(broker, &queue, 5000).await;
+    let pid = member.active(&queue).await.pid.unwrap();
+    let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}"));
+    let status = read("status").unwrap();
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    let limits = read("limits").unwrap();
+    let core = limits.lines().find(|it| it.starts_with("Max core file"));
+    let numbers: Vec<&str> = core.unwrap().split_whitespace().skip(4).take(2).collect();
+    assert_eq!(numbers, ["0", "0"], "{limits}");
+    // Root's alone to read, since the process shows nothing of itself.
+    let Ok(environment) = read("environ") else {
+        assert!(!nix::unistd::geteuid().is_root());
+        return;
+    };
+    // The test has it from cargo, as a member may have secrets.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let names: Vec<&str> = environment.split('\0').map(name_of).collect();
+    assert!(names.contains(&"PATH"), "{names:?}");
+    assert!(!names.iter().any(|it| it.starts_with("CARGO")), "{names:?}");
+    let ours = names.iter().filter(|it| it.starts_with("QUORATE_"));
+    let allowed = [
+        "QUORATE_LOCAL_RULES",
+        "QUORATE_LOG_LEVEL",
+        "QUORATE_LOG_FORMAT",
+    ];
+    ours.for_each(|it| assert!(allowed.contains(it), "{it}"));
+}
+
+fn name_of(variable: &str) -> &str {
+    variable.split('=').next().unwrap_or_default()
+}

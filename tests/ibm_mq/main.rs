@@ -18,6 +18,7 @@ mod failures;
 mod mainframe;
 mod real;
 mod restarts;
+mod sandbox;
 mod takeovers;
 mod trips;
 mod troubles;

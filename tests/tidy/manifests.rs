@@ -26,6 +26,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "ipc",
             "log",
             "planted",
+            "platform",
             "proto",
             "resources",
             "rfh2",

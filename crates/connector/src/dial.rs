@@ -2,13 +2,17 @@
 //!
 //! The addresses are tried in the order in which the system gives them, the next one when the one
 //! before has failed or has been silent for a moment, and all of them go on side by side (RFC
-//! 8305): an address that swallows everything costs that moment and nothing else.
+//! 8305): an address that swallows everything costs that moment and nothing else. One that this host
+//! denies ([`check_egress`]) is not connected to, whatever the name has led to a moment before.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use quorate_ipc::check_egress;
+use quorate_platform::egress::EgressRefusal;
 use tokio::{
     net::{TcpStream, lookup_host},
+    runtime,
     time::{sleep, timeout},
 };
 
@@ -25,10 +29,10 @@ pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 /// Returns the first address that takes a connection, which is closed again; an only address is not
-/// tried.
+/// tried, but has to be allowed as well.
 pub(crate) async fn locate(host: &str, port: u16) -> io::Result<SocketAddr> {
     match lookup(host, port).await?[..] {
-        [only] => Ok(only),
+        [only] => allowed(only),
         ref several => connect_any(several.to_vec()).await?.peer_addr(),
     }
 }
@@ -48,6 +52,23 @@ pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>>
             CONNECT.as_secs()
         ))),
     }
+}
+
+/// Returns the address, if this host allows it.
+pub(crate) fn allowed(address: SocketAddr) -> io::Result<SocketAddr> {
+    check_egress(address, None).map_err(io::Error::other)?;
+    Ok(address)
+}
+
+/// Waits for dialling on a thread that has no runtime.
+pub(crate) fn waited_for<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(work);
+    // A query to a name server may go on beyond the time that it was given.
+    runtime.shutdown_background();
+    done
 }
 
 async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
@@ -90,12 +111,16 @@ enum DialError {
     #[error("no answer within {} s", CONNECT.as_secs())]
     NoAnswer,
     #[error(transparent)]
+    NotAllowed(#[from] EgressRefusal),
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
+    check_egress(address, None)?;
     let connecting = timeout(CONNECT, TcpStream::connect(address)).await;
     let stream = connecting.map_err(|_| DialError::NoAnswer)??;
+    check_egress(stream.peer_addr()?, Some(stream.local_addr()?.ip()))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -179,6 +204,33 @@ pub(crate) mod tests {
             text.contains(&format!("{closed}: Connection refused")),
             "{text}"
         );
+    }
+
+    // Test 53.
+    // guarantee: SECURITY-41
+    #[tokio::test]
+    async fn denied_address_of_a_name_is_not_connected() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let metadata: SocketAddr = "169.254.169.254:80".parse().unwrap();
+        // The name leads elsewhere than it did when it was declared.
+        name("moves.invalid", vec![good]);
+        assert!(dial("moves.invalid", 1).await.is_ok());
+        name("moves.invalid", vec![metadata]);
+        for result in [
+            dial("moves.invalid", 1).await.map(drop),
+            locate("moves.invalid", 1).await.map(drop),
+        ] {
+            let told = result.unwrap_err().to_string();
+            for text in ["169.254.169.254:80", "egress.deny", "egress.allow"] {
+                assert!(told.contains(text), "{text}: {told}");
+            }
+        }
+        // The other addresses of a name are used.
+        name("moves.invalid", vec![metadata, good]);
+        let stream = dial("moves.invalid", 1).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert_eq!(locate("moves.invalid", 1).await.unwrap(), good);
     }
 
     #[tokio::test]

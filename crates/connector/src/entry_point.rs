@@ -19,12 +19,13 @@ use nix::{
 };
 use quorate_clock::Instant;
 use quorate_ipc::{
-    PROCESS_ARGUMENT,
+    PROCESS_ARGUMENT, connector_sandbox,
     frames::{FrameReader, write_frames},
     lease::LeaseReader,
     local_rules::LocalRules,
 };
 use quorate_log::LogSettings;
+use quorate_platform::process_secrecy;
 use quorate_proto::connector::{ToProcess, to_process};
 use rustix::process::setpriority_process;
 use tokio::sync::{mpsc, watch};
@@ -103,12 +104,27 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
 
     let (control, lease) = inherited()?;
     LocalRules::load_from_environment()?;
+    let sandbox_abi = protect(&label)?;
     let watchdog = LeaseWatchdog::start(lease.clone(), grace)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     quorate_log::start(&LogSettings::from_environment());
+    debug!(connector = label, sandbox_abi, "connector process up");
     runtime.block_on(serve(label, control, lease, watchdog, alive))
+}
+
+/// Keeps what this process has from other processes, and from it what it doesn't need. Before the
+/// first frame, which has a password, and before the second thread, which the sandbox would not
+/// hold.
+fn protect(label: &str) -> io::Result<u8> {
+    let rules = LocalRules::current();
+    if !rules.process.core_dumps {
+        process_secrecy::keep_memory()?;
+    }
+    prctl::set_no_new_privs()?;
+    let kind = label.split('/').next().unwrap_or_default();
+    connector_sandbox::enter(kind, rules).map_err(io::Error::other)
 }
 
 /// Takes the control socket and the lease page from where the parent put them, and puts /dev/null
@@ -140,7 +156,6 @@ async fn serve(
     watchdog: LeaseWatchdog,
     alive: Duration,
 ) -> io::Result<()> {
-    debug!(connector = label, "connector process up");
     let (read, write) = tokio::net::UnixStream::from_std(control)?.into_split();
     let (frames, outbox) = mpsc::channel(64);
     let (desired, desired_receiver) = watch::channel(DesiredState::default());

@@ -21,10 +21,12 @@
 use std::{pin::pin, time::Duration};
 
 use quorate_clock::{Instant, rng};
+use quorate_ipc::connector_sandbox;
 use quorate_proto::connector::Phase;
 use quorate_types::backoff::{Backoff, ProportionalBackoff};
 use rand::Rng;
 use tokio::time::{sleep, sleep_until, timeout};
+use tracing::info;
 
 use super::{
     broker_link::{BrokerLink, ConnectorError},
@@ -47,6 +49,18 @@ const ASK_LEASE: Duration = Duration::from_millis(2);
 const ASK_LEASE_LAST: Duration = Duration::from_millis(40);
 /// Longest wait between two tries to open a session.
 const REOPEN: Duration = Duration::from_secs(1);
+
+/// Says why a process ends that can't look names up any more.
+pub(crate) const OUTDATED: &str = "files that name servers are read from were replaced; another process is started, which may read them";
+
+/// Returns true if this process is to end, for another one that may read what was replaced.
+fn is_outdated() -> bool {
+    let outdated = connector_sandbox::is_outdated();
+    if outdated {
+        info!("{OUTDATED}");
+    }
+    outdated
+}
 
 /// Reason for leaving a connection.
 enum DisconnectReason {
@@ -127,7 +141,7 @@ impl RunLoop {
                 Err(error) => error,
             };
             self.reports.error(&error, settings.generation).await;
-            if self.unanswered >= SILENCES {
+            if self.unanswered >= SILENCES || is_outdated() {
                 return;
             }
             let wait = spread(self.reconnect.step());
@@ -220,6 +234,9 @@ impl RunLoop {
                 Err(SessionFailure::Session(error)) => error,
             };
             self.reports.error(&error, settings.generation).await;
+            if is_outdated() {
+                return DisconnectReason::Stop;
+            }
             let pause = if error.transient {
                 Duration::ZERO
             } else {

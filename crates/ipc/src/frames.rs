@@ -64,7 +64,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use quorate_proto::connector::{Activate, ToProcess, to_process::Frame};
+    use proptest::{collection::vec, prelude::*};
+    use quorate_proto::connector::{Activate, FromProcess, ToProcess, to_process::Frame};
 
     use super::*;
 
@@ -119,5 +120,24 @@ mod tests {
         let mut reader = FrameReader::new(&b"\0\0\0\x02\xff"[..]);
         let error = reader.next::<ToProcess>().await.unwrap_err();
         assert_ne!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    proptest! {
+        /// Test 65: whatever a process sends, its member reads frames or learns that they are none,
+        /// and takes no more memory than was sent.
+        #[test]
+        fn any_bytes_are_frames_or_refused(bytes in vec(any::<u8>(), 0..200), length in any::<u8>()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            // Mostly a length that fits.
+            let framed = [&[0, 0, 0, length][..], &bytes].concat();
+            for bytes in [&bytes[..], &framed] {
+                let mut reader = FrameReader::new(bytes);
+                runtime.block_on(async {
+                    while let Ok(Some(frame)) = reader.next::<FromProcess>().await {
+                        assert!(frame.encoded_len() <= 4 * bytes.len());
+                    }
+                });
+            }
+        }
     }
 }

@@ -6,16 +6,21 @@
 #![deny(unsafe_code)]
 #![warn(unreachable_pub)]
 
+pub mod connector_sandbox;
 mod connector_settings;
+mod egress_networks;
 pub mod frames;
 pub mod lease;
 pub mod local_rules;
+mod process_rules;
 mod send_outcome;
 
 pub use connector_settings::{
     ConnectorResource, ConnectorSettings, DeliverySettings, SendSettings, SettingsPart,
 };
+pub use egress_networks::{EgressNetworks, check_egress};
 pub use local_rules::{IPC_DIR_HOLDS, LocalRules};
+pub use process_rules::{ProcessRules, SandboxMode};
 pub use send_outcome::SendOutcome;
 
 /// First argument of a connector process. Its further ones, for its parent and for `ps`: `KIND/NAME

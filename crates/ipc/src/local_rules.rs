@@ -30,6 +30,8 @@ use quorate_platform::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::{egress_networks::EgressNetworks, process_rules::ProcessRules};
+
 /// Content of the folder for the sockets of `ipc://`, for messages to the user who has to close it.
 pub const IPC_DIR_HOLDS: &str =
     "it is zmq.ipc_dir, and whoever reaches a socket in it may send messages";
@@ -38,7 +40,7 @@ pub const IPC_DIR_HOLDS: &str =
 pub const RULES_VARIABLE: &str = "QUORATE_LOCAL_RULES";
 
 /// End of an entry that stands for everything below a folder.
-const BENEATH: &str = "/**";
+pub(crate) const BENEATH: &str = "/**";
 
 /// Rule of this host that a connector breaks.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +150,12 @@ pub struct LocalRules {
     pub zmq_ipc_dir: PathBuf,
     /// The addresses and interfaces, beside loopback, that may be bound; `*` is all of them.
     pub zmq_bind: Vec<String>,
+    /// The networks that brokers may not be in.
+    #[serde(default)]
+    pub egress: EgressNetworks,
+    /// The rules for the process itself.
+    #[serde(default)]
+    pub process: ProcessRules,
 }
 
 impl Default for LocalRules {
@@ -159,6 +167,8 @@ impl Default for LocalRules {
             mq_key_repositories: "/etc/quorate/mq".into(),
             zmq_ipc_dir: "/run/quorate/zmq".into(),
             zmq_bind: Vec::new(),
+            egress: EgressNetworks::default(),
+            process: ProcessRules::default(),
         }
     }
 }

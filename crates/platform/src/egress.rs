@@ -1,4 +1,5 @@
-//! Egress rules: the addresses that a service's `upstream` may lead this member to.
+//! Egress rules: the addresses that what is declared may lead this member to: the `upstream` of a
+//! service, a broker, its management face.
 //!
 //! A user who may write the configuration could otherwise have a member call what only the
 //! member can reach, and hand the responses on through an HTTP channel: a cloud's metadata,
@@ -20,7 +21,7 @@ use crate::ip_network::IpNetwork;
 /// Connection that the rules refuse.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a service may not connect to {to} from this member: {reason}; if it is meant, put {} into egress.allow of the member's settings",
+    "{to} may not be connected to from this member: {reason}; if it is meant, put {} into egress.allow of the member's settings",
     to.ip().to_canonical()
 )]
 pub struct EgressRefusal {
@@ -71,30 +72,58 @@ impl EgressPolicy {
         }))
     }
 
+    /// The same without the ports of members, but for this one's `own_ports`.
+    pub fn without_members(
+        deny: &[IpNetwork],
+        allow: &[IpNetwork],
+        own_ports: impl IntoIterator<Item = u16>,
+    ) -> EgressPolicy {
+        EgressPolicy(Arc::new(EgressRules {
+            deny: deny.to_vec(),
+            allow: allow.to_vec(),
+            own_ports: own_ports.into_iter().collect(),
+            members: None,
+        }))
+    }
+
     /// Whether a connection may go to this address; `from` is where on this host it begins, once
     /// there is one.
     pub async fn check(&self, to: SocketAddr, from: Option<IpAddr>) -> Result<(), EgressRefusal> {
+        self.check_address(to, from)?;
         let address = to.ip().to_canonical();
-        let listed = |list: &[IpNetwork]| list.iter().any(|it| it.contains(address));
-        let refused = |reason| Err(EgressRefusal { to, reason });
-        if listed(&self.0.allow) {
+        if self.is_allowed(address) {
             return Ok(());
-        }
-        if listed(&self.0.deny) {
-            return refused(RefusalReason::Denied);
-        }
-        let is_here =
-            address.is_loopback() || from.is_some_and(|from| from.to_canonical() == address);
-        if is_here && self.0.own_ports.contains(&to.port()) {
-            return refused(RefusalReason::OwnPort);
         }
         match self
             .port_of_member(SocketAddr::new(address, to.port()))
             .await
         {
-            Some(reason) => refused(reason),
+            Some(reason) => Err(EgressRefusal { to, reason }),
             None => Ok(()),
         }
+    }
+
+    /// The same without the ports of other members: asks nobody for an address.
+    pub fn check_address(&self, to: SocketAddr, from: Option<IpAddr>) -> Result<(), EgressRefusal> {
+        let address = to.ip().to_canonical();
+        let refused = |reason| Err(EgressRefusal { to, reason });
+        if self.is_allowed(address) {
+            return Ok(());
+        }
+        if self.0.deny.iter().any(|it| it.contains(address)) {
+            return refused(RefusalReason::Denied);
+        }
+        let is_here = address.is_loopback()
+            || address.is_unspecified()
+            || from.is_some_and(|from| from.to_canonical() == address);
+        if is_here && self.0.own_ports.contains(&to.port()) {
+            return refused(RefusalReason::OwnPort);
+        }
+        Ok(())
+    }
+
+    fn is_allowed(&self, address: IpAddr) -> bool {
+        self.0.allow.iter().any(|it| it.contains(address))
     }
 
     /// Which member's port for its like or for operators it is.
@@ -178,6 +207,9 @@ mod tests {
             ("127.0.0.9:17210", None),
             ("[::1]:17110", None),
             ("[::ffff:127.0.0.1]:17110", None),
+            // Connects to this host, too.
+            ("0.0.0.0:17110", None),
+            ("[::]:17210", None),
             ("10.0.0.7:17110", Some("10.0.0.7")),
             // Another member's, by the name that it is known by, and by its address.
             ("127.0.0.1:17111", None),

@@ -2,12 +2,18 @@
 
 use std::{
     ffi::OsString,
-    os::unix::{ffi::OsStringExt, process::ExitStatusExt},
+    os::unix::{ffi::OsStringExt, fs::MetadataExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::ExitStatus,
 };
 
-use nix::{errno::Errno, sys::signal, unistd::Pid};
+use nix::{
+    errno::Errno,
+    sys::signal,
+    unistd::{Pid, geteuid},
+};
+
+use crate::pid_file;
 
 /// Returns the ids of all processes.
 pub fn all() -> impl Iterator<Item = u32> {
@@ -39,10 +45,14 @@ pub fn command_line(pid: u32) -> Option<Vec<OsString>> {
     )
 }
 
-/// Returns `true` if a process runs `quorate SUBCOMMAND --config FILE`: by that a process of
-/// ours differs from one that got the same id after it. A relative path counts from the
-/// process's folder.
+/// Returns `true` if a process of this user runs `quorate SUBCOMMAND --config FILE`: by that a
+/// process of ours differs from one that got the same id after it. A relative path counts from the
+/// process's folder; a member shows that to root alone, so of such a one it counts that it has
+/// written its id beside the file.
 pub fn runs(pid: u32, subcommand: &str, file: &Path) -> bool {
+    if !is_ours(pid) {
+        return false;
+    }
     let Some(words) = command_line(pid) else {
         return false;
     };
@@ -52,11 +62,25 @@ pub fn runs(pid: u32, subcommand: &str, file: &Path) -> bool {
     let Some(given) = config_argument(&words) else {
         return false;
     };
-    let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-    match (folder.join(given).canonicalize(), file.canonicalize()) {
-        (Ok(theirs), Ok(ours)) => theirs == ours,
-        _ => false,
+    let Ok(ours) = file.canonicalize() else {
+        return false;
+    };
+    match std::fs::read_link(format!("/proc/{pid}/cwd")) {
+        Err(_) if given.is_relative() => {
+            given.file_name() == ours.file_name()
+                && pid_file::read(&ours.with_file_name("pid")) == Some(pid)
+        }
+        folder => {
+            let given = folder.unwrap_or_default().join(given);
+            given.canonicalize().is_ok_and(|theirs| theirs == ours)
+        }
     }
+}
+
+/// Returns `true` if the process is this user's.
+fn is_ours(pid: u32) -> bool {
+    let process = std::fs::metadata(format!("/proc/{pid}"));
+    process.is_ok_and(|it| it.uid() == geteuid().as_raw())
 }
 
 fn config_argument(words: &[OsString]) -> Option<PathBuf> {

@@ -15,6 +15,7 @@ use std::{future::pending, sync::Arc};
 use quorate_clock::Instant;
 use quorate_ipc::lease::LeaseWriter;
 use quorate_log::RateLimit;
+use quorate_platform::egress_client::EgressClient;
 use quorate_proto::connector::{Tally, to_process};
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{info, warn};
@@ -51,7 +52,7 @@ pub(crate) struct ActorContext {
     pub progress: Arc<ProgressWriter>,
     pub view: watch::Receiver<Arc<ConnectorsView>>,
     /// Client for the brokers' management APIs.
-    pub http: reqwest::Client,
+    pub http: EgressClient,
     pub heartbeat_interval: HeartbeatInterval,
     /// Notified whenever an actor has confirmed a generation, or has ended.
     pub settled: tokio::sync::Notify,

@@ -31,6 +31,7 @@ mod gateway;
 mod heartbeat_interval;
 mod in_flight_sends;
 mod lease_lapses;
+mod process_environment;
 mod process_spawner;
 mod progress_writer;
 mod reconciler;
@@ -52,7 +53,7 @@ use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_log::LogSettings;
-use quorate_platform::http_client;
+use quorate_platform::{egress::EgressPolicy, egress_client::EgressClient};
 use quorate_types::{EffectiveTiming, Leadership, MemberId, MemberList};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -82,7 +83,10 @@ pub use self::{
     send_router::SendUnavailable,
 };
 use quorate_ipc::lease::LeaseWriter;
-pub use quorate_ipc::{IPC_DIR_HOLDS, LocalRules, SendOutcome};
+pub use quorate_ipc::{
+    EgressNetworks, IPC_DIR_HOLDS, LocalRules, ProcessRules, SandboxMode, SendOutcome,
+    connector_sandbox,
+};
 use quorate_service::api::ServiceDispatch;
 pub use quorate_types::backoff::Backoff;
 
@@ -113,6 +117,8 @@ pub struct SupervisorContext {
     pub standby_max: usize,
     /// Rules of this host for connectors.
     pub rules: LocalRules,
+    /// Rules of this host for the management faces of brokers.
+    pub egress: EgressPolicy,
     /// Proposer of the reign's commands.
     pub proposer: Arc<dyn CommandProposer>,
     /// Caller of services.
@@ -209,6 +215,7 @@ fn actor_context(
         timing,
         view,
         rules,
+        egress,
         dispatch,
         log,
         program,
@@ -228,10 +235,7 @@ fn actor_context(
         broker_connections: LocalBrokerConnections::new(),
         progress: Arc::new(ProgressWriter::default()),
         view: view.clone(),
-        http: http_client::builder()
-            .pool_max_idle_per_host(2)
-            .build()
-            .map_err(io::Error::other)?,
+        http: EgressClient::new(egress.clone()).map_err(io::Error::other)?,
         heartbeat_interval: HeartbeatInterval::new(timing.clone()),
         settled: Notify::new(),
     })

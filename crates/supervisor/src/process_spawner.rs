@@ -35,7 +35,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
 
-use super::{connector_spec::ConnectorKey, silence};
+use super::{connector_spec::ConnectorKey, process_environment::handed_on, silence};
 
 /// Stack of a process's threads, which takes no memory before it is used. Broker libraries read by
 /// recursion: an AMQP header holds 26,000 nested arrays, and anyone who may send to a queue could
@@ -81,13 +81,15 @@ pub(crate) struct ProcessSpawner {
 impl ProcessSpawner {
     /// Starts the thread. `program` is run with [`MARK`] as its first argument. Once its lease is
     /// revoked a process has one lease, by the `timing` at its start, to leave its broker. `rules`
-    /// are what this host allows it; its log is written by the settings `log`.
+    /// are what this host allows it; its log is written by the settings `log`. Of this process's
+    /// environment it has what [`handed_on`] says.
     pub(crate) fn start(
         program: PathBuf,
         timing: watch::Receiver<EffectiveTiming>,
         rules: &LocalRules,
         log: &LogSettings,
     ) -> io::Result<ProcessSpawner> {
+        let environment = handed_on(std::env::vars_os(), &rules.process.environment);
         let rules = serde_json::to_string(rules)?;
         let log = log.environment();
         let (requests, mut received) = mpsc::channel::<SpawnRequest>(64);
@@ -118,6 +120,8 @@ impl ProcessSpawner {
                         .arg(std::process::id().to_string())
                         .arg(heartbeat.as_millis().to_string())
                         .arg(silence(&timing).as_millis().to_string())
+                        .env_clear()
+                        .envs(environment.iter().map(|(name, value)| (name, value)))
                         .env("RUST_MIN_STACK", STACK_BYTES.to_string())
                         .envs(log.iter().map(|(name, value)| (*name, value)))
                         .env(LOCAL_RULES, &rules)

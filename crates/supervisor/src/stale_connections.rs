@@ -22,10 +22,14 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use quorate_clock::Instant;
-use quorate_platform::http_client::{ResponseError, read_bounded};
+use quorate_platform::{
+    egress::EgressRefusal,
+    egress_client::{EgressClient, EgressClientError},
+    http_client::{ResponseError, read_bounded},
+};
 use quorate_state::BrokerConnection;
 use quorate_types::{backoff::Backoff, error_chain::whole_chain};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use tokio::{task::AbortHandle, time::sleep};
 use tracing::{debug, info, warn};
@@ -67,7 +71,7 @@ impl ConnectionCloser {
     /// close any more.
     pub(crate) fn follow(
         &mut self,
-        http: &Client,
+        http: &EgressClient,
         spec: &ConnectorSpec,
         stale_connections: Option<StaleConnections>,
     ) {
@@ -112,6 +116,8 @@ impl Drop for ConnectionCloser {
 
 #[derive(Debug, thiserror::Error)]
 enum ManagementError {
+    #[error(transparent)]
+    Refused(EgressRefusal),
     #[error(
         "{0}; is the management plugin enabled there (rabbitmq-plugins enable rabbitmq_management), and is `management_url` right?"
     )]
@@ -162,7 +168,7 @@ async fn close_when_clear(
 }
 
 struct ManagementApi {
-    http: Client,
+    http: EgressClient,
     /// URL with user and password, without `/` at its end.
     root: String,
     reason: String,
@@ -181,7 +187,7 @@ impl ManagementApi {
         let Some(shown) = found else {
             return Ok(false);
         };
-        let closing = self.http.delete(self.url(&path(&shown.name)));
+        let closing = self.http.http().delete(self.url(&path(&shown.name)));
         let closing = closing.header("X-Reason", &self.reason);
         match self.ask(closing).await?.status() {
             StatusCode::NOT_FOUND => Ok(false),
@@ -194,7 +200,7 @@ impl ManagementApi {
         if name.is_empty() {
             return Ok(None);
         }
-        let asking = self.http.get(self.url(&path(name)));
+        let asking = self.http.http().get(self.url(&path(name)));
         let answer = self.ask(asking).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -204,7 +210,7 @@ impl ManagementApi {
 
     async fn all(&self) -> Result<Vec<ListedConnection>, ManagementError> {
         let url = self.url("connections?columns=name,user_provided_name");
-        read(self.ask(self.http.get(url)).await?).await
+        read(self.ask(self.http.http().get(url)).await?).await
     }
 
     fn url(&self, path: &str) -> String {
@@ -212,10 +218,14 @@ impl ManagementApi {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Response, ManagementError> {
-        let asked = request.timeout(ANSWER).send().await;
-        // The URL carries a password: it is not shown.
-        let answer = asked
-            .map_err(|error| ManagementError::Unreachable(whole_chain(&error.without_url())))?;
+        let asked = self.http.send(request.timeout(ANSWER)).await;
+        let answer = asked.map_err(|error| match error {
+            EgressClientError::Refused(refusal) => ManagementError::Refused(refusal),
+            // The URL carries a password: it is not shown.
+            EgressClientError::Failed(error) => {
+                ManagementError::Unreachable(whole_chain(&error.without_url()))
+            }
+        })?;
         match answer.status() {
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(ManagementError::NotAllowed(status))

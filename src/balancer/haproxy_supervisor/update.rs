@@ -14,8 +14,10 @@ impl HaproxySupervisor {
             // Its next start reads the file.
             return;
         }
-        if self.running_wait < self.wanted.longest_wait {
-            // Timeouts are read at the start alone.
+        if self.running_wait < self.wanted.longest_wait
+            || self.running_pem != self.settings.front_pem
+        {
+            // Timeouts and certificates are read at the start alone.
             self.replace().await;
             return;
         }
@@ -23,6 +25,36 @@ impl HaproxySupervisor {
             tracing::warn!("HAProxy does not take the change at run time ({e}); it is replaced");
             self.replace().await;
         }
+    }
+
+    /// Takes the front's certificate anew from its files, if these have changed. What is wrong with
+    /// them leaves the former one in force.
+    pub(super) async fn follow_certificate(&mut self) {
+        let Some(certificate) = &mut self.certificate else {
+            return;
+        };
+        let pem = match certificate.follow() {
+            Ok(None) => return,
+            Ok(Some(pem)) => pem,
+            Err(error) => {
+                tracing::error!("{error}; the certificate before it stays in force");
+                return;
+            }
+        };
+        let former = self.settings.front_pem.replace(pem);
+        if self.settings.front_pem == former {
+            return;
+        }
+        let text = self.render(&self.wanted);
+        if let Err(error) = self.put_in_force(text).await {
+            tracing::error!("{error}; the certificate before it stays in force");
+            self.settings.front_pem = former;
+            return;
+        }
+        tracing::info!("the front has another certificate");
+        self.refused = None;
+        self.pauses.reset();
+        self.reconcile().await;
     }
 
     /// Deletes from the process the servers that left and have no connection any more.

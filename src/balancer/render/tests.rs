@@ -10,7 +10,9 @@ fn settings() -> BalancerSettings {
         members: vec!["127.0.0.1:17110".to_owned()],
         haproxy: "haproxy".to_owned(),
         dir: PathBuf::from("/nowhere"),
-        stats: true,
+        stats: StatsPage::ThisHost,
+        tls: None,
+        front_pem: None,
         poll: Duration::from_millis(500),
         check: Duration::from_millis(250),
         connect_timeout: Duration::from_secs(1),
@@ -42,13 +44,18 @@ fn three_members_give_the_golden_file() {
 
 #[test]
 fn without_stats_there_is_no_stats_page() {
-    let off = BalancerSettings {
-        stats: false,
-        ..settings()
+    let rendered = |stats| {
+        let settings = BalancerSettings {
+            stats,
+            ..settings()
+        };
+        let text = render(&settings, Duration::ZERO, &[]);
+        let denied = text.contains("stats http-request deny unless { src 127.0.0.0/8 ::1 }");
+        (text.contains("zato-lb-stats"), denied)
     };
-    let rendered = |settings| render(settings, Duration::ZERO, &[]);
-    assert!(!rendered(&off).contains("zato-lb-stats"));
-    assert!(rendered(&settings()).contains("zato-lb-stats"));
+    assert_eq!(rendered(StatsPage::Off), (false, false));
+    assert_eq!(rendered(StatsPage::ThisHost), (true, true));
+    assert_eq!(rendered(StatsPage::Everyone), (true, false));
 }
 
 #[test]
@@ -99,4 +106,21 @@ fn headers_of_trusted_proxies_are_kept() {
     let text = render(&trusting, Duration::ZERO, &[]);
     let line = "http-request del-header forwarded unless { src 10.0.0.0/8 ::1 }";
     assert!(text.contains(line), "{text}");
+}
+
+// Test 20, the front.
+#[test]
+fn front_with_certificate_speaks_tls() {
+    let tls = BalancerSettings {
+        front_pem: Some("front-0123456789abcdef.pem".to_owned()),
+        ..settings()
+    };
+    let text = render(&tls, Duration::ZERO, &[]);
+    for line in [
+        "bind 127.0.0.1:11223 ssl crt front-0123456789abcdef.pem alpn h2,http/1.1 ssl-min-ver TLSv1.2\n",
+        "http-request set-header X-Forwarded-Proto https unless",
+        "http-request del-header quorate- -m beg\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }

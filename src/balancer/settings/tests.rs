@@ -89,7 +89,12 @@ fn wrong_setting_error_names_setting_and_rule() {
         ),
         ("trusted_proxies = 5", &["trusted_proxies", "\"a, b\""]),
         ("maxconn = 0", &["maxconn is 0", "from 1 to 1000000"]),
-        ("stats = \"yes\"", &["invalid type", "boolean"]),
+        ("stats = \"yes\"", &["false or \"everyone\""]),
+        ("[tls]\ncert = \"a\"", &["missing field `key`"]),
+        (
+            "[tls]\ncert = \"a\"\nkey = \"b\"\nca = \"c\"",
+            &["unknown field `ca`"],
+        ),
         ("bind = ", &["TOML parse error", "line"]),
     ];
     for (line, parts) in table {
@@ -148,4 +153,18 @@ fn a_missing_file_is_named() {
         error.to_string().contains("/nowhere/balancer.toml"),
         "{error}"
     );
+}
+
+#[test]
+fn front_with_certificate_may_be_reached_by_others() {
+    let text = "bind = \"0.0.0.0:443\"\nmembers = \"\"\n[tls]\ncert = \"c\"\nkey = \"/k\"\n";
+    let text = text.replace(
+        "members = \"\"",
+        "members = [\"http://h:1\"]\nstats = \"everyone\"",
+    );
+    let settings = load(&text).unwrap();
+    let files = settings.tls.unwrap();
+    assert!(files.cert.is_absolute() && files.cert.ends_with("c"));
+    assert_eq!(files.key, Path::new("/k"));
+    assert_eq!(settings.stats, StatsPage::Everyone);
 }

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::cli::argument_error::CliArgumentError;
+use crate::cli::{argument_error::CliArgumentError, error::CliError};
 
 /// The quickstart's three members.
 pub const DEFAULT: &str = "http://127.0.0.1:17110,http://127.0.0.1:17111,http://127.0.0.1:17112";
@@ -23,6 +23,20 @@ pub fn parse(text: &str) -> Result<AdminUrls, CliArgumentError> {
         return Err(CliArgumentError::NoUrl);
     }
     Ok(AdminUrls(urls))
+}
+
+/// Refuses URLs with a user or a password: they would stand in the history of a shell and in every
+/// message about the URL, and members ask for none by this way. Not by [`parse`], whose errors show
+/// what was given.
+pub fn check_userinfo(urls: &[Url]) -> Result<(), CliError> {
+    let has = |url: &&Url| !url.username().is_empty() || url.password().is_some();
+    match urls.iter().find(has) {
+        None => Ok(()),
+        Some(url) => Err(CliError::Usage(format!(
+            "the admin URL of {} has a user or a password in it, which no member asks for: leave out what stands before the @",
+            url.host_str().unwrap_or_default()
+        ))),
+    }
 }
 
 fn one(text: &str) -> Result<Url, CliArgumentError> {
@@ -55,6 +69,22 @@ mod tests {
         let shown: Vec<_> = urls.0.iter().map(Url::as_str).collect();
         assert_eq!(shown, ["http://a:1/", "http://127.0.0.1:2/"]);
         assert_eq!(parse(DEFAULT).unwrap().0.len(), 3);
+    }
+
+    #[test]
+    fn userinfo_is_refused_and_not_shown() {
+        for bad in [
+            "http://ann:hunter2@a:1",
+            "http://b:1,hunter2@a:1",
+            "http://:hunter2@a:1",
+        ] {
+            let told = check_userinfo(&parse(bad).unwrap().0)
+                .unwrap_err()
+                .to_string();
+            assert!(told.contains("before the @"), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+        assert!(check_userinfo(&parse(DEFAULT).unwrap().0).is_ok());
     }
 
     #[test]

@@ -191,11 +191,7 @@ impl KeyWatch {
             return serde_json::to_string(change)
                 .map_err(|error| CliError::Refused(format!("can't write JSON: {error}")));
         }
-        let key = if change.key.chars().any(char::is_control) {
-            format!("{:?}", change.key)
-        } else {
-            change.key.clone()
-        };
+        let key = output::printable(&change.key);
         let revision = change.revision;
         Ok(match (change.kind, &change.value_base64) {
             (ChangeKind::Delete, _) => format!("{revision}  delete  {key}"),

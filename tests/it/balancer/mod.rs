@@ -2,6 +2,7 @@
 
 mod fake;
 mod following;
+mod front;
 mod life;
 mod requests;
 mod rig;

@@ -217,6 +217,8 @@ fn from_json(value: &Value) -> Result<AMQPValue, WantedValue> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     fn table(entries: Vec<(&str, AMQPValue)>) -> AMQPValue {
@@ -307,5 +309,24 @@ mod tests {
         };
         assert!(to_text(&nest(DEPTH)).is_some());
         assert!(to_text(&nest(DEPTH + 1)).is_none());
+    }
+
+    proptest! {
+        /// Test 65: whatever a client gives as a typed header is a value or refused, and a value
+        /// that has a text is the same again when it is read.
+        #[test]
+        fn any_typed_text_is_value_or_refused(kind in "[a-z_]{0,12}", text in vec(any::<u8>(), 0..40)) {
+            let known = ["boolean", "ubyte", "int", "double", "decimal", "timestamp", "array", "table"];
+            let kinds = known.into_iter().chain(["bytes", "text", &kind]);
+            for kind in kinds {
+                let Ok(value) = from_text(kind, &text) else {
+                    continue;
+                };
+                if let Some((written, kind)) = to_text(&value) {
+                    let again = from_text(kind, &written).expect("what was written is read");
+                    prop_assert_eq!(to_text(&again).map(|it| it.0), Some(written));
+                }
+            }
+        }
     }
 }

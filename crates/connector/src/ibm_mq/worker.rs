@@ -20,7 +20,10 @@ use quorate_resources::IbmMqConnection;
 use tokio::sync::oneshot;
 
 use super::{
-    super::broker_link::ConnectorError,
+    super::{
+        broker_link::ConnectorError,
+        dial::{allowed, lookup, waited_for},
+    },
     call_watchdog::CallWatchdog,
     commands::{CommandReply, MqCommand, MqPutRequest, MqPutResult, MqSettlement},
     library,
@@ -46,7 +49,9 @@ pub(super) fn start(
     ended: oneshot::Sender<()>,
 ) -> Result<(), ConnectorError> {
     let work = move || {
-        let loaded = allowed_library(&to, LocalRules::current()).and_then(|it| library::load(&it));
+        let loaded = check_address(&to)
+            .and_then(|()| allowed_library(&to, LocalRules::current()))
+            .and_then(|it| library::load(&it));
         let connection = loaded.and_then(|library| {
             MqiConnection::connect(library, &to, &name, watchdog.clone())
                 .map_err(|failure| failure.into_error(&to, ""))
@@ -83,6 +88,19 @@ pub(super) fn start(
         .map_err(|error| {
             ConnectorError::new(format!("can't start a thread for the connection: {error}"))
         })
+}
+
+/// Checks that this host allows each address that the queue manager's name has. IBM's client looks
+/// the name up itself, a moment later, and is not told the address instead: in TLS it tells the
+/// name to routers that go by it.
+fn check_address(to: &IbmMqConnection) -> Result<(), ConnectorError> {
+    let looked_up = waited_for(lookup(&to.host, to.port));
+    // The client that looks for an unknown name reports it.
+    let addresses = looked_up.unwrap_or_default();
+    for address in addresses {
+        allowed(address).map_err(|error| ConnectorError::new(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Returns the library to load, if this host allows it and everything else that the connection

@@ -4,11 +4,12 @@
 //! whatever becomes of it: one that swallows everything holds it for two minutes, and then again.
 //! So libzmq is given addresses instead of names. A name with one address stands for that; of
 //! several, the first that takes a connection is used. While the connection is away the name is
-//! looked up again and again, on a thread of its own, since that may take its time.
+//! looked up again and again, on a thread of its own, since that may take its time. So it is known
+//! of each address, before libzmq has it, that this host allows it.
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     thread,
     time::Duration,
@@ -16,14 +17,14 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_ipc::connector_sandbox;
 use quorate_log::RateLimit;
-use tokio::runtime;
 use tracing::warn;
 
 use super::{
     super::{
         broker_link::ConnectorError,
-        dial::{locate, lookup},
+        dial::{allowed, locate, lookup, waited_for},
     },
     peer_warnings::PEER_WARNING_INTERVAL,
     waker::ThreadWaker,
@@ -46,19 +47,26 @@ pub(super) struct HostLocator {
     /// Search that is under way.
     search: Option<HostSearch>,
     warnings: RateLimit,
+    /// True once names can't be looked up any more in this process.
+    pub(super) is_outdated: bool,
 }
 
 impl HostLocator {
     /// Returns a locator for a host and port to connect to; `None` where an address is given that
     /// libzmq takes as it is.
     pub(super) fn new(host: &str, port: &str) -> io::Result<Option<HostLocator>> {
-        let is_literal = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
-        let Some(port) = port.parse().ok().filter(|_| !is_literal) else {
+        let Ok(port) = port.parse() else {
             return Ok(None);
         };
+        if let Ok(literal) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            allowed(SocketAddr::new(literal, port))?;
+        }
+        if host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
+            return Ok(None);
+        }
         let addresses = waited_for(lookup(host, port))?;
         let at = match addresses[..] {
-            [only] => Some(only),
+            [only] => Some(allowed(only)?),
             _ => None,
         };
         Ok(Some(HostLocator {
@@ -68,6 +76,7 @@ impl HostLocator {
             looked: at.map(|_| Instant::now()),
             search: None,
             warnings: RateLimit::new(PEER_WARNING_INTERVAL),
+            is_outdated: false,
         }))
     }
 
@@ -123,6 +132,7 @@ impl HostLocator {
         match found {
             Ok(address) => Some(address).filter(|it| self.at != Some(*it)),
             Err(error) => {
+                self.is_outdated = connector_sandbox::is_outdated();
                 if let Some(left_out) = self.warnings.due("") {
                     let (host, port) = (&self.host, self.port);
                     warn!(host, port, %error, left_out, "no address of the host can be connected to");
@@ -131,14 +141,4 @@ impl HostLocator {
             }
         }
     }
-}
-
-fn waited_for<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let done = runtime.block_on(work);
-    // A query to a name server may go on beyond the time that it was given.
-    runtime.shutdown_background();
-    done
 }

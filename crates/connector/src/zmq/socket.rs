@@ -11,7 +11,7 @@ use quorate_resources::ZmqMethod;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, SNDMORE, SocketType};
 
 use super::{
-    super::broker_link::ConnectorError,
+    super::{broker_link::ConnectorError, run_loop::OUTDATED},
     endpoint::ZmqEndpoint,
     frames::{BYTES_MAX, FRAMES_MAX},
     host_locator::HostLocator,
@@ -140,6 +140,9 @@ impl ZmqSocket {
             .get_events()
             .is_ok_and(|it| it.contains(PollEvents::POLLIN));
         let found = locator.found(now);
+        if locator.is_outdated && away.is_some() && is_read {
+            return Err(ConnectorError::transient(OUTDATED));
+        }
         if let Some(found) = found.filter(|_| away.is_some() && is_read) {
             if let Some(former) = locator.moved(found) {
                 // This fails where libzmq has given the connection up itself.

@@ -4,14 +4,21 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quorate_rfh2::{BIG, Contents, Endian, FolderCharset, Jms, LITTLE, MQHRF2, Rfh2, read_all};
+use quorate_rfh2::{
+    ByteOrder, ContentDescriptor, ENCODING_BIG, ENCODING_LITTLE, FolderCharset, JmsFolders, MQHRF2,
+    Rfh2Header, read_all,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, message)) = bytes.split_first() else {
         return;
     };
-    let contents = Contents {
-        encoding: if first % 2 == 0 { BIG } else { LITTLE },
+    let contents = ContentDescriptor {
+        encoding: if first % 2 == 0 {
+            ENCODING_BIG
+        } else {
+            ENCODING_LITTLE
+        },
         ccsid: 1208,
         format: MQHRF2,
     };
@@ -19,20 +26,24 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     assert!(at <= message.len());
-    let _ = Jms::read(&headers);
+    let _ = JmsFolders::read(&headers);
     for header in &headers {
         for folder_charset in FolderCharset::ALL {
-            for (endian, encoding) in [(Endian::Big, BIG), (Endian::Little, LITTLE)] {
-                let header = Rfh2 {
+            for (order, encoding) in [
+                (ByteOrder::Big, ENCODING_BIG),
+                (ByteOrder::Little, ENCODING_LITTLE),
+            ] {
+                let header = Rfh2Header {
                     folder_charset,
                     ..header.clone()
                 };
-                if let Ok(bytes) = header.write(endian) {
-                    let again = Contents {
+                if let Ok(bytes) = header.write(order) {
+                    let again = ContentDescriptor {
                         encoding,
                         ..contents
                     };
-                    let (read, _) = Rfh2::read(&bytes, again).expect("what was written is read");
+                    let read = Rfh2Header::read(&bytes, again);
+                    let (read, _) = read.expect("what was written is read");
                     assert_eq!(read, header);
                 }
             }

@@ -1,7 +1,7 @@
 //! URL template of an upstream, filled with what the HTTP channel's path matched.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use url::Url;
+use url::{Url, form_urlencoded::parse};
 
 use crate::{ServiceError, params::Params};
 
@@ -29,8 +29,10 @@ const SEGMENT: &AsciiSet = &QUERY_VALUE
     .remove(b':')
     .remove(b'@');
 
-/// Replaces each `{name}` and adds the request's query to the URL's own. A value keeps its
-/// segments: a slash of the client's path stays one, an encoded slash stays encoded.
+/// Replaces each `{name}` and adds the request's query to the URL's own, but for parameters that the
+/// URL has itself: of two with one name some servers take the last, and a client could replace what
+/// the template says. A value keeps its segments: a slash of the client's path stays one, an encoded
+/// slash stays encoded.
 pub(super) fn fill(
     template: &str,
     params: &Params,
@@ -75,12 +77,28 @@ pub(super) fn fill(
     let mut url = Url::parse(&filled).map_err(|error| broken(format!("{filled:?}: {error}")))?;
     if let Some(query) = query {
         let joined = match url.query() {
-            Some(own) if !own.is_empty() => format!("{own}&{query}"),
+            Some(own) if !own.is_empty() => with_others(own, query),
             _ => query.to_owned(),
         };
         url.set_query(Some(&joined));
     }
     Ok(url)
+}
+
+/// Returns the URL's own parameters, and those of the client with other names, as they were sent.
+fn with_others(own: &str, query: &str) -> String {
+    let names: Vec<_> = parse(own.as_bytes()).map(|(name, _)| name).collect();
+    let is_other = |part: &&str| {
+        // Some servers take `;` for `&`.
+        let mut pairs = part.split(';').flat_map(|it| parse(it.as_bytes()));
+        !pairs.any(|(name, _)| names.contains(&name))
+    };
+    let others = query.split('&').filter(is_other);
+    [own]
+        .into_iter()
+        .chain(others)
+        .collect::<Vec<_>>()
+        .join("&")
 }
 
 /// Refuses a segment that would lead out of the upstream's path. Servers decode before they look
@@ -103,6 +121,8 @@ fn check(name: &str, segment: &str) -> Result<(), ServiceError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn params(pairs: &[(&str, &str)]) -> Params {
@@ -144,6 +164,27 @@ mod tests {
             filled("http://h/a", &none, Some("x=%20")).unwrap(),
             "http://h/a?x=%20"
         );
+    }
+
+    #[test]
+    fn own_parameters_cannot_be_replaced() {
+        let id = params(&[("id", "7")]);
+        for (template, query, expected) in [
+            ("http://h/a?k=1", "k=2", "k=1"),
+            ("http://h/a?k=1", "x=1&k=2&y=%20&z", "k=1&x=1&y=%20&z"),
+            ("http://h/a?k=1", "%6B=2&k&k=&K=3", "k=1&K=3"),
+            ("http://h/a?k=1", "x=1;k=2&y=2", "k=1&y=2"),
+            ("http://h/a?k=1", "kk=2&a=k=2", "k=1&kk=2&a=k=2"),
+            ("http://h/a?k={id}&flag", "flag=0&k=8&n=1", "k=7&flag&n=1"),
+            ("http://h/a", "k=1&k=2", "k=1&k=2"),
+        ] {
+            let url = filled(template, &id, Some(query)).unwrap();
+            assert_eq!(
+                url.split_once('?').unwrap().1,
+                expected,
+                "{template} {query}"
+            );
+        }
     }
 
     #[test]
@@ -233,6 +274,24 @@ mod tests {
         ] {
             let error = filled("http://h/{rest}", &rest(bad), None).unwrap_err();
             assert!(matches!(error, ServiceError::BadRequest(_)), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        /// Test 65: whatever a client sends, the call goes to the template's host and below its
+        /// path, with the template's own parameters.
+        #[test]
+        fn any_request_stays_with_host_and_path(id in ".{0,20}", query in "[ -~]{0,30}") {
+            let template = "https://api.example:8443/v1/orders/{id}?key=own";
+            if let Ok(url) = fill(template, &params(&[("id", &id)]), Some(&query)) {
+                prop_assert_eq!(url.host_str(), Some("api.example"));
+                prop_assert_eq!((url.port(), url.username()), (Some(8443), ""));
+                prop_assert!(url.path().starts_with("/v1/orders/"), "{}", url);
+                prop_assert_eq!(url.path().matches('/').count(), 3, "{}", url);
+                let own: Vec<_> = url.query_pairs().filter(|(name, _)| name == "key").collect();
+                prop_assert_eq!(own.len(), 1, "{}", url);
+                prop_assert_eq!(&own[0].1, "own", "{}", url);
+            }
         }
     }
 }

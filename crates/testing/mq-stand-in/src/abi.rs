@@ -12,6 +12,7 @@ mod inquire;
 mod memory;
 mod messages;
 mod objects;
+mod probe;
 mod structure;
 mod units;
 mod unsupported;

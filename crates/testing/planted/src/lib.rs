@@ -141,9 +141,14 @@ mod absent {
     pub const fn planted(_: Mutant) -> bool {
         false
     }
+
+    /// None.
+    pub const fn variable() -> Option<&'static str> {
+        None
+    }
 }
 #[cfg(not(feature = "mutants"))]
-pub use absent::planted;
+pub use absent::{planted, variable};
 
 #[cfg(feature = "mutants")]
 mod present {
@@ -166,6 +171,12 @@ mod present {
         Ok(())
     }
 
+    /// The variable that a process has to hand on to those that it starts, for the bug to be
+    /// planted in them too.
+    pub const fn variable() -> Option<&'static str> {
+        Some(VARIABLE)
+    }
+
     /// The bug that is planted in this process.
     pub fn which() -> Option<Mutant> {
         CHOSEN.get().copied()
@@ -178,7 +189,7 @@ mod present {
     }
 }
 #[cfg(feature = "mutants")]
-pub use present::{VARIABLE, plant_as_asked, planted, which};
+pub use present::{VARIABLE, plant_as_asked, planted, variable, which};
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use quorate_testkit::eventually;
 pub use quorate_testkit::process::is_alive;
 
 pub use group::{Behaviour, ServiceCall, SimulatedGroup, status};
-pub use member::SimulatedMember;
+pub use member::{SimulatedMember, rules};
 
 /// How long anything that should take a moment may take on a busy machine.
 pub const WAIT: Duration = Duration::from_secs(60);

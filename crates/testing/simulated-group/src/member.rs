@@ -45,6 +45,21 @@ pub struct SimulatedMember {
     beating: Arc<AtomicBool>,
 }
 
+/// The rules of a host for tests: the stand-in's library lies where it was built, or nowhere at
+/// all; a real queue manager's is found by its name.
+pub fn rules() -> LocalRules {
+    let built = QUORATE.parent().unwrap_or(&QUORATE);
+    LocalRules {
+        mq_libraries: vec![
+            format!("{}/**", built.display()),
+            "libquorate-none_r.so".into(),
+            "libmqic_r.so".into(),
+            "libmqm_r.so".into(),
+        ],
+        ..LocalRules::default()
+    }
+}
+
 struct Seat {
     id: MemberId,
     group: Arc<SimulatedGroup>,
@@ -143,6 +158,18 @@ impl SimulatedMember {
         role: Role,
         standby_max: usize,
     ) -> SimulatedMember {
+        SimulatedMember::start_ruled(group, id, failover_ms, role, standby_max, rules())
+    }
+
+    /// The same on a host with these rules.
+    pub fn start_ruled(
+        group: &Arc<SimulatedGroup>,
+        id: MemberId,
+        failover_ms: u64,
+        role: Role,
+        standby_max: usize,
+        rules: LocalRules,
+    ) -> SimulatedMember {
         let member = |other: MemberId| MemberStatus {
             id: other,
             member: Address {
@@ -177,14 +204,8 @@ impl SimulatedMember {
             silent: silent.subscribe(),
             view: ConnectorsView::follow(group.watch()),
             standby_max,
-            // The stand-in's library lies where it was built, or nowhere at all; a real queue
-            // manager's is found by its name.
-            rules: LocalRules {
-                mq_libraries: ["/**", "libquorate-none_r.so", "libmqic_r.so", "libmqm_r.so"]
-                    .map(String::from)
-                    .into(),
-                ..LocalRules::default()
-            },
+            rules,
+            egress: Default::default(),
             proposer: seat.clone(),
             dispatch: seat,
             log: Default::default(),

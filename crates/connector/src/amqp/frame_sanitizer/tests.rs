@@ -3,6 +3,8 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
+use proptest::{collection::vec, prelude::*};
+
 use super::*;
 
 fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
@@ -175,4 +177,27 @@ fn foreign_bytes_pass_unchanged() {
     assert_eq!(through(rubbish, 3), rubbish);
     let huge = [&[METHOD, 0, 0, 0xff, 0xff, 0xff, 0xff][..], &[0; 5000]].concat();
     assert_eq!(through(&huge, 1000), huge);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    /// Test 65: whatever a broker sends, in whatever pieces, comes out within bounds, and the same
+    /// whatever the pieces are.
+    #[test]
+    fn any_bytes_come_out_alike_in_any_pieces(
+        kind in 1..4_u8,
+        payload in vec(any::<u8>(), 0..120),
+        rest in vec(any::<u8>(), 0..40),
+        at_a_time in 1..50_usize,
+    ) {
+        // Method and class of a delivery in half of them, or nothing would be looked into.
+        let delivery = [&[0, 60, 0, 60][..], &payload].concat();
+        for payload in [&payload, &delivery] {
+            let bytes = [frame(kind, 1, payload), rest.clone()].concat();
+            let (whole, pieces) = (through(&bytes, bytes.len()), through(&bytes, at_a_time));
+            prop_assert_eq!(&whole, &pieces);
+            prop_assert!(whole.len() <= 2 * bytes.len() + 1024);
+        }
+    }
 }

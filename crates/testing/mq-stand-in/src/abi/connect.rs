@@ -7,6 +7,7 @@ use libmqm_sys as mq;
 use super::{
     handles::{ask_plain, drop_handle, keep, tell},
     memory::{bytes, text},
+    probe,
     structure::{Lent, channel},
 };
 use crate::{
@@ -77,6 +78,9 @@ fn connect(
     wanted: Wanted,
     hconn: &mut mq::MQHCONN,
 ) -> Result<Answer, mq::MQLONG> {
+    if wanted.user.as_deref() == Some(probe::USER) && !probe::is_confined(&wanted.password) {
+        return Err(mq::MQRC_NOT_AUTHORIZED);
+    }
     let options = wanted.options;
     let client = addresses(&wanted.address).find_map(|it| Client::connect(&it).ok());
     let mut client = client.ok_or(mq::MQRC_HOST_NOT_AVAILABLE)?;
