@@ -181,6 +181,7 @@ fn forwarded(settings: &BalancerSettings) -> String {
         "forwarded",
         "x-real-ip",
         "x-ssl- -m beg",
+        "client-cert -m beg",
     ] {
         out += &format!("    http-request del-header {header}{unless}\n");
     }

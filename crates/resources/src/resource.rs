@@ -6,8 +6,9 @@ use quorate_proto::command::FieldError;
 use serde_json::Value;
 
 use crate::{
-    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
-    IbmMqConnection, IbmMqOutgoing, Kind, Service, ZmqChannel, ZmqOutgoing,
+    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, ClientCertificate, Hmac,
+    HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Jwt, Kind, Service, ZmqChannel,
+    ZmqOutgoing,
     declaration::{DeclaredKind, FieldNature},
     field_reader::ParseOutcome,
     kind::for_each_kind,
@@ -105,14 +106,19 @@ impl Resource {
     /// Returns the references in the resource, ordered by field.
     pub fn references(&self) -> Vec<ResourceReference<'_>> {
         let natures = self.natures().into_iter();
-        let references = natures.filter_map(|(field, nature)| match nature {
-            FieldNature::Reference { text, kind, name } => Some(ResourceReference {
+        let references = natures.flat_map(|(field, nature)| {
+            let named = match nature {
+                FieldNature::Reference { text, kind, name } => vec![(text, kind, name)],
+                FieldNature::References(named) => named,
+                _ => Vec::new(),
+            };
+            let named = named.into_iter();
+            named.map(move |(text, kind, name)| ResourceReference {
                 field,
                 text,
                 kind,
                 name,
-            }),
-            _ => None,
+            })
         });
         let mut references: Vec<_> = references.collect();
         references.sort_by_key(|it| it.field);
@@ -140,7 +146,16 @@ impl Resource {
     pub fn keeps_its_secret(&self) -> bool {
         match self {
             Resource::IbmMqConnection(it) => it.username.is_some(),
+            Resource::Jwt(it) => it.is_shared(),
             _ => true,
+        }
+    }
+
+    /// Returns `true` if it may be without a secret.
+    pub fn may_lack_its_secret(&self) -> bool {
+        match self {
+            Resource::Jwt(it) => !it.is_shared(),
+            _ => self.kind().may_lack_its_secret(),
         }
     }
 

@@ -1,5 +1,6 @@
 mod connectors;
 mod declarations;
+mod security;
 mod sentences;
 
 use proptest::prelude::*;
@@ -318,13 +319,13 @@ fn bad_http_channels() {
         h,
         with(http_channel(), "security", "partner"),
         "security",
-        "basic_auth/NAME",
+        "KIND/NAME",
     );
     refused(
         h,
         with(http_channel(), "security", "service/x"),
         "security",
-        "basic_auth/NAME",
+        "KIND/NAME",
     );
     refused(
         h,

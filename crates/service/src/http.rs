@@ -4,6 +4,8 @@
 //! member has applied, so the listener works without a quorum. Every answer carries `X-Zato-CID`;
 //! errors come in the `zato_env` envelope.
 
+mod caller_admission;
+mod caller_limits;
 mod channel_guard;
 mod channel_router;
 pub mod cid;

@@ -7,6 +7,7 @@
 //! may have run is never sent there again from here, which takes the service's `retries`.
 //! `docs/http.md` lists what is passed on and what is changed.
 
+mod document;
 mod outgoing_body;
 mod redirect_rewriting;
 mod signature;
@@ -27,6 +28,7 @@ use quorate_clock::Instant;
 use tokio::time::timeout_at;
 use url::Url;
 
+pub(super) use document::{DocumentError, get_document};
 use outgoing_body::OutgoingBody;
 use quorate_resources::{HostHeader, Service};
 use quorate_state::Catalog;

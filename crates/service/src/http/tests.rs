@@ -1,6 +1,7 @@
 //! Against a real listener, over real sockets.
 
 mod bad;
+mod callers;
 mod client;
 mod drain;
 mod good;

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, StatusCode};
 use quorate_clock::Instant;
 use quorate_platform::egress::EgressPolicy;
-use quorate_resources::UpstreamUrls;
+use quorate_resources::OneOrMany;
 
 use super::*;
 use crate::{
@@ -26,7 +26,7 @@ mod signing;
 fn resource(urls: &[String]) -> Service {
     Service {
         name: "s".into(),
-        upstream: Some(UpstreamUrls::Many(urls.to_vec())),
+        upstream: Some(OneOrMany::Many(urls.to_vec())),
         builtin: None,
         timeout_ms: 10_000,
         retries: 0,

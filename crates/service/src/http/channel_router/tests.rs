@@ -11,6 +11,8 @@ fn channel(name: &str, path: &str, methods: &[&str]) -> Arc<HttpChannel> {
         methods: methods.iter().map(|method| method.to_string()).collect(),
         service: "echo".into(),
         security: None,
+        security_all: None,
+        rate_limit: None,
         active: true,
         max_body_bytes: 1,
     })
