@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod balancer;
+mod callers;
 mod channel;
 mod config;
 mod connector_commands;

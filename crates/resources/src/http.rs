@@ -1,6 +1,7 @@
 //! `service` and `http_channel`.
 
 use serde_json::Value;
+use url::Url;
 
 use crate::{
     Kind, OneOrMany, PathTemplate,
@@ -9,9 +10,11 @@ use crate::{
     field_rules::{
         LeftOutByDefault, NumberValue, OptionalField, QualifiedReference, RequiredField, ValueRule,
         flag, number, one_of, optional, optional_nested, optional_number, reference, required,
+        secret,
     },
     security::{SECURITY, SECURITY_LIST},
     text_rules,
+    upstream::{UpstreamAuth, UpstreamTls, secret_fits_scheme},
 };
 
 /// The longest time that can be allowed for one call, in milliseconds.
@@ -38,6 +41,13 @@ declare! {
         builtin: Option<String> = optional(text_rules::name), then one_handles_calls(builtin);
         /// By which key the calls of an upstream are signed: `api_key/NAME`.
         sign: Option<String> = OptionalField(SIGN);
+        /// The TLS of an upstream.
+        tls: Option<UpstreamTls> = optional_nested();
+        /// By what an upstream knows its caller.
+        auth: Option<UpstreamAuth> = optional_nested();
+        /// The secret of `auth`. Never shown again; left out of a PUT or apply it means unchanged.
+        auth_secret: Option<String> = secret(text_rules::auth_secret), then
+            secret_fits_scheme(auth, auth_secret);
         /// Longest time for one call, in milliseconds.
         timeout_ms: u64 = number(10_000, 1..=TIMEOUT_MS_MAX);
         /// Further tries after a call that failed.
@@ -87,6 +97,12 @@ fn one_handles_calls(fields: &mut FieldReader<'_>, builtin: &Option<String>) {
             "is for an `upstream` alone: a service in code is sent the client's headers as they are",
         );
     }
+    for field in ["tls", "auth", "auth_secret"] {
+        if fields.has(field) && fields.has("builtin") {
+            let why = "is for an `upstream` alone: no connection is made to a service in code";
+            fields.refuse(field, "", why);
+        }
+    }
     if fields.has("sign") && fields.has("builtin") {
         fields.refuse(
             "sign",
@@ -111,6 +127,30 @@ impl Service {
     pub fn longest_ms(&self) -> u64 {
         let tries = u64::from(self.retries) + 1;
         self.timeout_ms.saturating_mul(tries)
+    }
+
+    /// Lists where its upstream is: scheme, host and port of each URL. A URL that is none counts as
+    /// it stands.
+    pub(crate) fn origins(&self) -> Vec<String> {
+        let urls = self.upstream.as_ref().map_or(&[][..], OneOrMany::as_slice);
+        let origin = |text: &String| match Url::parse(text) {
+            Ok(url) => url.origin().ascii_serialization(),
+            Err(_) => text.clone(),
+        };
+        urls.iter().map(origin).collect()
+    }
+
+    /// Returns a warning where its credentials go unencrypted to another host.
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.auth.as_ref()?;
+        let urls = self.upstream.as_ref()?.as_slice();
+        let is_open = |text: &&String| {
+            Url::parse(text).is_ok_and(|url| url.scheme() == "http" && !text_rules::is_here(&url))
+        };
+        let open = urls.iter().find(is_open)?;
+        Some(format!(
+            "its `auth` is sent to {open} unencrypted, for all on the way to read: use https"
+        ))
     }
 
     /// Returns the name of the `api_key` by which its calls are signed.

@@ -78,7 +78,7 @@ impl Kind {
 
     /// Returns `true` if a resource of this kind may be without its secret.
     pub fn may_lack_its_secret(self) -> bool {
-        matches!(self, Kind::IbmMqConnection | Kind::Jwt)
+        matches!(self, Kind::IbmMqConnection | Kind::Jwt | Kind::Service)
     }
 
     /// Returns `true` if its resources take messages in, by a connector.

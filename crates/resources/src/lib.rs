@@ -31,6 +31,7 @@ mod resource;
 mod security;
 mod sending;
 mod text_rules;
+mod upstream;
 pub mod zeromq;
 
 pub use amqp::{AmqpChannel, AmqpConnection, AmqpOutgoing, BrokerFence};
@@ -45,6 +46,7 @@ pub use security::{
     ApiKey, BasicAuth, ClientCertificate, Hmac, HmacAlgorithm, Jwt, JwtAlgorithm, SignatureEncoding,
 };
 pub use text_rules::{InvalidText, name as check_name};
+pub use upstream::{AuthScheme, UpstreamAuth, UpstreamTls};
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
 
 #[cfg(test)]

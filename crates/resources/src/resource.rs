@@ -129,6 +129,7 @@ impl Resource {
     pub fn warning(&self, service: Option<&Service>) -> Option<String> {
         match self {
             Resource::AmqpChannel(it) => it.warning(service),
+            Resource::Service(it) => it.warning(),
             Resource::ZmqChannel(it) => it.warning().map(str::to_owned),
             Resource::ZmqOutgoing(it) => it.warning().map(str::to_owned),
             _ => None,
@@ -147,7 +148,17 @@ impl Resource {
         match self {
             Resource::IbmMqConnection(it) => it.username.is_some(),
             Resource::Jwt(it) => it.is_shared(),
+            Resource::Service(it) => it.auth.is_some(),
             _ => true,
+        }
+    }
+
+    /// Returns `true` if there is a place for a secret in it.
+    pub fn takes_a_secret(&self) -> bool {
+        match self {
+            Resource::Jwt(it) => it.is_shared(),
+            Resource::Service(it) => it.auth.is_some(),
+            _ => self.kind().secret_field().is_some(),
         }
     }
 
@@ -155,6 +166,7 @@ impl Resource {
     pub fn may_lack_its_secret(&self) -> bool {
         match self {
             Resource::Jwt(it) => !it.is_shared(),
+            Resource::Service(it) => it.auth.is_none(),
             _ => self.kind().may_lack_its_secret(),
         }
     }
@@ -172,6 +184,7 @@ impl Resource {
                 "tls_ca",
                 "management_url",
             ],
+            Kind::Service => &["upstream", "tls", "auth"],
             Kind::IbmMqConnection => &[
                 "host",
                 "port",
@@ -185,11 +198,19 @@ impl Resource {
             ],
             _ => &[],
         };
-        let (now, before) = (self.json(), before.json());
+        let (now, then) = (self.json(), before.json());
         let is_other = |field: &&str| match *field {
+            // Other paths are at the same host.
+            "upstream" => match (self, before) {
+                (Resource::Service(now), Resource::Service(before)) => {
+                    let before = before.origins();
+                    now.origins().iter().any(|it| !before.contains(it))
+                }
+                _ => true,
+            },
             // Without one nothing is shown to anybody.
             "management_url" if now.get(*field).is_none() => false,
-            _ => now.get(*field) != before.get(*field),
+            _ => now.get(*field) != then.get(*field),
         };
         fields.iter().copied().filter(is_other).collect()
     }

@@ -2,6 +2,7 @@ mod connectors;
 mod declarations;
 mod security;
 mod sentences;
+mod upstream;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -171,13 +171,39 @@ pub(super) fn jwks_url(text: &str) -> RuleCheck {
     let wants =
         "must begin with https://: whoever could change the keys on their way could let anyone in";
     let url = parsed_url(text, wants)?;
-    let is_here = match url.host() {
+    when(url.scheme() == "https" || is_here(&url), wants)
+}
+
+/// Returns true if a URL leads to this host.
+pub(super) fn is_here(url: &Url) -> bool {
+    match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
+    }
+}
+
+/// Secrets by which upstreams know their callers, of any scheme.
+pub(super) fn auth_secret(text: &str) -> RuleCheck {
+    when(
+        (1..=32_768).contains(&text.len()),
+        "must be 1 to 32768 bytes; leave it out to keep the one that is set",
+    )
+}
+
+/// Private keys in PEM, without a password.
+pub(super) fn private_key(text: &str) -> RuleCheck {
+    let is_key = |kind: &str| {
+        text.contains(&format!("-----BEGIN {kind}-----"))
+            && text.contains(&format!("-----END {kind}-----"))
     };
-    when(url.scheme() == "https" || is_here, wants)
+    when(
+        ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"]
+            .into_iter()
+            .any(is_key),
+        "must be the text of a PEM file with a private key, without a password",
+    )
 }
 
 /// Keys of HS256: as long as the hash (RFC 7518, 3.2).

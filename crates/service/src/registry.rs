@@ -27,7 +27,7 @@ use super::{
     invoke::{self, CallRules, ServiceTarget},
     service_answer::{ServiceAnswer, ServiceAnswerBody},
     stream_options::{BodyMode, StreamOptions},
-    upstream::{self, UpstreamClient},
+    upstream::{self, UpstreamClient, UpstreamClients},
 };
 
 /// Rules of a service that only code knows of.
@@ -96,10 +96,10 @@ impl Services {
                 );
             }
         }
-        let http = upstream::client(egress);
-        let (known, calls) = (carried.clone(), http.clone());
+        let clients = UpstreamClients::new(egress);
+        let (known, http) = (carried.clone(), clients.shared());
         let table = DerivedView::new(state.clone(), move |state, before| {
-            ServiceTable::build(state.catalog(), before, &known, &calls)
+            ServiceTable::build(state.catalog(), before, &known, &clients)
         });
         Arc::new(Services {
             carried,

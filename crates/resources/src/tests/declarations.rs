@@ -3,7 +3,7 @@
 use super::*;
 
 /// Values of which each field takes one.
-fn candidates() -> [Value; 18] {
+fn candidates() -> [Value; 22] {
     [
         json!("a"),
         json!("api_key/a"),
@@ -14,6 +14,8 @@ fn candidates() -> [Value; 18] {
         json!("bind"),
         json!("PULL"),
         json!("PUSH"),
+        json!("sha256"),
+        json!("base64"),
         json!(1),
         json!(500),
         json!(true),
@@ -21,6 +23,8 @@ fn candidates() -> [Value; 18] {
         json!(["api_key/a"]),
         json!(["ES256"]),
         json!({"keys": []}),
+        json!({"ca": "a", "server_name": "a"}),
+        json!({"scheme": "bearer", "username": "a", "header": "a", "certificate": "a"}),
         json!({"per": "source", "requests": 1, "window_s": 1, "burst": 1}),
         json!({
             "retries": 1, "backoff_ms": 1, "backoff_max_ms": 1, "dead_letter": "a",

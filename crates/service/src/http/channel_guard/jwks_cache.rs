@@ -199,11 +199,11 @@ mod tests {
     use super::*;
     use crate::{
         testing::upstream::{TestUpstream, UpstreamBehavior, nobody, ok},
-        upstream::client,
+        upstream::UpstreamClients,
     };
 
     fn cache() -> JwksCache {
-        JwksCache::new(client(EgressPolicy::default()))
+        JwksCache::new(UpstreamClients::new(EgressPolicy::default()).shared())
     }
 
     fn set(ids: &[&str]) -> UpstreamBehavior {
@@ -273,6 +273,19 @@ mod tests {
         age(&cache, Duration::from_secs(61));
         let error = cache.keys(&url, "1").await.unwrap_err().to_string();
         assert!(error.contains(&url), "{error}");
+    }
+
+    // guarantee: SECURITY-6
+    #[tokio::test]
+    async fn keys_are_fetched_from_nowhere_that_is_denied() {
+        let issuer = TestUpstream::start("issuer", set(&["1"])).await;
+        let deny = ["127.0.0.0/8".parse().unwrap()];
+        let nobody_else = watch::channel(Vec::new()).1;
+        let egress = EgressPolicy::new(&deny, &[], [], nobody_else);
+        let cache = JwksCache::new(UpstreamClients::new(egress).shared());
+        let error = cache.keys(&issuer.url("/keys"), "1").await.unwrap_err();
+        assert!(error.to_string().contains("egress.allow"), "{error}");
+        assert_eq!(issuer.count(), 0);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use quorate_resources::{Kind, Resource};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{testing::StateFixture, upstream::client};
+use crate::{testing::StateFixture, upstream::UpstreamClients};
 
 /// A channel's guard with these lists, asked with these headers.
 async fn ask(lists: Value, sent: &[(&'static str, &str)]) -> Result<Option<String>, GuardRefusal> {
@@ -30,7 +30,7 @@ async fn ask(lists: Value, sent: &[(&'static str, &str)]) -> Result<Option<Strin
     }
     let state = group.watch().borrow().clone();
     let guard = ChannelGuard::from_channel(&channel, state.catalog());
-    let memory = CheckMemory::new(client(EgressPolicy::default()));
+    let memory = CheckMemory::new(UpstreamClients::new(EgressPolicy::default()).shared());
     let outcome = guard.check(&mut headers, None, None, &memory).await;
     if !guard.is_open() {
         assert!(

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     http::channel_guard::signed_token::TOKEN_BYTES_MAX,
     testing::tokens::{base64url as b64, key_set, signed, signer},
-    upstream::client,
+    upstream::UpstreamClients,
 };
 
 const HS256_KEY: &str = "a shared key of thirty-two bytes!";
@@ -88,7 +88,7 @@ async fn ask(rules: &Jwt, token: &str) -> Result<Caller, CheckFailure> {
             (None, None) => KeySource::Url(rules.jwks_url.as_deref().unwrap()),
         },
     };
-    let jwks = JwksCache::new(client(EgressPolicy::default()));
+    let jwks = JwksCache::new(UpstreamClients::new(EgressPolicy::default()).shared());
     check.check(&headers, &jwks).await
 }
 
@@ -328,7 +328,7 @@ fn unusable_keys_are_passed_over() {
 #[tokio::test]
 async fn another_scheme_or_no_header_is_missing() {
     let check = |header: &str| rules(json!({"header": header}));
-    let jwks = JwksCache::new(client(EgressPolicy::default()));
+    let jwks = JwksCache::new(UpstreamClients::new(EgressPolicy::default()).shared());
     let token = signed(&header(), &claims());
     for (name, sent, outcome) in [
         (
