@@ -73,6 +73,8 @@ impl AdminPeers {
     pub fn new() -> Result<AdminPeers, reqwest::Error> {
         let http = http_client::builder()
             .pool_max_idle_per_host(2)
+            // A member closes a connection that is idle for 30 s, perhaps as the next call sets out.
+            .pool_idle_timeout(Duration::from_secs(10))
             .connect_timeout(CONNECT)
             .build()?;
         Ok(AdminPeers { http })

@@ -27,7 +27,7 @@ use super::{
 use crate::settings::LoopbackUsers;
 
 /// The time for a request's head; a slower one ends the connection, and so does an idle client.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time after which a client is cut off that takes no bytes of its answer, or whose host is
 /// gone.
@@ -37,8 +37,8 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// freed a moment later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves these users of this host, and all other hosts, until `shutdown`, then finishes the requests that run, at most for `drain`.
-/// Only the loss of the listener itself is an error.
+/// Serves these users of this host, and all other hosts, until `shutdown`, then finishes the
+/// requests that run, at most for `drain`. Only the loss of the listener itself is an error.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
