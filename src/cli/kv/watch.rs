@@ -3,7 +3,7 @@
 //! When a member is lost, the next one is followed from the last revision that was printed: each
 //! change is printed once and in order, or the command ends and reports why.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderName, Method, StatusCode};
 use quorate_clock::Instant;
@@ -191,7 +191,10 @@ impl KeyWatch {
             return serde_json::to_string(change)
                 .map_err(|error| CliError::Refused(format!("can't write JSON: {error}")));
         }
-        let key = output::printable(&change.key);
+        let key = match output::printable(&change.key) {
+            Cow::Borrowed(key) => Cow::Borrowed(key),
+            Cow::Owned(_) => Cow::Owned(format!("{:?}", change.key)),
+        };
         let revision = change.revision;
         Ok(match (change.kind, &change.value_base64) {
             (ChangeKind::Delete, _) => format!("{revision}  delete  {key}"),
