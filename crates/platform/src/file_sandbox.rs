@@ -7,6 +7,8 @@
 //!    `/proc/PID/mem`, `process_vm_readv` or `ptrace`; from ABI 6 on none can be sent a signal, and
 //!    no abstract socket of another process be connected to; from ABI 9 on no socket in the file
 //!    system either, but in the folders that are named.
+//!    Environment and layout of other processes are kept by their path alone: Linux 6.18 shows
+//!    them to root in any sandbox, so `/proc` as a whole is never to be named.
 //! 3. A sandbox is never left, and the processes and threads that are started in it are in it. Those
 //!    that run already are not: it is entered before there is a second thread.
 //!
@@ -206,12 +208,16 @@ mod tests {
         let (pid, address) = (other.pid(), other.address);
         // Without a sandbox it can be read, or this shows nothing.
         assert_eq!(Other::read_memory(pid, address), Ok(4));
+        // With its path allowed it is the process itself that is refused.
         let files = AllowedFiles {
-            // Not the path but the process is what is refused.
             read: vec!["/proc".into()],
             ..AllowedFiles::default()
         };
-        inside(files, move |abi| {
+        inside(files, move |_| {
+            assert_eq!(Other::read_memory(pid, address), Err(Errno::EPERM));
+            refused(fs::read(format!("/proc/{pid}/mem")), "mem");
+        });
+        inside(AllowedFiles::default(), move |abi| {
             assert_eq!(Other::read_memory(pid, address), Err(Errno::EPERM));
             for file in ["mem", "environ", "maps"] {
                 refused(fs::read(format!("/proc/{pid}/{file}")), file);

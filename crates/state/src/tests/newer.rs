@@ -231,7 +231,7 @@ fn unreadable_resource_value_is_refused() {
         (Kind::HttpChannel, "methods", json!("GET")),
         (Kind::HttpChannel, "path", json!("/a/{id:number}")),
         (Kind::HttpChannel, "path", json!("/a/{*rest}/b")),
-        (Kind::HttpChannel, "security", json!("jwt/partner")),
+        (Kind::HttpChannel, "security", json!("saml/partner")),
         (Kind::Service, "upstream", json!({"pool": "a"})),
         (Kind::Service, "host", json!("of the day")),
         (Kind::ZmqChannel, "socket_type", json!("DISH")),

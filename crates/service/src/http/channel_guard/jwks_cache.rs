@@ -7,7 +7,7 @@
 //! - Keys are used for [`STALE_MAX`] after they were fetched, so that an outage of an issuer isn't
 //!   ours. After that nobody is let in by them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
@@ -52,7 +52,7 @@ enum FetchError {
 /// Sets of keys of one member.
 pub(in crate::http) struct JwksCache {
     http: UpstreamClient,
-    sources: Mutex<HashMap<String, Arc<KeysSource>>>,
+    sources: Mutex<BTreeMap<String, Arc<KeysSource>>>,
 }
 
 /// One URL.
