@@ -129,10 +129,12 @@ async fn broken_off_response_never_appears_complete() {
         for path in ["/breaks-long", "/breaks-chunked"] {
             let mut client = Client::connect(port).await;
             client.send(get(path, "")).await;
-            assert_eq!(client.head().await.status, 200, "{way} {path}");
-            let rest = client.rest().await;
-            assert!(rest.len() < 1 << 20, "{way} {path}: {}", rest.len());
-            assert!(!rest.ends_with(b"0\r\n\r\n"), "{way} {path}: as if whole");
+            let got = client.rest().await;
+            // Where head and break come at the same moment, the head may not have been sent.
+            let begins = got.is_empty() || got.starts_with(b"HTTP/1.1 200 ");
+            assert!(begins, "{way} {path}: {}", String::from_utf8_lossy(&got));
+            assert!(got.len() < 1 << 20, "{way} {path}: {}", got.len());
+            assert!(!got.ends_with(b"0\r\n\r\n"), "{way} {path}: as if whole");
         }
     }
 }
