@@ -40,6 +40,8 @@ pub(crate) enum FieldNature<'a> {
         kind: Kind,
         name: &'a str,
     },
+    /// The names of resources of these kinds.
+    References(Vec<(Kind, &'a str)>),
     /// Never shown again.
     Secret(&'a str),
     /// Shown to the part that the function gives of the text.

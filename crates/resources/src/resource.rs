@@ -6,8 +6,8 @@ use quorate_proto::command::FieldError;
 use serde_json::Value;
 
 use crate::{
-    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
-    IbmMqConnection, IbmMqOutgoing, Kind, Service, ZmqChannel, ZmqOutgoing,
+    AccessRole, AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel,
+    IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Identity, Kind, Service, ZmqChannel, ZmqOutgoing,
     declaration::{DeclaredKind, FieldNature},
     field_reader::ParseOutcome,
     kind::for_each_kind,
@@ -105,14 +105,23 @@ impl Resource {
     /// Returns the references in the resource, ordered by field.
     pub fn references(&self) -> Vec<ResourceReference<'_>> {
         let natures = self.natures().into_iter();
-        let references = natures.filter_map(|(field, nature)| match nature {
-            FieldNature::Reference { text, kind, name } => Some(ResourceReference {
+        let references = natures.flat_map(|(field, nature)| match nature {
+            FieldNature::Reference { text, kind, name } => vec![ResourceReference {
                 field,
                 text,
                 kind,
                 name,
-            }),
-            _ => None,
+            }],
+            FieldNature::References(named) => named
+                .into_iter()
+                .map(|(kind, name)| ResourceReference {
+                    field,
+                    text: name,
+                    kind,
+                    name,
+                })
+                .collect(),
+            _ => Vec::new(),
         });
         let mut references: Vec<_> = references.collect();
         references.sort_by_key(|it| it.field);

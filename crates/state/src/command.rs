@@ -32,8 +32,8 @@ use quorate_resources::Kind;
 use quorate_types::MemberId;
 
 use super::{
-    BatchedPut, ConnectionsByConnector, OperatorAction, SendConclusion, SendIntent, Takeover,
-    WritePrecondition,
+    Actor, BatchedPut, ClusterKey, ConnectionsByConnector, NewToken, OperatorAction,
+    SendConclusion, SendIntent, Takeover, WritePrecondition,
 };
 
 /// Most resources that one command puts.
@@ -166,6 +166,25 @@ pub enum Command {
     BeginSend(Box<SendIntent>),
     /// The connector server knows the outcome of such a send.
     FinishSend(Box<SendConclusion>),
+    /// Creates a token of an identity.
+    CreateToken(Box<NewToken>),
+    /// Revokes a token.
+    RevokeToken {
+        /// Id of the token.
+        id: String,
+    },
+    /// Makes the key by which members vouch to each other; one that is there stays.
+    CreateClusterKey(ClusterKey),
+}
+
+/// Command as it stands in the log: with the one on whose behalf it is proposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposedCommand {
+    /// The command.
+    pub command: Command,
+    /// Principal whose permissions are checked where it is applied; `None`: the member itself, or
+    /// someone from whom nothing can be taken.
+    pub actor: Option<Actor>,
 }
 
 impl Command {
@@ -189,6 +208,9 @@ impl Command {
             Command::AdvanceProgress { .. } => "advance_progress",
             Command::BeginSend(_) => "begin_send",
             Command::FinishSend(_) => "finish_send",
+            Command::CreateToken(_) => "create_token",
+            Command::RevokeToken { .. } => "revoke_token",
+            Command::CreateClusterKey(_) => "create_cluster_key",
         }
     }
 

@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
 
+mod access;
 mod announced_programs;
 mod answer;
+mod audit;
 mod catalog;
 mod changelog;
 pub mod command;
@@ -27,14 +29,19 @@ mod snapshot;
 mod takeovers;
 mod write_precondition;
 
+pub use access::{
+    AccessRequirement, AccessScope, AccessTable, Actor, ClusterKey, NewToken, Permissions,
+    StoredToken, TOKENS_OF_ONE_MAX, TokenTable,
+};
 pub use announced_programs::AnnouncedProgram;
 pub use answer::Answer;
+pub use audit::{AUDIT_MAX, AuditLine, AuditTrail, chained as chained_audit_hash};
 pub use catalog::{
     BatchedPut, Catalog, DEPENDENTS_MAX, ResourceWarning, SPEC_BYTES_MAX, StoredResource,
     check as check_resource, check_parsed as check_parsed_resource,
 };
 pub use changelog::{CHANGES_BYTES_MAX, CHANGES_MAX, ChangesCompacted, KeyChange, KeyChangelog};
-pub use command::{BATCH_BYTES_MAX, BATCH_MAX, Command, ConnectorProgress};
+pub use command::{BATCH_BYTES_MAX, BATCH_MAX, Command, ConnectorProgress, ProposedCommand};
 pub use failover::FailoverPromise;
 pub use idempotency::{IdempotencyEntry, IdempotencyTable, KEPT_MS, SENDS_MAX, SENDS_OF_ONE_MAX};
 pub use idempotent_send::{
@@ -70,6 +77,8 @@ pub struct State {
     operations: ConnectorOperations,
     progress: ProgressTable,
     idempotency: IdempotencyTable,
+    access: AccessTable,
+    audit: AuditTrail,
 }
 
 impl State {
@@ -131,6 +140,16 @@ impl State {
     /// Returns the sends under idempotency keys.
     pub fn idempotency(&self) -> &IdempotencyTable {
         &self.idempotency
+    }
+
+    /// Returns the tokens and the cluster's key.
+    pub fn access(&self) -> &AccessTable {
+        &self.access
+    }
+
+    /// Returns the latest lines of the audit trail.
+    pub fn audit(&self) -> &AuditTrail {
+        &self.audit
     }
 
     /// Returns the answer that a write would get if it came next. Nothing changes.

@@ -6,6 +6,7 @@
 //! its own rules. A part that a newer version has added is refused, a field of a record like a
 //! record, and never dropped: the member would have another state than those that know it.
 
+mod access_section;
 mod changes;
 mod cluster_section;
 mod record_framing;
@@ -19,8 +20,9 @@ use record_framing::{RecordReader, RecordWriter};
 use records::{Body, Header, KeyRecord};
 
 use super::{
-    Catalog, ConnectorOperations, IdempotencyTable, KvEntry, KvStore, ProgressTable, Reign, State,
-    TakeoverLog, announced_programs::AnnouncedPrograms, recorded_connections::RecordedConnections,
+    AccessTable, AuditTrail, Catalog, ConnectorOperations, IdempotencyTable, KvEntry, KvStore,
+    ProgressTable, Reign, State, TakeoverLog, announced_programs::AnnouncedPrograms,
+    recorded_connections::RecordedConnections,
 };
 
 const MAGIC: &str = "quorate-state";
@@ -43,6 +45,8 @@ impl State {
         cluster_section::write(self, &mut out)?;
         resource_section::write(self, &mut out)?;
         send_section::write(&self.idempotency, &mut out)?;
+        access_section::write(&self.access, &mut out)?;
+        access_section::write_audit(&self.audit, &mut out)?;
         for (key, entry) in self.kv.list("", None) {
             out.record(Body::Key(KeyRecord {
                 key: key.into(),
@@ -90,6 +94,9 @@ impl State {
                 Body::Progress(it) => resource_section::restore_progress(&mut state, it)?,
                 Body::Clock(it) => state.idempotency.clock = it.into(),
                 Body::Sending(it) => send_section::restore_send(&mut state.idempotency, it)?,
+                Body::Access(it) => access_section::restore_access(&mut state.access, &it)?,
+                Body::Audit(it) => access_section::restore_audit(&mut state.audit, it)?,
+                Body::Token(it) => access_section::restore_token(&mut state.access, &it)?,
                 Body::Key(KeyRecord {
                     key,
                     revision,
@@ -127,6 +134,8 @@ fn empty_state(header: &Header) -> State {
         operations: ConnectorOperations::restored(header.operations_revision),
         progress: ProgressTable::default(),
         idempotency: IdempotencyTable::default(),
+        access: AccessTable::default(),
+        audit: AuditTrail::default(),
     }
 }
 

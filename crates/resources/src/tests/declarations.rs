@@ -3,7 +3,7 @@
 use super::*;
 
 /// Values of which each field takes one.
-fn candidates() -> [Value; 14] {
+fn candidates() -> [Value; 15] {
     [
         json!("a"),
         json!("api_key/a"),
@@ -18,6 +18,7 @@ fn candidates() -> [Value; 14] {
         json!(500),
         json!(true),
         json!(["a"]),
+        json!([{"verbs": ["read"]}]),
         json!({
             "retries": 1, "backoff_ms": 1, "backoff_max_ms": 1, "dead_letter": "a",
         }),

@@ -41,6 +41,8 @@ pub(super) fn whole(kind: Kind) -> Value {
     match kind {
         Kind::BasicAuth => json!({"name": "a", "username": "a", "password": "a"}),
         Kind::ApiKey => json!({"name": "a", "key": "a"}),
+        Kind::AccessRole => json!({"name": "a", "grants": [{"verbs": ["read"]}]}),
+        Kind::Identity => json!({"name": "a", "roles": ["reader"]}),
         Kind::Service => service(),
         Kind::HttpChannel => http_channel(),
         Kind::AmqpConnection => connection(),

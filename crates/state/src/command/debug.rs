@@ -92,6 +92,9 @@ impl fmt::Debug for Command {
             Command::AdvanceProgress { epoch, connectors } => shown!("Advance", epoch, connectors),
             Command::BeginSend(it) => f.debug_tuple("Intend").field(it).finish(),
             Command::FinishSend(it) => f.debug_tuple("Conclude").field(it).finish(),
+            Command::CreateToken(it) => f.debug_tuple("CreateToken").field(it).finish(),
+            Command::RevokeToken { id } => shown!("RevokeToken", id),
+            Command::CreateClusterKey(it) => f.debug_tuple("CreateClusterKey").field(it).finish(),
         }
     }
 }

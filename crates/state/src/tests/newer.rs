@@ -66,6 +66,7 @@ fn unreadable_bytes_are_no_command() {
             name: "a".into(),
             precondition,
         })),
+        actor: None,
     };
     let unknown_precondition = Some(wire::Precondition { holds: None });
     for (bytes, field) in [
@@ -135,6 +136,11 @@ fn resources() -> [(Kind, Value); Kind::ALL.len()] {
     [
         (Kind::BasicAuth, json!({"name": "a", "username": "u"})),
         (Kind::ApiKey, json!({"name": "a"})),
+        (
+            Kind::AccessRole,
+            json!({"name": "a", "grants": [{"verbs": ["read"]}]}),
+        ),
+        (Kind::Identity, json!({"name": "a"})),
         (Kind::Service, service("a")),
         (Kind::HttpChannel, http_channel("a", "/a", "s")),
         (
