@@ -6,6 +6,9 @@
 //! goes the other way round; see [`drain`].
 
 mod announce;
+mod audit_file;
+mod builder;
+mod cluster_key;
 mod connector_setup;
 mod consensus_runtime;
 mod critical_tasks;
@@ -33,7 +36,7 @@ use quorate_raft::{Node, NodeOptions, SnapshotPolicy};
 use quorate_service::{Service, ServiceDispatcher, Services};
 use quorate_state::State;
 use quorate_supervisor as connector;
-use quorate_types::{EffectiveTiming, Member, Timing};
+use quorate_types::{EffectiveTiming, Member};
 use tokio::sync::watch;
 use url::Url;
 
@@ -41,9 +44,10 @@ use crate::{
     admin::{self, peers::AdminPeers},
     cluster::ClusterHandle,
     replica::StateReplica,
-    settings::Settings,
+    settings::{SecurityMode, Settings},
 };
 
+pub use builder::ServerBuilder;
 pub use error::ServerError;
 pub use start_mode::StartMode;
 
@@ -56,56 +60,8 @@ use ports::BoundPorts;
 pub struct Server {
     settings: Settings,
     start_mode: StartMode,
+    join_token: Option<Arc<str>>,
     services: BTreeMap<String, Arc<dyn Service>>,
-}
-
-/// Puts a [`Server`] together.
-pub struct ServerBuilder {
-    settings: Settings,
-    start_mode: StartMode,
-    services: Vec<(String, Arc<dyn Service>)>,
-}
-
-impl ServerBuilder {
-    /// Sets how the member comes to be part of a cluster, the first time; [`StartMode::Resume`] is
-    /// the default. A member that has been part of a cluster before resumes in any mode.
-    pub fn start_mode(mut self, start_mode: StartMode) -> ServerBuilder {
-        self.start_mode = start_mode;
-        self
-    }
-
-    /// Adds a service that this program carries in code, under a name of its own.
-    pub fn service(mut self, name: impl Into<String>, service: impl Service) -> ServerBuilder {
-        self.services.push((name.into(), Arc::new(service)));
-        self
-    }
-
-    /// Checks what can be checked without touching anything, and returns the server.
-    pub fn build(self) -> Result<Server, ServerError> {
-        Timing::from_failover_ms(self.settings.failover_ms)
-            .map_err(|error| ServerError::Refused(error.to_string()))?;
-        let mut services = BTreeMap::new();
-        for (name, service) in self.services {
-            quorate_resources::check_name(&name).map_err(|problem| {
-                ServerError::Refused(format!("the service name {name:?} {problem}"))
-            })?;
-            if matches!(name.as_str(), "ping" | "echo") {
-                return Err(ServerError::Refused(format!(
-                    "the service {name:?} is built in; give yours another name"
-                )));
-            }
-            if services.insert(name.clone(), service).is_some() {
-                return Err(ServerError::Refused(format!(
-                    "two services are called {name:?}"
-                )));
-            }
-        }
-        Ok(Server {
-            settings: self.settings,
-            start_mode: self.start_mode,
-            services,
-        })
-    }
 }
 
 /// A member that runs, between its start and its end.
@@ -123,15 +79,6 @@ struct RunningServer {
 }
 
 impl Server {
-    /// Begins to put a member together.
-    pub fn builder(settings: Settings) -> ServerBuilder {
-        ServerBuilder {
-            settings,
-            start_mode: StartMode::Resume,
-            services: Vec::new(),
-        }
-    }
-
     /// Runs until `shutdown`, then hands over and drains. Returns earlier only with an error, when
     /// the member could not start, or lost a part that it can't be without.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
@@ -161,9 +108,10 @@ impl Server {
         let Server {
             settings,
             start_mode,
+            join_token,
             services,
         } = self;
-        let peers = prepare(&settings)?;
+        let peers = prepare(&settings)?.with_token(join_token);
         let ports = BoundPorts::bind(&settings).await?;
         // The runtime first, so that it is dropped after everything that runs on it.
         let StartedConsensus {
@@ -176,6 +124,7 @@ impl Server {
         } = StartedConsensus::start(&settings, start_mode, &peers).await?;
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
+        peers.vouch_by(state.clone());
         let cluster = ClusterHandle::new(node, state.clone());
         let (services, dispatcher) = start_services(&settings, &cluster, services);
         let (draining, draining_seen) = watch::channel(false);
@@ -212,10 +161,17 @@ impl Server {
             draining: draining_seen,
             peers: peers.clone(),
             allowed_hosts: allowed_hosts(&settings),
+            access: Arc::new(admin::AccessGate::new(settings.security.mode)),
             insecure: settings.insecure,
             intents: Arc::default(),
         };
-        listeners.admin(ports.admin, admin::router(context), &mut tasks);
+        let router = admin::router(context);
+        if let Some(path) = &settings.security.local_socket {
+            let socket = admin::LocalSocket::bind(path)
+                .map_err(|error| ServerError::Refused(error.to_string()))?;
+            listeners.local_socket(socket, router.clone(), &mut tasks);
+        }
+        listeners.admin(ports.admin, router, &mut tasks);
         follow_consensus(&cluster, state, &mut tasks);
         let background = BackgroundTasks {
             cluster: &cluster,
@@ -391,6 +347,14 @@ impl BackgroundTasks<'_> {
             failover_ms: settings.failover_ms,
         };
         tasks.background("the failover promise", keeper.keep());
+        if settings.security.mode == SecurityMode::On {
+            if let Some(file) = settings.security.audit_file.clone() {
+                let keeping = audit_file::keep(cluster.clone(), file);
+                tasks.background("the audit trail", keeping);
+            }
+            let creation = cluster_key::create(cluster.clone());
+            tasks.background("the cluster's key", creation);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod insecure;
 mod layers;
 mod reader;
+mod security;
 
 use std::{
     net::SocketAddr,
@@ -25,6 +26,7 @@ pub use error::{BadSetting, SettingsError};
 pub use insecure::InsecureFaces;
 pub use quorate_log::{LogFormat, LogSettings};
 pub use reader::{LOG_LEVEL, is_log_level};
+pub use security::{SecurityMode, SecuritySettings, socket_beside};
 
 use layers::SettingsLayers;
 use quorate_platform::ip_network::IpNetwork;
@@ -127,6 +129,8 @@ pub struct Settings {
     pub connectors: ConnectorRules,
     /// The rules for upstreams of services.
     pub egress: EgressSettings,
+    /// The settings about callers of the admin port.
+    pub security: SecuritySettings,
     /// The settings of the log.
     pub log: LogSettings,
     /// The limits of snapshots.
@@ -232,6 +236,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         deny: r.networks("egress.deny", "169.254.0.0/16, fe80::/10"),
         allow: r.networks("egress.allow", ""),
     };
+    let security = security::read(r, (folder, &data_dir), insecure);
     let log = LogSettings {
         level: r.log_level("log.level", "info"),
         format: r.log_format("log.format"),
@@ -259,6 +264,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         peer: peer?,
         connectors,
         egress,
+        security,
         log,
         snapshot,
         warnings: Vec::new(),

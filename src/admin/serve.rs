@@ -1,9 +1,19 @@
 //! The server of the administration port, bounded in connections and in clients' time.
 
-use std::{io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -19,6 +29,8 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
+
+use super::authenticate::ConnectionOrigin;
 
 /// The number of connections at a time; further ones wait in the kernel's queue. Enough for a few
 /// balancers, scrapers and people.
@@ -52,7 +64,9 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, permit)) => connection(stream, permit, router.clone(), &graceful),
+            Ok((stream, peer, permit)) => {
+                connection(stream, peer.ip(), permit, router.clone(), &graceful);
+            }
             Err(error) => {
                 if let Some(left_out) = log_limit.due("") {
                     tracing::warn!(%error, left_out, "a connection to the admin port could not be accepted");
@@ -71,18 +85,19 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = slots
         .clone()
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
 }
 
 fn connection(
     stream: TcpStream,
+    peer: IpAddr,
     permit: OwnedSemaphorePermit,
     router: Router,
     graceful: &GracefulShutdown,
@@ -91,10 +106,16 @@ fn connection(
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
     let stream = with_write_timeout(stream, TAKE_TIMEOUT);
+    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        let origin = ConnectionOrigin::Network(peer);
+        request.extensions_mut().insert(origin);
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = watched.await {

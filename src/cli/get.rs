@@ -82,6 +82,8 @@ fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::ZmqOutgoing => &["address", "socket_type", "method", "active"],
         Kind::BasicAuth => &["username"],
         Kind::ApiKey => &["header"],
+        Kind::AccessRole => &[],
+        Kind::Identity => &["roles", "disabled"],
     }
 }
 

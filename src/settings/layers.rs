@@ -55,7 +55,13 @@ const SECTIONS: [&str; 8] = [
 const PREFIX: &str = "QUORATE_";
 
 /// Variables that are read elsewhere.
-const OTHER_VARIABLES: [&str; 2] = ["QUORATE_ADMIN", "QUORATE_CONFIG"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "QUORATE_ADMIN",
+    "QUORATE_CONFIG",
+    "QUORATE_SOCKET",
+    "QUORATE_TOKEN",
+    "QUORATE_TOKEN_FILE",
+];
 
 fn is_read_elsewhere(name: &str) -> bool {
     #[cfg(feature = "mutants")]

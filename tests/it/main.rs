@@ -15,6 +15,7 @@ mod embedded;
 mod failover;
 mod growth;
 mod handover;
+mod identity;
 mod kills;
 mod membership;
 mod moved;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::{Body, to_bytes},
     extract::FromRef,
 };
@@ -16,7 +16,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::{
-    admin::{config, kv},
+    admin::{caller::Caller, config, kv},
     cluster::ClusterHandle,
     replica::StateReplica,
 };
@@ -85,9 +85,11 @@ impl TestApi {
         let deadline = Instant::now() + Duration::from_secs(10);
         let (_, answer) = cluster.propose(announce, deadline).await.unwrap();
         assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
-        let router = Router::new()
-            .merge(config::routes())
+        let anyone = Caller::anyone();
+        let router = config::routes()
             .merge(kv::routes())
+            .into_router()
+            .layer(Extension(anyone))
             .with_state(TestClusterState(cluster.clone()));
         TestApi {
             router,
