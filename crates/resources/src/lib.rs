@@ -27,8 +27,10 @@ pub mod json;
 mod kind;
 mod path_template;
 mod resource;
+mod secret;
 mod security;
 mod sending;
+mod stored_secrets;
 mod text_rules;
 pub mod zeromq;
 
@@ -39,7 +41,9 @@ pub use ibm_mq::{CCSIDS, IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
 pub use kind::{Kind, UnknownKind};
 pub use path_template::{PathSegment, PathTemplate, ShapeOverlap};
 pub use resource::{Resource, ResourceReference};
+pub use secret::Secret;
 pub use security::{ApiKey, BasicAuth};
+pub use stored_secrets::{SealedText, StoredSecret, StoredSecrets};
 pub use text_rules::{InvalidText, name as check_name};
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
 

@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::{
     AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
-    IbmMqConnection, IbmMqOutgoing, Kind, Service, ZmqChannel, ZmqOutgoing,
+    IbmMqConnection, IbmMqOutgoing, Kind, Secret, Service, ZmqChannel, ZmqOutgoing,
     declaration::{DeclaredKind, FieldNature},
     field_reader::ParseOutcome,
     kind::for_each_kind,
+    stored_secrets,
 };
 
 macro_rules! resource {
@@ -70,9 +71,13 @@ macro_rules! resource {
 for_each_kind!(resource);
 
 impl Resource {
-    /// Reads the JSON form; every bad field is named. A secret may be missing.
+    /// Reads the JSON form that a client gives; every bad field is named. A secret may be missing,
+    /// and is in the resource where it is given as a text. A sealed one is refused.
     pub fn parse(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
-        let mut read = Resource::reading(kind, spec);
+        let given = stored_secrets::check_given(kind, spec);
+        let rest = stored_secrets::without_names(kind, spec);
+        let mut read = Resource::reading(kind, rest.as_ref().unwrap_or(spec));
+        read.errors.extend(given);
         if !spec.is_object() {
             // That its fields are missing goes without saying.
             read.errors.truncate(1);
@@ -84,8 +89,13 @@ impl Resource {
     }
 
     /// Reads the JSON form as it stands in the log, whatever the rules of this program say of
-    /// its values. The errors name, by field, what this program does not know.
+    /// its values. The errors name, by field, what this program does not know. Secrets are in the
+    /// resource only where they stand there in clear.
     pub fn read(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+        Resource::read_stored(kind, spec).map(|(resource, _)| resource)
+    }
+
+    pub(crate) fn read_clear(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
         let read = Resource::reading(kind, spec);
         if read.unknown.is_empty() {
             return Ok(read.value);

@@ -1,6 +1,7 @@
 mod connectors;
 mod declarations;
 mod sentences;
+mod stored_secrets;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -4,7 +4,9 @@
 //! names it.
 
 use quorate_proto::command::FieldError;
-use quorate_resources::{BrokerFence, HttpChannel, Kind, Resource, ResourceReference};
+use quorate_resources::{
+    BrokerFence, HttpChannel, Kind, Resource, ResourceReference, StoredSecrets,
+};
 
 use super::Catalog;
 use crate::{announced_programs::AnnouncedPrograms, field_errors::error};
@@ -68,6 +70,35 @@ pub(super) fn missing(
         errors.push(error("builtin", name, problem));
     }
     errors
+}
+
+/// Returns errors for the secrets that the resource uses by name and may not use, or that don't
+/// exist.
+pub(super) fn unusable_secrets(
+    resource: &Resource,
+    secrets: &StoredSecrets,
+    catalog: &Catalog,
+) -> Vec<FieldError> {
+    let target = resource.secret_target();
+    let problem = |name: &str| match catalog.secret(name) {
+        None => {
+            let (there, count) = (catalog.list(Kind::Secret), catalog.count(Kind::Secret));
+            let there: Vec<&str> = there.map(|(name, _)| name).take(LISTED_MAX).collect();
+            Some(format!(
+                "there is no secret/{name}: create it first{}",
+                listed(&there, count)
+            ))
+        }
+        Some(it) if it.allows(target.as_deref()) => None,
+        Some(_) => Some(format!(
+            "secret/{name} may not be used here: its allowed_targets don't have {}",
+            target.as_deref().unwrap_or("what is no connection")
+        )),
+    };
+    let named = secrets.named();
+    named
+        .filter_map(|(field, name)| Some(error(field, name, problem(name)?)))
+        .collect()
 }
 
 fn all_listed(names: &[&str]) -> String {
