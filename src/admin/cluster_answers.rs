@@ -231,6 +231,10 @@ pub struct StatusAnswer {
     /// Listeners beyond loopback without TLS, by member name, of members that answer.
     #[serde(default)]
     pub insecure: BTreeMap<String, Vec<String>>,
+    /// Reasons why members can't open the cluster's secrets, by member name, of those that answer
+    /// and can't.
+    #[serde(default)]
+    pub sealed: BTreeMap<String, String>,
     /// Sentences on what an operator should look at.
     pub warnings: Vec<String>,
 }

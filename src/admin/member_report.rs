@@ -48,6 +48,9 @@ pub struct MemberReport {
     /// Listeners that may be reached beyond loopback without TLS, by the member's settings.
     #[serde(default)]
     pub insecure: Vec<String>,
+    /// Reason why the member can't open the cluster's secrets, if it can't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 /// The lapses of a member's leases as the connector server, while it stayed one or before it was
@@ -149,7 +152,17 @@ pub fn local_report(context: &AdminContext) -> MemberReport {
             .into_iter()
             .map(str::to_owned)
             .collect(),
+        sealed: sealed(context),
     }
+}
+
+/// Returns why this member can't open the cluster's secrets. Before there is a key nothing is
+/// sealed.
+fn sealed(context: &AdminContext) -> Option<String> {
+    let state = context.cluster.state();
+    let keyring = state.keyring();
+    let why = context.cluster.vault().missing_key(keyring)?;
+    (keyring.newest() > 0).then(|| why.to_string())
 }
 
 /// A member with its report, or the reason why there is none.

@@ -75,6 +75,10 @@ fn describe() {
         "1 where the member's settings let something listen beyond loopback without TLS"
     );
     describe_gauge!(
+        "quorate_secret_key_version",
+        "The version of the cluster's key that the member seals secrets by; 0 while it has none"
+    );
+    describe_gauge!(
         "quorate_leader_heard_seconds",
         Unit::Seconds,
         "How long ago the leader, or as leader a quorum, was heard"

@@ -61,6 +61,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         lapses,
         moved,
         insecure,
+        sealed,
     } = ReportedByMembers::collect(asked);
     let counts = connectors.as_deref().ok().map(count_by_state);
     let mut answer = StatusAnswer {
@@ -89,6 +90,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         lapses,
         moved,
         insecure,
+        sealed,
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());
@@ -103,6 +105,7 @@ struct ReportedByMembers {
     lapses: BTreeMap<String, LapsesRow>,
     moved: BTreeMap<String, String>,
     insecure: BTreeMap<String, Vec<String>>,
+    sealed: BTreeMap<String, String>,
 }
 
 impl ReportedByMembers {
@@ -116,6 +119,9 @@ impl ReportedByMembers {
             }
             if !report.insecure.is_empty() {
                 reported.insecure.insert(name.clone(), report.insecure);
+            }
+            if let Some(why) = report.sealed {
+                reported.sealed.insert(name.clone(), why);
             }
             reported.strain.insert(name.clone(), report.strain);
             if report.lapses.count > 0 {

@@ -64,6 +64,10 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             "{failed} connectors fail; see `quorate connector list`"
         ));
     }
+    let sealed = status.sealed.iter();
+    warnings.extend(sealed.map(|(member, why)| {
+        format!("{member} is sealed, runs no connector that needs a password, and serves no channel that asks for one: {why}")
+    }));
     warnings.extend(connectors.iter().filter_map(stalled));
     warnings.extend(standby_warnings(connectors));
     warnings.extend(

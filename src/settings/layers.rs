@@ -47,8 +47,8 @@ pub(super) struct GivenSetting {
 }
 
 /// The file's sections.
-const SECTIONS: [&str; 8] = [
-    "http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq", "egress",
+const SECTIONS: [&str; 9] = [
+    "http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq", "egress", "security",
 ];
 
 /// The prefix of every environment variable that sets something.

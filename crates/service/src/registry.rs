@@ -36,11 +36,15 @@ const CODE_RULES: CallRules = CallRules {
     retries: 0,
 };
 
+/// Opener of a state's secrets, as far as this member can open them.
+pub type OpenState = Arc<dyn Fn(&State) -> State + Send + Sync>;
+
 /// Services of this member: those that its program carries in code, and those of the catalog, as
 /// new as the applied state at each call. Where both have one name, the catalog's is meant.
 pub struct Services {
     carried: BTreeMap<String, Arc<dyn Service>>,
     state: watch::Receiver<Arc<State>>,
+    open: OpenState,
     table: DerivedView<ServiceTable>,
     places: CallLimiter,
     refuses_messages: AtomicBool,
@@ -54,21 +58,17 @@ impl Services {
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
     ) -> Arc<Services> {
-        Services::with_limits(
-            carried,
-            state,
-            EgressPolicy::default(),
-            call_limiter::EACH_MAX,
-        )
+        Services::with_calls_max(carried, state, call_limiter::EACH_MAX)
     }
 
-    /// As [`Services::new`], with rules where upstreams may be.
+    /// As [`Services::new`], with rules where upstreams may be, and an opener of secrets.
     pub fn with_egress(
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
         egress: EgressPolicy,
+        open: OpenState,
     ) -> Arc<Services> {
-        Services::with_limits(carried, state, egress, call_limiter::EACH_MAX)
+        Services::with_limits(carried, state, egress, call_limiter::EACH_MAX, open)
     }
 
     /// As [`Services::new`], with another bound on the calls that run at a time: so many for
@@ -78,7 +78,9 @@ impl Services {
         state: watch::Receiver<Arc<State>>,
         calls_max: usize,
     ) -> Arc<Services> {
-        Services::with_limits(carried, state, EgressPolicy::default(), calls_max)
+        let as_they_are: OpenState = Arc::new(State::clone);
+        let egress = EgressPolicy::default();
+        Services::with_limits(carried, state, egress, calls_max, as_they_are)
     }
 
     fn with_limits(
@@ -86,6 +88,7 @@ impl Services {
         state: watch::Receiver<Arc<State>>,
         egress: EgressPolicy,
         calls_max: usize,
+        open: OpenState,
     ) -> Arc<Services> {
         for (name, service) in builtin::all() {
             if carried.insert(name.to_owned(), service).is_some() {
@@ -97,12 +100,14 @@ impl Services {
         }
         let http = upstream::client(egress);
         let known = carried.clone();
+        let opener = open.clone();
         let table = DerivedView::new(state.clone(), move |state, before| {
-            ServiceTable::build(state.catalog(), before, &known, &http)
+            ServiceTable::build(opener(state).catalog(), before, &known, &http)
         });
         Arc::new(Services {
             carried,
             state,
+            open,
             table,
             places: CallLimiter::new(calls_max),
             refuses_messages: AtomicBool::new(false),
@@ -119,6 +124,11 @@ impl Services {
     /// Returns the state that is applied now.
     pub fn state(&self) -> Arc<State> {
         self.state.borrow().clone()
+    }
+
+    /// Returns the opener of secrets.
+    pub(crate) fn opener(&self) -> OpenState {
+        self.open.clone()
     }
 
     /// Returns the number of calls that run on this member now.

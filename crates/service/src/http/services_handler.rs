@@ -75,8 +75,9 @@ impl ServicesHandler {
         limits: ClientLimits,
         stop: CancellationToken,
     ) -> ServicesHandler {
-        let router = DerivedView::new(state, |state, before| {
-            ChannelRouter::from_catalog(state.catalog(), before)
+        let open = services.opener();
+        let router = DerivedView::new(state, move |state, before| {
+            ChannelRouter::from_catalog(open(state).catalog(), before)
         });
         ServicesHandler {
             services,
