@@ -1,6 +1,8 @@
 //! The administration API: REST, health and metrics. Errors are problem+json with a `code`.
 
 mod browser_guard;
+pub mod certificates;
+pub mod client_identity;
 pub mod cluster_answers;
 mod cluster_settings;
 mod compute_slots;
@@ -43,6 +45,7 @@ use outgoing::OpenIntents;
 use peers::AdminPeers;
 use quorate_service::Services;
 use quorate_supervisor as connector;
+use quorate_tls::MemberTls;
 use quorate_types::{Leadership, MemberId, MemberStatus};
 use tokio::sync::watch::Receiver;
 use tracing::{Instrument, field::Empty};
@@ -71,6 +74,8 @@ pub struct AdminContext {
     pub allowed_hosts: Arc<AllowedHosts>,
     /// The listeners that may be reached beyond loopback without TLS, by this member's settings.
     pub insecure: InsecureFaces,
+    /// The member's certificate, if it has TLS.
+    pub tls: Option<Arc<MemberTls>>,
     /// The messages that this member is sending under idempotency keys.
     pub intents: Arc<OpenIntents>,
 }

@@ -15,6 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     AdminContext,
+    certificates::{self, CertificateRow},
     peers::{CONNECT, PeerError},
 };
 
@@ -48,6 +49,9 @@ pub struct MemberReport {
     /// Listeners that may be reached beyond loopback without TLS, by the member's settings.
     #[serde(default)]
     pub insecure: Vec<String>,
+    /// The certificates of the member, if it has TLS.
+    #[serde(default)]
+    pub certificates: Vec<CertificateRow>,
 }
 
 /// The lapses of a member's leases as the connector server, while it stayed one or before it was
@@ -149,6 +153,7 @@ pub fn local_report(context: &AdminContext) -> MemberReport {
             .into_iter()
             .map(str::to_owned)
             .collect(),
+        certificates: certificates::rows(context.tls.as_deref(), now.1),
     }
 }
 

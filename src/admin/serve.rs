@@ -10,15 +10,17 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use quorate_log::RateLimit;
+use quorate_tls::{FaceListener, FaceStream};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
+
+use super::client_identity::{AdminCaller, CallerService};
 
 /// The number of connections at a time; further ones wait in the kernel's queue. Enough for a few
 /// balancers, scrapers and people.
@@ -38,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves until `shutdown`, then finishes the requests that run, at most for `drain`.
 /// Only the loss of the listener itself is an error.
 pub async fn serve(
-    listener: TcpListener,
+    mut listener: FaceListener,
     router: Router,
     shutdown: CancellationToken,
     drain: Duration,
@@ -48,7 +50,7 @@ pub async fn serve(
     let log_limit = RateLimit::each_second();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&mut listener, &slots) => accepted,
             () = shutdown.cancelled() => break,
         };
         match accepted {
@@ -69,32 +71,31 @@ pub async fn serve(
 }
 
 async fn accept(
-    listener: &TcpListener,
+    listener: &mut FaceListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(FaceStream, OwnedSemaphorePermit)> {
     let permit = slots
         .clone()
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let stream = listener.accept().await?;
     Ok((stream, permit))
 }
 
 fn connection(
-    stream: TcpStream,
+    stream: FaceStream,
     permit: OwnedSemaphorePermit,
     router: Router,
     graceful: &GracefulShutdown,
 ) {
-    // Small answers should not wait for more to send with them.
-    let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
+    let service = CallerService::new(router, AdminCaller::from_stream(&stream));
+    let _ = SockRef::from(stream.tcp()).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
     let stream = with_write_timeout(stream, TAKE_TIMEOUT);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = watched.await {

@@ -183,6 +183,7 @@ mod tests {
             strain: StrainRow::default(),
             lapses: LapsesRow::default(),
             insecure: Vec::new(),
+            certificates: Vec::new(),
         });
         (member, own)
     }

@@ -8,6 +8,7 @@ use quorate_types::Role;
 
 use super::{
     AdminContext,
+    certificates::CertificateRow,
     cluster_answers::{
         MemberProgram, MemberRow, MemberState, StatusAnswer, failure_tolerance, quorum,
     },
@@ -61,6 +62,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         lapses,
         moved,
         insecure,
+        certificates,
     } = ReportedByMembers::collect(asked);
     let counts = connectors.as_deref().ok().map(count_by_state);
     let mut answer = StatusAnswer {
@@ -89,6 +91,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         lapses,
         moved,
         insecure,
+        certificates,
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());
@@ -103,6 +106,7 @@ struct ReportedByMembers {
     lapses: BTreeMap<String, LapsesRow>,
     moved: BTreeMap<String, String>,
     insecure: BTreeMap<String, Vec<String>>,
+    certificates: BTreeMap<String, Vec<CertificateRow>>,
 }
 
 impl ReportedByMembers {
@@ -116,6 +120,10 @@ impl ReportedByMembers {
             }
             if !report.insecure.is_empty() {
                 reported.insecure.insert(name.clone(), report.insecure);
+            }
+            if !report.certificates.is_empty() {
+                let certificates = report.certificates;
+                reported.certificates.insert(name.clone(), certificates);
             }
             reported.strain.insert(name.clone(), report.strain);
             if report.lapses.count > 0 {

@@ -1,6 +1,6 @@
 //! `quorate export`
 
-use quorate_resources::Kind;
+use quorate_resources::{Kind, Resource};
 use serde_json::Value;
 
 use super::{
@@ -16,7 +16,7 @@ pub(super) async fn run(args: ClientArgs) -> Result<(), CliError> {
     let secrets = listing
         .resources
         .iter()
-        .filter(|it| it.kind.secret_field().is_some())
+        .filter(|it| Resource::parse(it.kind, &it.resource).is_ok_and(|it| it.takes_a_secret()))
         .count();
     match args.output {
         OutputFormat::Json => {

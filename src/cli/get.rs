@@ -82,6 +82,9 @@ fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::ZmqOutgoing => &["address", "socket_type", "method", "active"],
         Kind::BasicAuth => &["username"],
         Kind::ApiKey => &["header"],
+        Kind::Jwt => &["issuer", "audience", "algorithms"],
+        Kind::ClientCertificate => &["names"],
+        Kind::Hmac => &["header", "timestamp_header"],
     }
 }
 

@@ -1,6 +1,6 @@
 //! The export of resources as the YAML that `quorate apply` reads.
 
-use quorate_resources::Kind;
+use quorate_resources::{Kind, Resource};
 use serde_json::Value;
 use serde_norway::{Mapping, Value as Yaml};
 
@@ -16,6 +16,9 @@ pub fn export(resources: impl IntoIterator<Item = (Kind, Value)>) -> String {
     let mut out = String::new();
     for (kind, mut resource) in resources {
         let secret = kind.secret_field();
+        let read = Resource::parse(kind, &resource).ok();
+        let takes_one = read.as_ref().is_none_or(Resource::takes_a_secret);
+        let may_lack_it = read.is_none_or(|it| it.may_lack_its_secret());
         let fields = resource
             .as_object_mut()
             .map(std::mem::take)
@@ -35,8 +38,8 @@ pub fn export(resources: impl IntoIterator<Item = (Kind, Value)>) -> String {
             &serde_norway::to_string(&document)
                 .expect("invariant: a map with text keys can be written as YAML"),
         );
-        if let Some(secret) = secret {
-            let one = if kind.may_lack_its_secret() {
+        if let Some(secret) = secret.filter(|_| takes_one) {
+            let one = if may_lack_it {
                 ", if there is one,"
             } else {
                 ""

@@ -356,6 +356,19 @@ const BACKWARDS: &str = r#"
     [service]
     name = "orders"
     upstream = "http://127.0.0.1:8080"
+    [hmac]
+    name = "webhooks"
+    header = "X-Hub-Signature-256"
+    secret = "hunter2-hunter2-"
+    [client_certificate]
+    name = "partners"
+    ca = "-----BEGIN CERTIFICATE-----AAAA-----END CERTIFICATE-----"
+    names = ["*.partner.example"]
+    [jwt]
+    name = "login"
+    issuer = "https://login.example.com"
+    audience = ["orders"]
+    jwks_url = "https://login.example.com/keys"
     [api_key]
     name = "partner"
     key = "hunter2"

@@ -4,9 +4,13 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::FutureExt;
-use quorate_raft::Node;
-use quorate_service::{InvokeServer, Services, http};
+use quorate_raft::{Node, PeerIncoming};
+use quorate_service::{
+    InvokeServer, Services,
+    http::{self, HttpTls},
+};
 use quorate_state::State;
+use quorate_tls::{FaceListener, MemberTls};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -14,7 +18,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use super::critical_tasks::{CriticalTasks, PartError};
 use crate::{
@@ -89,6 +92,7 @@ impl MemberListeners {
         consensus: &Handle,
         cluster: &ClusterHandle,
         services: Arc<Services>,
+        tls: Option<&MemberTls>,
         tasks: &mut CriticalTasks,
     ) -> io::Result<()> {
         let node: &Node = cluster.node();
@@ -110,9 +114,8 @@ impl MemberListeners {
         let invoke = InvokeServer::new(node.cluster(), node.id(), services, here, pause, catch_up);
         let mut server = quorate_raft::peer_server();
         let routes = server.add_routes(node.routes()).add_service(invoke);
-        // Consensus is many small messages that each wait for an answer.
-        let incoming = TcpIncoming::from(TcpListener::from_std(listener.into_std()?)?)
-            .with_nodelay(Some(true));
+        let listener = TcpListener::from_std(listener.into_std()?)?;
+        let incoming = PeerIncoming::new(listener, tls.map(MemberTls::peer_acceptor));
         let stop = self.peer.token.clone().cancelled_owned();
         drop(within);
         let serving = consensus.spawn(routes.serve_with_incoming_shutdown(incoming, stop));
@@ -129,6 +132,7 @@ impl MemberListeners {
     pub(super) fn http(
         &mut self,
         listener: TcpListener,
+        tls: Option<Arc<HttpTls>>,
         services: Arc<Services>,
         state: watch::Receiver<Arc<State>>,
         settings: &Settings,
@@ -137,7 +141,7 @@ impl MemberListeners {
         let limits = limits(&settings.http_limits, settings.drain);
         let token = self.http.token.clone();
         self.http.run("the http port", tasks, async move {
-            let drained = http::serve(listener, services, state, limits, token).await;
+            let drained = http::serve(listener, tls, services, state, limits, token).await;
             if drained.cut > 0 {
                 tracing::warn!(
                     cut = drained.cut,
@@ -153,9 +157,11 @@ impl MemberListeners {
         &mut self,
         listener: TcpListener,
         router: Router,
+        tls: Option<&MemberTls>,
         tasks: &mut CriticalTasks,
     ) {
         let token = self.admin.token.clone();
+        let listener = FaceListener::new(listener, tls.map(MemberTls::admin_acceptor));
         self.admin.run("the admin port", tasks, async move {
             admin::serve(listener, router, token, ADMIN_DRAIN).await
         });

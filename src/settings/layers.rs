@@ -47,15 +47,21 @@ pub(super) struct GivenSetting {
 }
 
 /// The file's sections.
-const SECTIONS: [&str; 8] = [
-    "http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq", "egress",
+const SECTIONS: [&str; 10] = [
+    "http", "http.tls", "admin", "peer", "tls", "log", "snapshot", "ibm_mq", "zmq", "egress",
 ];
 
 /// The prefix of every environment variable that sets something.
 const PREFIX: &str = "QUORATE_";
 
 /// Variables that are read elsewhere.
-const OTHER_VARIABLES: [&str; 2] = ["QUORATE_ADMIN", "QUORATE_CONFIG"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "QUORATE_ADMIN",
+    "QUORATE_CONFIG",
+    "QUORATE_CA",
+    "QUORATE_CERT",
+    "QUORATE_KEY",
+];
 
 fn is_read_elsewhere(name: &str) -> bool {
     #[cfg(feature = "mutants")]

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod balancer;
+mod callers;
 mod channel;
 mod config;
 mod connector_commands;
@@ -15,6 +16,7 @@ mod embedded;
 mod failover;
 mod growth;
 mod handover;
+mod http_tls;
 mod kills;
 mod membership;
 mod moved;
@@ -30,6 +32,7 @@ mod standbys;
 mod stopped;
 mod takeovers;
 mod through_balancer;
+mod tls;
 mod unwritable;
 mod watch;
 mod wrong_port;

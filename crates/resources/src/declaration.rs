@@ -40,6 +40,8 @@ pub(crate) enum FieldNature<'a> {
         kind: Kind,
         name: &'a str,
     },
+    /// The names of several resources: of each the text, the kind and the name.
+    References(Vec<(&'a str, Kind, &'a str)>),
     /// Never shown again.
     Secret(&'a str),
     /// Shown to the part that the function gives of the text.

@@ -9,6 +9,8 @@ use std::{borrow::Cow, fmt::Display, sync::LazyLock};
 use quorate_proto::command::FieldError;
 use serde_json::{Map, Value};
 
+use crate::declaration::TextChoice;
+
 /// Rule of a text; the error says what would be right.
 pub(super) type TextRule<E> = fn(&str) -> Result<(), E>;
 
@@ -216,6 +218,37 @@ impl<'a> GivenValue<'_, 'a> {
             self.refuse(problem);
         }
         Some(text.to_owned())
+    }
+
+    /// Reads a list of different choices, at least one.
+    pub(crate) fn choices<T: TextChoice + PartialEq>(&mut self) -> Option<Vec<T>> {
+        let list = self.value.as_array().map_or(&[][..], Vec::as_slice);
+        let choice = |it: &Value| {
+            let is_it = |(text, _): &&(&str, T)| it.as_str() == Some(text);
+            T::CHOICES.iter().find(is_it).map(|(_, choice)| *choice)
+        };
+        let chosen: Option<Vec<T>> = list.iter().map(choice).collect();
+        let Some(chosen) = chosen.filter(|it| !it.is_empty()) else {
+            self.refuse_unreadable(format!("must be a list; each of it {}", T::in_words()));
+            return None;
+        };
+        if (1..chosen.len()).any(|at| chosen[..at].contains(&chosen[at])) {
+            self.refuse("has one of them twice");
+        }
+        Some(chosen)
+    }
+
+    /// Reads what must be a list of different texts, at least one.
+    pub(crate) fn texts<E: Display>(
+        &mut self,
+        most: usize,
+        rule: TextRule<E>,
+    ) -> Option<Vec<String>> {
+        let Some(list) = self.value.as_array() else {
+            self.refuse_unreadable("must be a list of texts");
+            return None;
+        };
+        Some(self.list(list, most, rule))
     }
 
     /// Reads a list of different texts, at least one.

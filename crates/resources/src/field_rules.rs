@@ -35,7 +35,7 @@ pub(crate) trait ValueRule {
 }
 
 /// A value that must be there.
-pub(crate) struct RequiredField<R>(R);
+pub(crate) struct RequiredField<R>(pub R);
 
 impl<R: ValueRule<Value: Default>> FieldRule for RequiredField<R> {
     type Value = R::Value;
@@ -261,17 +261,20 @@ impl QualifiedReference {
         let kind = kind.parse().ok()?;
         self.kinds.contains(&kind).then_some((kind, name))
     }
+
+    pub(crate) fn check(&self, text: &str) -> Result<(), InvalidText> {
+        match self.split(text) {
+            Some((_, name)) => text_rules::name(name),
+            None => Err(InvalidText::Form(self.wants)),
+        }
+    }
 }
 
 impl ValueRule for QualifiedReference {
     type Value = String;
 
     fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<String> {
-        let rule = |text: &str| match self.split(text) {
-            Some((_, name)) => text_rules::name(name),
-            None => Err(InvalidText::Form(self.wants)),
-        };
-        let text = given.text(rule)?;
+        let text = given.text(|text: &str| self.check(text))?;
         // What it names all members must read alike.
         if self.split(&text).is_none() {
             given.not_known(self.wants);
@@ -284,6 +287,59 @@ impl ValueRule for QualifiedReference {
             Some((kind, name)) => FieldNature::Reference { text, kind, name },
             None => FieldNature::Plain,
         }
+    }
+}
+
+/// A list of such references, at least one.
+pub(crate) struct ReferenceList {
+    pub of: QualifiedReference,
+    pub most: usize,
+    /// [`QualifiedReference::check`] of `of`, as a plain function.
+    pub rule: TextRule<InvalidText>,
+}
+
+impl ReferenceList {
+    pub(crate) fn natures_of<'a>(&self, texts: &'a [String]) -> FieldNature<'a> {
+        let named = texts.iter().filter_map(|text| {
+            let (kind, name) = self.of.split(text)?;
+            Some((&**text, kind, name))
+        });
+        FieldNature::References(named.collect())
+    }
+}
+
+impl ValueRule for ReferenceList {
+    type Value = Vec<String>;
+
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<Vec<String>> {
+        let texts = given.texts(self.most, self.rule)?;
+        // What they name all members must read alike.
+        if texts.iter().any(|text| self.of.split(text).is_none()) {
+            given.not_known(self.of.wants);
+        }
+        Some(texts)
+    }
+
+    fn nature<'a>(&self, texts: &'a Vec<String>) -> FieldNature<'a> {
+        self.natures_of(texts)
+    }
+}
+
+/// A list of different texts, at least one.
+pub(crate) struct TextList<E> {
+    pub most: usize,
+    pub rule: TextRule<E>,
+}
+
+pub(crate) const fn required_list<E>(most: usize, rule: TextRule<E>) -> RequiredField<TextList<E>> {
+    RequiredField(TextList { most, rule })
+}
+
+impl<E: Display> ValueRule for TextList<E> {
+    type Value = Vec<String>;
+
+    fn parse(&self, given: &mut GivenValue<'_, '_>) -> Option<Vec<String>> {
+        given.texts(self.most, self.rule)
     }
 }
 
@@ -385,6 +441,33 @@ impl<T: DeclaredKind> FieldRule for NestedFields<T> {
 
     fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> T {
         fields.nested(field, T::read_fields)
+    }
+}
+
+/// An object with fields of its own that may be left out.
+pub(crate) struct OptionalNested<T>(PhantomData<T>);
+
+pub(crate) const fn optional_nested<T>() -> OptionalNested<T> {
+    OptionalNested(PhantomData)
+}
+
+impl<T: DeclaredKind> FieldRule for OptionalNested<T> {
+    type Value = Option<T>;
+
+    fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> Option<T> {
+        if fields.has(field) {
+            return Some(fields.nested(field, T::read_fields));
+        }
+        // Known also where it is not there.
+        fields.take(field);
+        None
+    }
+
+    fn nature<'a>(&self, value: &'a Option<T>) -> FieldNature<'a> {
+        match value {
+            Some(_) => FieldNature::Plain,
+            None => FieldNature::LeftOut,
+        }
     }
 }
 

@@ -13,6 +13,12 @@ macro_rules! for_each_kind {
             BasicAuth = "basic_auth",
             /// A key in a header that an HTTP channel can ask for.
             ApiKey = "api_key",
+            /// A token of an issuer that an HTTP channel can ask for.
+            Jwt = "jwt",
+            /// A certificate of TLS that an HTTP channel can ask for.
+            ClientCertificate = "client_certificate",
+            /// A signature over a request's body that an HTTP channel can ask for.
+            Hmac = "hmac",
             /// Something that handles a request or a message.
             Service = "service",
             /// A URL path that leads to a service.
@@ -72,7 +78,7 @@ impl Kind {
 
     /// Returns `true` if a resource of this kind may be without its secret.
     pub fn may_lack_its_secret(self) -> bool {
-        self == Kind::IbmMqConnection
+        matches!(self, Kind::IbmMqConnection | Kind::Jwt | Kind::Service)
     }
 
     /// Returns `true` if its resources take messages in, by a connector.

@@ -25,22 +25,28 @@ mod http;
 mod ibm_mq;
 pub mod json;
 mod kind;
+mod one_or_many;
 mod path_template;
 mod resource;
 mod security;
 mod sending;
 mod text_rules;
+mod upstream;
 pub mod zeromq;
 
 pub use amqp::{AmqpChannel, AmqpConnection, AmqpOutgoing, BrokerFence};
 pub use delivery_policy::{DeliveryPolicy, StandbyMode};
-pub use http::{HostHeader, HttpChannel, Service, UpstreamUrls};
+pub use http::{ChannelRateLimit, HostHeader, HttpChannel, RateScope, Service};
 pub use ibm_mq::{CCSIDS, IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
 pub use kind::{Kind, UnknownKind};
+pub use one_or_many::OneOrMany;
 pub use path_template::{PathSegment, PathTemplate, ShapeOverlap};
 pub use resource::{Resource, ResourceReference};
-pub use security::{ApiKey, BasicAuth};
+pub use security::{
+    ApiKey, BasicAuth, ClientCertificate, Hmac, HmacAlgorithm, Jwt, JwtAlgorithm, SignatureEncoding,
+};
 pub use text_rules::{InvalidText, name as check_name};
+pub use upstream::{AuthScheme, UpstreamAuth, UpstreamTls};
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
 
 #[cfg(test)]

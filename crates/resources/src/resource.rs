@@ -6,8 +6,9 @@ use quorate_proto::command::FieldError;
 use serde_json::Value;
 
 use crate::{
-    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
-    IbmMqConnection, IbmMqOutgoing, Kind, Service, ZmqChannel, ZmqOutgoing,
+    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, ClientCertificate, Hmac,
+    HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Jwt, Kind, Service, ZmqChannel,
+    ZmqOutgoing,
     declaration::{DeclaredKind, FieldNature},
     field_reader::ParseOutcome,
     kind::for_each_kind,
@@ -105,14 +106,19 @@ impl Resource {
     /// Returns the references in the resource, ordered by field.
     pub fn references(&self) -> Vec<ResourceReference<'_>> {
         let natures = self.natures().into_iter();
-        let references = natures.filter_map(|(field, nature)| match nature {
-            FieldNature::Reference { text, kind, name } => Some(ResourceReference {
+        let references = natures.flat_map(|(field, nature)| {
+            let named = match nature {
+                FieldNature::Reference { text, kind, name } => vec![(text, kind, name)],
+                FieldNature::References(named) => named,
+                _ => Vec::new(),
+            };
+            let named = named.into_iter();
+            named.map(move |(text, kind, name)| ResourceReference {
                 field,
                 text,
                 kind,
                 name,
-            }),
-            _ => None,
+            })
         });
         let mut references: Vec<_> = references.collect();
         references.sort_by_key(|it| it.field);
@@ -123,6 +129,7 @@ impl Resource {
     pub fn warning(&self, service: Option<&Service>) -> Option<String> {
         match self {
             Resource::AmqpChannel(it) => it.warning(service),
+            Resource::Service(it) => it.warning(),
             Resource::ZmqChannel(it) => it.warning().map(str::to_owned),
             Resource::ZmqOutgoing(it) => it.warning().map(str::to_owned),
             _ => None,
@@ -140,7 +147,27 @@ impl Resource {
     pub fn keeps_its_secret(&self) -> bool {
         match self {
             Resource::IbmMqConnection(it) => it.username.is_some(),
+            Resource::Jwt(it) => it.is_shared(),
+            Resource::Service(it) => it.auth.is_some(),
             _ => true,
+        }
+    }
+
+    /// Returns `true` if there is a place for a secret in it.
+    pub fn takes_a_secret(&self) -> bool {
+        match self {
+            Resource::Jwt(it) => it.is_shared(),
+            Resource::Service(it) => it.auth.is_some(),
+            _ => self.kind().secret_field().is_some(),
+        }
+    }
+
+    /// Returns `true` if it may be without a secret.
+    pub fn may_lack_its_secret(&self) -> bool {
+        match self {
+            Resource::Jwt(it) => !it.is_shared(),
+            Resource::Service(it) => it.auth.is_none(),
+            _ => self.kind().may_lack_its_secret(),
         }
     }
 
@@ -157,6 +184,7 @@ impl Resource {
                 "tls_ca",
                 "management_url",
             ],
+            Kind::Service => &["upstream", "tls", "auth"],
             Kind::IbmMqConnection => &[
                 "host",
                 "port",
@@ -170,11 +198,19 @@ impl Resource {
             ],
             _ => &[],
         };
-        let (now, before) = (self.json(), before.json());
+        let (now, then) = (self.json(), before.json());
         let is_other = |field: &&str| match *field {
+            // Other paths are at the same host.
+            "upstream" => match (self, before) {
+                (Resource::Service(now), Resource::Service(before)) => {
+                    let before = before.origins();
+                    now.origins().iter().any(|it| !before.contains(it))
+                }
+                _ => true,
+            },
             // Without one nothing is shown to anybody.
             "management_url" if now.get(*field).is_none() => false,
-            _ => now.get(*field) != before.get(*field),
+            _ => now.get(*field) != then.get(*field),
         };
         fields.iter().copied().filter(is_other).collect()
     }

@@ -1,6 +1,8 @@
 mod connectors;
 mod declarations;
+mod security;
 mod sentences;
+mod upstream;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -318,13 +320,13 @@ fn bad_http_channels() {
         h,
         with(http_channel(), "security", "partner"),
         "security",
-        "basic_auth/NAME",
+        "KIND/NAME",
     );
     refused(
         h,
         with(http_channel(), "security", "service/x"),
         "security",
-        "basic_auth/NAME",
+        "KIND/NAME",
     );
     refused(
         h,

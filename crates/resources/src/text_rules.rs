@@ -147,6 +147,100 @@ pub(super) fn password(text: &str) -> RuleCheck {
     )
 }
 
+/// Issuers and audiences of tokens.
+pub(super) fn claim_text(text: &str) -> RuleCheck {
+    when(
+        (1..=1024).contains(&text.len()) && !text.chars().any(char::is_control),
+        "must be 1 to 1024 bytes without control characters, as the tokens have it",
+    )
+}
+
+/// Names of claims that services get in a header.
+pub(super) fn claim_name(text: &str) -> RuleCheck {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    when(
+        (1..=64).contains(&text.len()) && text.chars().all(allowed),
+        "must be the name of a claim of 1 to 64 letters, digits, `_` or `-`",
+    )
+}
+
+/// Where an issuer publishes its keys. What comes from there decides who is let in, so that it must
+/// come by TLS, or from this host.
+pub(super) fn jwks_url(text: &str) -> RuleCheck {
+    url(text)?;
+    let wants =
+        "must begin with https://: whoever could change the keys on their way could let anyone in";
+    let url = parsed_url(text, wants)?;
+    when(url.scheme() == "https" || is_here(&url), wants)
+}
+
+/// Returns true if a URL leads to this host.
+pub(super) fn is_here(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// Secrets by which upstreams know their callers, of any scheme.
+pub(super) fn auth_secret(text: &str) -> RuleCheck {
+    when(
+        (1..=32_768).contains(&text.len()),
+        "must be 1 to 32768 bytes; leave it out to keep the one that is set",
+    )
+}
+
+/// Private keys in PEM, without a password.
+pub(super) fn private_key(text: &str) -> RuleCheck {
+    let is_key = |kind: &str| {
+        text.contains(&format!("-----BEGIN {kind}-----"))
+            && text.contains(&format!("-----END {kind}-----"))
+    };
+    when(
+        ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"]
+            .into_iter()
+            .any(is_key),
+        "must be the text of a PEM file with a private key, without a password",
+    )
+}
+
+/// Keys of HS256: as long as the hash (RFC 7518, 3.2).
+pub(super) fn shared_key(text: &str) -> RuleCheck {
+    when(
+        (32..=1024).contains(&text.len()) && !text.chars().any(char::is_control),
+        "must be 32 to 1024 bytes without control characters; leave it out to keep the one that is set",
+    )
+}
+
+/// Secrets of webhooks, which their senders make up.
+pub(super) fn hmac_secret(text: &str) -> RuleCheck {
+    when(
+        (16..=1024).contains(&text.len()) && !text.chars().any(char::is_control),
+        "must be 16 to 1024 bytes without control characters; leave it out to keep the one that is set",
+    )
+}
+
+/// What stands before a signature: `sha256=`.
+pub(super) fn signature_prefix(text: &str) -> RuleCheck {
+    when(
+        (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()),
+        "must be 1 to 32 visible ASCII characters such as sha256=",
+    )
+}
+
+/// Names in certificates: a DNS name or a URI, or `*.` and the end of a DNS name.
+pub(super) fn certificate_name(text: &str) -> RuleCheck {
+    let rest = text.strip_prefix("*.").unwrap_or(text);
+    when(
+        (1..=512).contains(&rest.len())
+            && rest.chars().all(|c| c.is_ascii_graphic())
+            && !rest.contains('*'),
+        "must be a DNS name or a URI as it stands in the certificate, or `*.` and the end of a DNS name, such as *.partner.example",
+    )
+}
+
 /// Hosts: a name or an address, without scheme and port.
 pub(super) fn host(text: &str) -> RuleCheck {
     let label = |label: &str| {

@@ -17,6 +17,7 @@ pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwar
 const FORWARDED_FAMILY: &str = "x-forwarded-";
 const FORWARDED: &str = "forwarded";
 const REAL_IP: &str = "x-real-ip";
+const CLIENT_CERT_FAMILY: &str = "client-cert";
 
 const CHANNEL: HeaderName = HeaderName::from_static("quorate-channel");
 const EPOCH: HeaderName = HeaderName::from_static("quorate-epoch");
@@ -147,8 +148,9 @@ pub fn strip_ours(headers: &mut HeaderMap) {
 pub(crate) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) {
     remove(headers, |name| {
         let claim = hyphenated(name);
-        let is_claim =
-            claim.starts_with(FORWARDED_FAMILY) || matches!(&*claim, FORWARDED | REAL_IP);
+        let is_claim = claim.starts_with(FORWARDED_FAMILY)
+            || claim.starts_with(CLIENT_CERT_FAMILY)
+            || matches!(&*claim, FORWARDED | REAL_IP);
         is_claim && (!is_trusted || name.contains('_'))
     });
 }
@@ -189,8 +191,6 @@ pub fn strip_identity(headers: &mut HeaderMap) {
         "origin",
         "proxy-authorization",
         "referer",
-        "client-cert",
-        "client-cert-chain",
     ];
     // Nobody is trusted here: a proxy's word was meant for this member.
     strip_claims(headers, false);

@@ -4,14 +4,18 @@
 //! member has applied, so the listener works without a quorum. Every answer carries `X-Zato-CID`;
 //! errors come in the `zato_env` envelope.
 
+mod caller_admission;
+mod caller_limits;
 mod channel_guard;
 mod channel_router;
 pub mod cid;
 mod client_limits;
+mod client_origin;
 mod client_stream;
 mod connection;
 mod error_envelope;
 mod forwarded;
+mod http_tls;
 mod parse_answers;
 mod path_decoding;
 mod request_body;
@@ -41,10 +45,14 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{services_handler::ServicesHandler, shutdown_signals::ShutdownSignals};
-use crate::Services;
+use self::{
+    http_tls::TlsHandshakes, services_handler::ServicesHandler, shutdown_signals::ShutdownSignals,
+};
+use crate::{Services, call_limiter::count_refused};
 pub use client_limits::ClientLimits;
+pub use http_tls::HttpTls;
 use quorate_state::State;
+use quorate_tls::FaceStream;
 use quorate_types::backoff::Backoff;
 
 /// Connections that are being refused at the same time for want of room.
@@ -62,14 +70,17 @@ pub struct DrainReport {
 
 /// Serves until `shutdown` is cancelled, then drains: clients that have connected by then are
 /// served, answers carry `Connection: close`, idle connections are closed after
-/// [`ClientLimits::linger`], and the rest is cut off after [`ClientLimits::grace`].
+/// [`ClientLimits::linger`], and the rest is cut off after [`ClientLimits::grace`]. With `tls`
+/// nobody is served without it.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<HttpTls>>,
     services: Arc<Services>,
     state: watch::Receiver<Arc<State>>,
     limits: ClientLimits,
     shutdown: CancellationToken,
 ) -> DrainReport {
+    let handshakes = tls.map(|tls| Arc::new(TlsHandshakes::new(tls, state.clone())));
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let handler = Arc::new(ServicesHandler::new(
         services,
@@ -86,8 +97,12 @@ pub async fn serve(
     let cut = Arc::new(AtomicUsize::new(0));
     let spawn = |(stream, peer): AcceptedConnection, permit: Option<OwnedSemaphorePermit>| {
         let (handler, signals, cut) = (handler.clone(), signals.clone(), cut.clone());
+        let handshakes = handshakes.clone();
         connections.spawn(async move {
             let _open = request_metrics::ConnectionMetrics::begin();
+            let Some(stream) = open(stream, handshakes.as_deref()).await else {
+                return;
+            };
             if connection::serve(stream, peer, handler, signals).await {
                 cut.fetch_add(1, Ordering::Relaxed);
             }
@@ -108,8 +123,14 @@ pub async fn serve(
         // Even refusals have bounded room.
         let permit = turned_away.clone().acquire_owned().await;
         let (cut, room) = (signals.cut.clone(), handler.limits.connections_max);
+        let is_tls = handshakes.is_some();
         connections.spawn(async move {
-            connection::reject_connection(accepted.0, room, &cut).await;
+            // A handshake is more than a refusal may cost.
+            if is_tls {
+                count_refused("connection");
+            } else {
+                connection::reject_connection(accepted.0, room, &cut).await;
+            }
             drop(permit);
         });
     }
@@ -129,6 +150,14 @@ pub async fn serve(
     }
     DrainReport {
         cut: cut.load(Ordering::Relaxed),
+    }
+}
+
+/// Returns the stream of a connection, once its handshake is done.
+async fn open(tcp: TcpStream, handshakes: Option<&TlsHandshakes>) -> Option<FaceStream> {
+    match handshakes {
+        None => Some(FaceStream::Plain(tcp)),
+        Some(handshakes) => handshakes.accept(tcp).await,
     }
 }
 

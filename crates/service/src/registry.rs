@@ -27,7 +27,7 @@ use super::{
     invoke::{self, CallRules, ServiceTarget},
     service_answer::{ServiceAnswer, ServiceAnswerBody},
     stream_options::{BodyMode, StreamOptions},
-    upstream,
+    upstream::{self, UpstreamClient, UpstreamClients},
 };
 
 /// Rules of a service that only code knows of.
@@ -40,6 +40,7 @@ const CODE_RULES: CallRules = CallRules {
 /// new as the applied state at each call. Where both have one name, the catalog's is meant.
 pub struct Services {
     carried: BTreeMap<String, Arc<dyn Service>>,
+    http: UpstreamClient,
     state: watch::Receiver<Arc<State>>,
     table: DerivedView<ServiceTable>,
     places: CallLimiter,
@@ -95,13 +96,14 @@ impl Services {
                 );
             }
         }
-        let http = upstream::client(egress);
-        let known = carried.clone();
+        let clients = UpstreamClients::new(egress);
+        let (known, http) = (carried.clone(), clients.shared());
         let table = DerivedView::new(state.clone(), move |state, before| {
-            ServiceTable::build(state.catalog(), before, &known, &http)
+            ServiceTable::build(state.catalog(), before, &known, &clients)
         });
         Arc::new(Services {
             carried,
+            http,
             state,
             table,
             places: CallLimiter::new(calls_max),
@@ -114,6 +116,12 @@ impl Services {
     /// announced.
     pub fn carried_names(&self) -> Vec<String> {
         self.carried.keys().cloned().collect()
+    }
+
+    /// Returns the client by which upstreams are called, and nothing that the rules of egress
+    /// refuse.
+    pub(crate) fn http_client(&self) -> UpstreamClient {
+        self.http.clone()
     }
 
     /// Returns the state that is applied now.

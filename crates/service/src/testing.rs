@@ -1,5 +1,6 @@
 //! States and requests for tests.
 
+pub(crate) mod tokens;
 pub(crate) mod upstream;
 
 use std::{sync::Arc, time::Duration};

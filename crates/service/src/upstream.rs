@@ -7,6 +7,8 @@
 //! may have run is never sent there again from here, which takes the service's `retries`.
 //! `docs/http.md` lists what is passed on and what is changed.
 
+mod access;
+mod document;
 mod outgoing_body;
 mod redirect_rewriting;
 mod signature;
@@ -27,11 +29,14 @@ use quorate_clock::Instant;
 use tokio::time::timeout_at;
 use url::Url;
 
+pub(super) use access::UpstreamClients;
+use access::{UpstreamAccess, UpstreamSetupError};
+pub(super) use document::{DocumentError, get_document};
 use outgoing_body::OutgoingBody;
 use quorate_resources::{HostHeader, Service};
 use quorate_state::Catalog;
 use signature::CallSigner;
-pub(super) use upstream_client::{UpstreamClient, client, is_canceled};
+pub(super) use upstream_client::{UpstreamClient, is_canceled};
 use url_rotation::UrlRotation;
 
 use super::{
@@ -61,7 +66,7 @@ pub(super) struct HttpUpstream {
     host: HostHeader,
     rotation: UrlRotation,
     signer: CallSigner,
-    http: UpstreamClient,
+    access: Result<UpstreamAccess, UpstreamSetupError>,
 }
 
 /// Reason why one URL gave no answer.
@@ -82,7 +87,11 @@ enum UpstreamError {
 impl HttpUpstream {
     /// Creates an upstream whose calls are signed by a key of the catalog, where the service asks
     /// for it.
-    pub(super) fn new(service: &Service, catalog: &Catalog, http: UpstreamClient) -> HttpUpstream {
+    pub(super) fn new(
+        service: &Service,
+        catalog: &Catalog,
+        clients: &UpstreamClients,
+    ) -> HttpUpstream {
         let urls = service.upstream.as_ref();
         let urls = urls.map_or(Vec::new(), |urls| urls.as_slice().to_vec());
         HttpUpstream {
@@ -96,7 +105,7 @@ impl HttpUpstream {
                     None => CallSigner::MissingKey(name.to_owned()),
                 },
             },
-            http,
+            access: clients.access(service),
         }
     }
 
@@ -113,8 +122,12 @@ impl HttpUpstream {
         flow: &StreamOptions,
         timeout: Duration,
     ) -> Result<ServiceAnswer, ServiceError> {
+        // Nothing is sent without the credentials that are meant to go with it.
+        let access = self.access.as_ref();
+        let access = access.map_err(|error| ServiceError::NotRun(error.to_string()))?;
         let idempotent = request.method.is_idempotent();
-        let outgoing = outgoing_headers(request, flow, self.host);
+        let mut outgoing = outgoing_headers(request, flow, self.host);
+        access.add_credentials(&mut outgoing);
         let mut misses: Vec<String> = Vec::new();
         let mut may_have_run = false;
         for index in self.rotation.order(Instant::now()) {
@@ -128,12 +141,13 @@ impl HttpUpstream {
                 Err(error) => return Err(error),
             };
             let shown = format!("{}://{}", url.scheme(), url.authority());
-            let mut sent = self.send(&url, request, flow, &outgoing, timeout).await;
+            let send = || self.send(&access.http, &url, request, flow, &outgoing, timeout);
+            let mut sent = send().await;
             for _ in 0..STALE_MAX {
                 if !matches!(sent, Err(UpstreamError::Stale(_))) {
                     break;
                 }
-                sent = self.send(&url, request, flow, &outgoing, timeout).await;
+                sent = send().await;
             }
             match sent {
                 Ok(mut answer) => {
@@ -178,6 +192,7 @@ impl HttpUpstream {
 
     async fn send(
         &self,
+        http: &UpstreamClient,
         url: &Url,
         request: &Request,
         flow: &StreamOptions,
@@ -189,7 +204,7 @@ impl HttpUpstream {
         self.signer
             .sign(&mut outgoing, whole)
             .map_err(|error| UpstreamError::NeverSent(error.to_string()))?;
-        let answered = self.http.request(outgoing);
+        let answered = http.request(outgoing);
         let answered = match &flow.upload {
             Some(upload) => upload.answer_within(timeout, answered).await,
             None => timeout_at(request.deadline, answered).await.ok(),

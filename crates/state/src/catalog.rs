@@ -33,8 +33,9 @@ pub use warnings::ResourceWarning;
 use index::{CatalogIndex, ResourceClaim};
 use quorate_proto::command::FieldError;
 use quorate_resources::{
-    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
-    IbmMqConnection, IbmMqOutgoing, Kind, Resource, Service, ZmqChannel, ZmqOutgoing,
+    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, ClientCertificate, Hmac,
+    HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Jwt, Kind, Resource, Service,
+    ZmqChannel, ZmqOutgoing,
 };
 
 use super::{Answer, WritePrecondition, quota::ResourceLimits};
@@ -96,6 +97,18 @@ macro_rules! typed {
                 Resource::$kind(it) => Some((it, stored.revision)),
                 _ => None,
             })
+        }
+    };
+}
+
+macro_rules! named {
+    ($(#[$doc:meta])* $get:ident, $kind:ident) => {
+        $(#[$doc])*
+        pub fn $get(&self, name: &str) -> Option<&Arc<$kind>> {
+            match &*self.get(Kind::$kind, name)?.resource {
+                Resource::$kind(it) => Some(it),
+                _ => None,
+            }
         }
     };
 }
@@ -192,21 +205,26 @@ impl Catalog {
         zmq_outgoings, ZmqOutgoing
     );
 
-    /// Returns one `basic_auth`.
-    pub fn basic_auth(&self, name: &str) -> Option<&Arc<BasicAuth>> {
-        match &*self.get(Kind::BasicAuth, name)?.resource {
-            Resource::BasicAuth(it) => Some(it),
-            _ => None,
-        }
-    }
-
-    /// Returns one `api_key`.
-    pub fn api_key(&self, name: &str) -> Option<&Arc<ApiKey>> {
-        match &*self.get(Kind::ApiKey, name)?.resource {
-            Resource::ApiKey(it) => Some(it),
-            _ => None,
-        }
-    }
+    named!(
+        /// Returns one `basic_auth`.
+        basic_auth, BasicAuth
+    );
+    named!(
+        /// Returns one `api_key`.
+        api_key, ApiKey
+    );
+    named!(
+        /// Returns one `jwt`.
+        jwt, Jwt
+    );
+    named!(
+        /// Returns one `client_certificate`.
+        client_certificate, ClientCertificate
+    );
+    named!(
+        /// Returns one `hmac`.
+        hmac, Hmac
+    );
 
     /// Returns how many resources of a kind there are.
     pub fn count(&self, kind: Kind) -> usize {

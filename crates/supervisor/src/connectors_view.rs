@@ -102,7 +102,14 @@ impl ConnectorsView {
 /// Returns true when a spec may have changed. A service counts: its timeouts are part of a
 /// channel's spec.
 fn concern_connectors(before: &State, now: &State) -> bool {
-    let aside = [Kind::HttpChannel, Kind::BasicAuth, Kind::ApiKey];
+    let aside = [
+        Kind::HttpChannel,
+        Kind::BasicAuth,
+        Kind::ApiKey,
+        Kind::Jwt,
+        Kind::ClientCertificate,
+        Kind::Hmac,
+    ];
     let mut kinds = Kind::ALL.into_iter().filter(|kind| !aside.contains(kind));
     let (was, is) = (before.catalog(), now.catalog());
     before.operations().revision() != now.operations().revision()

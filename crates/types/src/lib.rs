@@ -1,5 +1,5 @@
-//! Shared types: members, leadership, elections, timing, backoff, error chains, and the
-//! errors of proposals.
+//! Shared types: members, leadership, elections, timing, backoff, token buckets, failed logins,
+//! error chains, and the errors of proposals.
 //!
 //! Values and pure functions only. Every crate may know this one; it knows the clock.
 #![forbid(unsafe_code)]
@@ -9,12 +9,16 @@ pub mod backoff;
 mod election;
 pub mod error_chain;
 mod errors;
+mod failed_logins;
 mod leadership;
 mod member;
 pub mod timing;
+mod token_bucket;
 
 pub use election::{ElectionReason, ElectionRecord};
 pub use errors::{ProposeError, ReadError, TransferError};
+pub use failed_logins::{FAILURES_A_MINUTE, FailedLogins, source_network};
 pub use leadership::Leadership;
 pub use member::{Member, MemberId, MemberList, MemberStatus, Role};
 pub use timing::{EffectiveTiming, Timing, TimingError};
+pub use token_bucket::{BucketRate, BucketTable, TokenBucket};

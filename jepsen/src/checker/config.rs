@@ -140,7 +140,7 @@ fn within(asked: &Value, there: &Value) -> bool {
 }
 
 /// Fields that are never shown again.
-const SECRET: &[&str] = &["password", "key"];
+const SECRET: &[&str] = &["password", "key", "secret"];
 
 /// Returns the resources that one leans on, of those that the run has anything to do with.
 fn leans_on<'a>(spec: &'a Value, ours: &BTreeSet<&str>) -> Vec<(&'a str, Vec<String>)> {

@@ -22,4 +22,5 @@ mod snapshots;
 mod start_modes;
 mod throughput;
 mod timing_pressure;
+mod tls;
 mod transfer;

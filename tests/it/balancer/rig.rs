@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
+    sync::mpsc,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,7 @@ impl Balancer {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { balancer::run(&config, shutdown).await }
+            async move { balancer::run(&config, shutdown, mpsc::channel(1).1).await }
         });
         let dir = dir.to_owned();
         let it = Balancer {

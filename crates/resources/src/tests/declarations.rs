@@ -3,7 +3,7 @@
 use super::*;
 
 /// Values of which each field takes one.
-fn candidates() -> [Value; 14] {
+fn candidates() -> [Value; 20] {
     [
         json!("a"),
         json!("api_key/a"),
@@ -18,6 +18,12 @@ fn candidates() -> [Value; 14] {
         json!(500),
         json!(true),
         json!(["a"]),
+        json!(["api_key/a"]),
+        json!(["ES256"]),
+        json!({"keys": []}),
+        json!({"ca": "a", "server_name": "a"}),
+        json!({"scheme": "bearer", "username": "a", "header": "a", "certificate": "a"}),
+        json!({"per": "source", "requests": 1, "window_s": 1, "burst": 1}),
         json!({
             "retries": 1, "backoff_ms": 1, "backoff_max_ms": 1, "dead_letter": "a",
         }),

@@ -41,6 +41,9 @@ pub(super) fn whole(kind: Kind) -> Value {
     match kind {
         Kind::BasicAuth => json!({"name": "a", "username": "a", "password": "a"}),
         Kind::ApiKey => json!({"name": "a", "key": "a"}),
+        Kind::Jwt => security::jwt(),
+        Kind::ClientCertificate => security::certificate(),
+        Kind::Hmac => security::hmac(),
         Kind::Service => service(),
         Kind::HttpChannel => http_channel(),
         Kind::AmqpConnection => connection(),

@@ -1,212 +1,183 @@
-//! Guard of an HTTP channel: the check of its callers.
+//! Guard of an HTTP channel: which callers it lets through, and as whom.
+//!
+//! A channel names security objects of which a caller must satisfy one (`security`) and such of
+//! which it must satisfy each (`security_all`). Whatever the outcome, the credentials that these
+//! objects look at are taken out of the request: they are meant for this check, not for the
+//! service. What a service gets instead is `Quorate-Caller`.
+//!
+//! An object that can't be used lets nobody in: a channel is never more open than it says.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+mod caller;
+mod caller_check;
+mod certificate;
+mod check_builder;
+mod hmac_signature;
+mod json_web_key;
+mod jwks_cache;
+mod jwt;
+mod replay_cache;
+mod signed_token;
+mod static_credentials;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use quorate_log::RateLimit;
-use quorate_resources::{HttpChannel, Kind};
+use quorate_resources::HttpChannel;
 use quorate_state::Catalog;
-use subtle::{Choice, ConstantTimeEq};
 
+pub(super) use self::{
+    caller::Caller,
+    caller_check::CheckMemory,
+    certificate::{CLIENT_CERT, CLIENT_CERT_CHAIN, PresentedCertificate},
+};
+use self::{
+    caller::CheckFailure,
+    caller_check::{CallerCheck, CallerRequest},
+};
 use super::error_envelope::HttpRefusal;
 
 /// Each request may bring the line about.
 static REFUSED: RateLimit = RateLimit::each_second();
 
-/// Check of one channel, as the catalog has it at the time of the request.
+/// Guard of one channel, as the catalog has it at the time of the request.
+pub(super) struct ChannelGuard<'c> {
+    any: Vec<CallerCheck<'c>>,
+    each: Vec<CallerCheck<'c>>,
+}
+
+/// Refusal of a caller.
 #[derive(Debug)]
-pub(super) enum ChannelGuard<'c> {
-    Open,
-    Basic {
-        name: &'c str,
-        username: &'c str,
-        password: &'c str,
-    },
-    Key {
-        name: &'c str,
-        header: HeaderName,
-        key: &'c str,
-    },
-    /// The channel's security can't be checked, so nobody gets in.
-    Broken(String),
+pub(super) struct GuardRefusal {
+    pub refusal: HttpRefusal,
+    /// Where credentials were brought that are wrong: what is wrong with them, for a metric.
+    pub failed: Option<&'static str>,
 }
 
 impl<'c> ChannelGuard<'c> {
     pub(super) fn from_channel(channel: &'c HttpChannel, catalog: &'c Catalog) -> ChannelGuard<'c> {
-        let Some(wanted) = &channel.security else {
-            return ChannelGuard::Open;
+        let checks = |named: Vec<_>| {
+            let named = named.into_iter();
+            named
+                .map(|(written, object)| check_builder::check(written, object, catalog))
+                .collect()
         };
-        let guard = match channel.security_object() {
-            Some((Kind::BasicAuth, name)) => ChannelGuard::basic(name, catalog),
-            Some((Kind::ApiKey, name)) => ChannelGuard::key(name, catalog),
-            _ => None,
+        ChannelGuard {
+            any: checks(channel.any_security()),
+            each: checks(channel.each_security()),
+        }
+    }
+
+    /// Returns true if anybody may call.
+    pub(super) fn is_open(&self) -> bool {
+        self.any.is_empty() && self.each.is_empty()
+    }
+
+    fn checks(&self) -> impl Iterator<Item = &CallerCheck<'c>> {
+        self.any.iter().chain(&self.each)
+    }
+
+    /// Returns true if a signature over the body is to be checked, and is worth reading the body
+    /// for: it is there, in its form and of now.
+    pub(super) fn wants_body(&self, headers: &HeaderMap) -> bool {
+        self.checks().any(|check| check.wants_body(headers))
+    }
+
+    /// Lets a request through, with its caller, or returns what it lacks. `body` is there where
+    /// [`ChannelGuard::wants_body`] asked for it.
+    pub(super) async fn check(
+        &self,
+        headers: &mut HeaderMap,
+        certificate: Option<&PresentedCertificate>,
+        body: Option<&Bytes>,
+        memory: &CheckMemory,
+    ) -> Result<Option<Caller>, GuardRefusal> {
+        let request = CallerRequest {
+            headers,
+            certificate,
+            body,
         };
-        guard.unwrap_or_else(|| {
-            ChannelGuard::Broken(format!("security object {wanted:?} can't be used"))
-        })
+        let outcome = self.outcome(&request, memory).await;
+        for name in self.checks().flat_map(CallerCheck::credential_headers) {
+            headers.remove(name);
+        }
+        outcome.map_err(|failure| self.refusal(failure))
     }
 
-    fn basic(name: &'c str, catalog: &'c Catalog) -> Option<ChannelGuard<'c>> {
-        let it = catalog.basic_auth(name)?;
-        Some(ChannelGuard::Basic {
-            name,
-            username: &it.username,
-            password: it.password.as_deref()?,
-        })
+    async fn outcome(
+        &self,
+        request: &CallerRequest<'_>,
+        memory: &CheckMemory,
+    ) -> Result<Option<Caller>, CheckFailure> {
+        let mut caller: Option<Caller> = None;
+        if !self.any.is_empty() {
+            caller = Some(first_of(&self.any, request, memory).await?);
+        }
+        for check in &self.each {
+            let found = check.check(request, memory).await?;
+            caller = Some(match caller {
+                None => found,
+                Some(before) => before.and(found),
+            });
+        }
+        Ok(caller)
     }
 
-    fn key(name: &'c str, catalog: &'c Catalog) -> Option<ChannelGuard<'c>> {
-        let it = catalog.api_key(name)?;
-        Some(ChannelGuard::Key {
-            name,
-            header: it.header.parse().ok()?,
-            key: it.key.as_deref()?,
-        })
-    }
-
-    /// Lets a request through or returns what it lacks. The credentials are removed from its
-    /// headers: they are meant for this check, not for the service.
-    pub(super) fn check(&self, headers: &mut HeaderMap) -> Result<(), HttpRefusal> {
-        match self {
-            ChannelGuard::Open => Ok(()),
-            ChannelGuard::Broken(why) => {
-                if let Some(left_out) = REFUSED.due(why) {
+    fn refusal(&self, failure: CheckFailure) -> GuardRefusal {
+        let (status, details, failed) = match failure {
+            CheckFailure::Missing => (StatusCode::UNAUTHORIZED, "credentials are required", None),
+            CheckFailure::Wrong(why) => (
+                StatusCode::UNAUTHORIZED,
+                "the credentials are not accepted",
+                Some(why),
+            ),
+            CheckFailure::Unavailable(why) => {
+                if let Some(left_out) = REFUSED.due(&why) {
+                    tracing::warn!(
+                        why,
+                        left_out,
+                        "the callers of an HTTP channel can't be checked"
+                    );
+                }
+                let details = "the credentials can't be checked now; the request was not handled";
+                (StatusCode::SERVICE_UNAVAILABLE, details, None)
+            }
+            CheckFailure::Broken(why) => {
+                if let Some(left_out) = REFUSED.due(&why) {
                     tracing::error!(why, left_out, "HTTP channel refuses everybody");
                 }
-                Err(HttpRefusal::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "this channel's security can't be checked",
-                ))
+                let details = "this channel's security can't be checked";
+                (StatusCode::INTERNAL_SERVER_ERROR, details, None)
             }
-            ChannelGuard::Basic {
-                name,
-                username,
-                password,
-            } => {
-                let given = headers.remove(header::AUTHORIZATION);
-                let (user, secret) = given
-                    .as_ref()
-                    .and_then(basic_credentials)
-                    .unwrap_or_default();
-                let good = same(&user, username.as_bytes()) & same(&secret, password.as_bytes());
-                if given.is_some() && good.into() {
-                    return Ok(());
-                }
-                Err(unauthorized(
-                    given.is_some(),
-                    format!("Basic realm=\"{name}\", charset=\"UTF-8\""),
-                ))
-            }
-            ChannelGuard::Key { name, header, key } => {
-                let given = headers.remove(header);
-                let good = same(
-                    given.as_ref().map_or(b"", |given| given.as_bytes()),
-                    key.as_bytes(),
-                );
-                if given.is_some() && good.into() {
-                    return Ok(());
-                }
-                Err(unauthorized(
-                    given.is_some(),
-                    format!("ApiKey realm=\"{name}\", header=\"{header}\""),
-                ))
-            }
+        };
+        let mut refusal = HttpRefusal::new(status, details);
+        if status == StatusCode::UNAUTHORIZED {
+            refusal = refusal.with(header::WWW_AUTHENTICATE, self.challenges());
+        }
+        GuardRefusal { refusal, failed }
+    }
+
+    fn challenges(&self) -> HeaderValue {
+        let challenges: Vec<String> = self.checks().filter_map(CallerCheck::challenge).collect();
+        HeaderValue::try_from(challenges.join(", ")).unwrap_or(HeaderValue::from_static("Basic"))
+    }
+}
+
+/// Returns the caller by the first check that lets it through. Otherwise the failure that says
+/// most: that it can't be known now, that what was brought is wrong, that nothing was brought.
+async fn first_of(
+    checks: &[CallerCheck<'_>],
+    request: &CallerRequest<'_>,
+    memory: &CheckMemory,
+) -> Result<Caller, CheckFailure> {
+    let mut failures = Vec::with_capacity(checks.len());
+    for check in checks {
+        match check.check(request, memory).await {
+            Ok(caller) => return Ok(caller),
+            Err(failure) => failures.push(failure),
         }
     }
-}
-
-/// Compares in the same time wherever the difference is; a difference in length may show.
-fn same(given: &[u8], wanted: &[u8]) -> Choice {
-    given.ct_eq(wanted)
-}
-
-fn basic_credentials(value: &HeaderValue) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let pair = BASE64_STANDARD.decode(encoded.trim()).ok()?;
-    let colon = pair.iter().position(|byte| *byte == b':')?;
-    Some((pair[..colon].to_vec(), pair[colon + 1..].to_vec()))
-}
-
-fn unauthorized(given: bool, challenge: String) -> HttpRefusal {
-    let details = if given {
-        "the credentials are not accepted"
-    } else {
-        "credentials are required"
-    };
-    let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Basic"));
-    HttpRefusal::new(StatusCode::UNAUTHORIZED, details).with(header::WWW_AUTHENTICATE, challenge)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(name: &'static str, value: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(name, HeaderValue::from_str(value).unwrap());
-        headers
-    }
-
-    #[test]
-    fn basic_auth_takes_the_right_pair_only() {
-        let guard = ChannelGuard::Basic {
-            name: "n",
-            username: "ann",
-            password: "a:b",
-        };
-        let encode = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
-        for (sent, passes) in [
-            (encode("ann:a:b"), true),
-            (encode("ann:a:b").replace("Basic", "bAsIc"), true),
-            (encode("ann:a"), false),
-            (encode("Ann:a:b"), false),
-            (encode(":a:b"), false),
-            (encode("ann"), false),
-            (encode(""), false),
-            ("Basic".into(), false),
-            ("Basic !!!".into(), false),
-            ("Bearer x".into(), false),
-        ] {
-            let mut headers = headers("authorization", &sent);
-            let outcome = guard.check(&mut headers);
-            assert_eq!(outcome.is_ok(), passes, "{sent}");
-            assert!(headers.is_empty());
-            if let Err(refusal) = outcome {
-                assert_eq!(refusal.status, 401);
-                let (name, value) = refusal.header.unwrap();
-                assert_eq!(name, header::WWW_AUTHENTICATE);
-                assert_eq!(value, "Basic realm=\"n\", charset=\"UTF-8\"");
-            }
-        }
-        assert!(guard.check(&mut HeaderMap::new()).is_err());
-    }
-
-    #[test]
-    fn a_key_must_be_the_same_and_present() {
-        let header: HeaderName = "x-api-key".parse().unwrap();
-        let guard = ChannelGuard::Key {
-            name: "n",
-            header: header.clone(),
-            key: "secret",
-        };
-        assert!(guard.check(&mut headers("x-api-key", "secret")).is_ok());
-        assert!(guard.check(&mut headers("x-api-key", "secret2")).is_err());
-        assert!(guard.check(&mut HeaderMap::new()).is_err());
-        let empty = ChannelGuard::Key {
-            name: "n",
-            header,
-            key: "",
-        };
-        assert!(
-            empty.check(&mut HeaderMap::new()).is_err(),
-            "no header is no key, even an empty one"
-        );
-        assert!(
-            ChannelGuard::Broken("x".into())
-                .check(&mut HeaderMap::new())
-                .is_err()
-        );
-    }
+    let worst = failures.into_iter().max_by_key(CheckFailure::weight);
+    Err(worst.unwrap_or(CheckFailure::Missing))
 }

@@ -10,13 +10,14 @@ mod path_branch;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use http::Method;
+use http::{Method, StatusCode, request::Parts};
 use path_branch::PathBranch;
 use quorate_resources::{HttpChannel, Kind, PathSegment, PathTemplate, Resource};
 use quorate_state::{Catalog, StoredResource};
 
 use super::{
     channel_guard::ChannelGuard,
+    error_envelope::HttpRefusal,
     path_decoding::{self, BadPath},
 };
 use crate::Params;
@@ -63,6 +64,22 @@ impl ChannelRouter {
     /// Returns the guard of a channel.
     pub(super) fn guard<'c>(&'c self, channel: &'c HttpChannel) -> ChannelGuard<'c> {
         ChannelGuard::from_channel(channel, &self.catalog)
+    }
+
+    /// Returns the channel that a request is for, or what is wrong with it.
+    pub(super) fn route(&self, parts: &Parts) -> Result<(Arc<HttpChannel>, Params), HttpRefusal> {
+        let path = parts.uri.path();
+        match self.find(&parts.method, path) {
+            Ok(RouteMatch::Route { channel, params }) => Ok((channel, params)),
+            Ok(RouteMatch::WrongMethod(allow)) => {
+                Err(HttpRefusal::wrong_method(&parts.method, &allow))
+            }
+            Ok(RouteMatch::Nothing) => Err(HttpRefusal::new(
+                StatusCode::NOT_FOUND,
+                format!("there is no HTTP channel for {path}"),
+            )),
+            Err(bad) => Err(HttpRefusal::new(StatusCode::BAD_REQUEST, bad.to_string())),
+        }
     }
 
     /// Finds the channel. A HEAD that no channel takes goes where the GET would go.

@@ -20,10 +20,8 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, SizeHint};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use quorate_tls::FaceStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{parse_answers, transfer_pace::TransferPace};
 use crate::{
@@ -183,13 +181,13 @@ impl Body for TrackedBody {
 
 /// Stream under hyper.
 pub(super) struct ClientStream {
-    pub(super) stream: TcpStream,
+    pub(super) stream: FaceStream,
     progress: Arc<ConnectionProgress>,
     replacement: Bytes,
 }
 
 impl ClientStream {
-    pub(super) fn new(stream: TcpStream, progress: Arc<ConnectionProgress>) -> ClientStream {
+    pub(super) fn new(stream: FaceStream, progress: Arc<ConnectionProgress>) -> ClientStream {
         ClientStream {
             stream,
             progress,

@@ -9,9 +9,10 @@ use http::StatusCode;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use quorate_clock::Instant;
+use quorate_tls::FaceStream;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::{sleep_until, timeout},
 };
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     client_limits::{ClientLimits, HEADERS_MAX},
+    client_origin::ClientOrigin,
     client_stream::{
         AnsweringGuard, ClientStream, ConnectionPhase, ConnectionProgress, TrackedBody,
     },
@@ -43,19 +45,21 @@ const ENDING_TICK: Duration = Duration::from_millis(20);
 
 /// Serves a connection. Returns true when it was cut off before it was done.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: FaceStream,
     peer: SocketAddr,
     handler: Arc<ServicesHandler>,
     signals: ShutdownSignals,
 ) -> bool {
-    let _ = stream.set_nodelay(true);
+    let _ = stream.tcp().set_nodelay(true);
     // Otherwise what waits in the kernel would look like what the client doesn't take.
-    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let _ = SockRef::from(stream.tcp()).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let origin = Arc::new(ClientOrigin::new(peer, &stream));
     let progress = ConnectionProgress::new(handler.limits.taking());
     let service = service_fn({
         let (handler, progress) = (handler.clone(), progress.clone());
+        let origin = origin.clone();
         move |request: hyper::Request<Incoming>| {
-            answer(handler.clone(), progress.begin(), peer, request)
+            answer(handler.clone(), progress.begin(), origin.clone(), request)
         }
     });
     let limits = &handler.limits;
@@ -151,11 +155,11 @@ fn check_timeouts(
 async fn answer(
     handler: Arc<ServicesHandler>,
     answering: AnsweringGuard,
-    peer: SocketAddr,
+    origin: Arc<ClientOrigin>,
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<TrackedBody>, Infallible> {
     let client = ClientContext {
-        peer,
+        origin: &origin,
         answering: &answering,
     };
     let answer = handler.answer(request, client).await;
@@ -163,7 +167,7 @@ async fn answer(
 }
 
 /// Sends the last answer and listens for a moment, unless the connection is cut off before.
-async fn end(mut stream: TcpStream, last: Option<Bytes>, signals: &ShutdownSignals) {
+async fn end(mut stream: FaceStream, last: Option<Bytes>, signals: &ShutdownSignals) {
     let farewell = timeout(
         FAREWELL,
         farewell(&mut stream, last.as_deref().unwrap_or_default()),
@@ -222,7 +226,10 @@ fn overdue(
 
 /// Sends the last answer and listens for a moment: a socket closed over unread data resets the
 /// connection, and the client may lose the answer.
-async fn farewell(stream: &mut TcpStream, last: &[u8]) -> std::io::Result<()> {
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    last: &[u8],
+) -> std::io::Result<()> {
     stream.write_all(last).await?;
     stream.shutdown().await?;
     let mut heard = 0;

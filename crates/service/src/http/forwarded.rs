@@ -8,20 +8,72 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use quorate_platform::ip_network::IpNetwork;
 
+use super::{channel_guard::CLIENT_CERT, client_origin::ClientOrigin};
 use crate::headers::{FORWARDED_HOST, FORWARDED_PROTO, strip_claims};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// Returns true for a proxy that may say who its clients are.
+pub(super) fn is_trusted(peer: SocketAddr, trusted: &[IpNetwork]) -> bool {
+    let address = peer.ip().to_canonical();
+    trusted.iter().any(|network| network.contains(address))
+}
+
+/// Returns true for a request that a trusted proxy passes on for somebody else.
+pub(super) fn is_passed_on(headers: &HeaderMap, peer: SocketAddr, trusted: &[IpNetwork]) -> bool {
+    let says_so = [FORWARDED_FOR, header::FORWARDED, CLIENT_CERT];
+    is_trusted(peer, trusted) && says_so.iter().any(|name| headers.contains_key(name))
+}
+
+/// Returns the address of a request's client: who connected, or whom trusted proxies connected for.
+/// A proxy adds the address of whoever connected to it behind what it was told, so that the last
+/// address that is no trusted proxy's is the last one that somebody trusted has seen.
+pub(super) fn client_address(
+    headers: &HeaderMap,
+    peer: SocketAddr,
+    trusted: &[IpNetwork],
+) -> IpAddr {
+    let mut address = peer.ip().to_canonical();
+    let mut path = list(headers, &FORWARDED_FOR);
+    if path.is_empty() {
+        let known = list(headers, &header::FORWARDED);
+        path = known.iter().filter_map(|it| forwarded_for(it)).collect();
+    }
+    for before in path.iter().rev() {
+        let is_proxy = trusted.iter().any(|network| network.contains(address));
+        let Some(before) = node_address(before).filter(|_| is_proxy) else {
+            break;
+        };
+        address = before;
+    }
+    address
+}
+
+/// Returns what stands behind `for=` in an element of `Forwarded`.
+fn forwarded_for(element: &str) -> Option<String> {
+    let pairs = element.split(';').filter_map(|it| it.split_once('='));
+    let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
+    let (_, node) = nodes.next()?;
+    Some(node.trim().trim_matches('"').to_owned())
+}
+
+/// Reads an address with or without a port, one of IPv6 with or without brackets.
+fn node_address(node: &str) -> Option<IpAddr> {
+    let bare = node.trim_matches(['[', ']']).parse().ok();
+    let address: Option<IpAddr> =
+        bare.or_else(|| node.parse::<SocketAddr>().ok().map(|it| it.ip()));
+    address.map(|it| it.to_canonical())
+}
+
 /// Sets in a request's headers what is known of its client. `host` is the host that it asked for.
 pub(super) fn describe(
     headers: &mut HeaderMap,
-    peer: SocketAddr,
+    origin: &ClientOrigin,
     host: Option<&HeaderValue>,
     trusted: &[IpNetwork],
 ) {
-    let address = peer.ip().to_canonical();
-    let is_trusted = trusted.iter().any(|network| network.contains(address));
-    strip_claims(headers, is_trusted);
+    let address = origin.peer.ip().to_canonical();
+    strip_claims(headers, is_trusted(origin.peer, trusted));
     let mut path: Vec<String> = list(headers, &FORWARDED_FOR);
     // A proxy sets the one or the other, and most pass on what a client has put in the other.
     let known = if path.is_empty() {
@@ -35,7 +87,7 @@ pub(super) fn describe(
         headers.insert(FORWARDED_HOST, host.clone());
     }
     if !headers.contains_key(FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
     }
     let forwarded = if known.is_empty() {
         elements(headers, &path)
@@ -109,7 +161,8 @@ mod tests {
         }
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         let host = HeaderValue::from_static("shop.example");
-        describe(&mut headers, peer.parse().unwrap(), Some(&host), &trusted);
+        let origin = ClientOrigin::plain(peer.parse().unwrap());
+        describe(&mut headers, &origin, Some(&host), &trusted);
         headers
     }
 
@@ -179,6 +232,81 @@ mod tests {
             "for=192.0.2.7;host=\"shop.example\";proto=http, for=10.1.2.3"
         );
         assert!(!headers.contains_key("x_forwarded_for"));
+    }
+
+    /// Test 51: behind the balancer the client's address counts, and not what it says itself.
+    #[test]
+    fn client_is_last_address_seen_by_trusted() {
+        let trusted: Vec<IpNetwork> = vec!["10.0.0.0/8".parse().unwrap()];
+        let client = |peer: &str, name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+            client_address(&headers, peer.parse().unwrap(), &trusted).to_string()
+        };
+        for (peer, name, value, found) in [
+            ("10.1.2.3:5", "x-forwarded-for", "192.0.2.7", "192.0.2.7"),
+            (
+                "10.1.2.3:5",
+                "x-forwarded-for",
+                "1.1.1.1, 192.0.2.7",
+                "192.0.2.7",
+            ),
+            (
+                "10.1.2.3:5",
+                "x-forwarded-for",
+                "192.0.2.7, 10.9.9.9",
+                "192.0.2.7",
+            ),
+            (
+                "10.1.2.3:5",
+                "x-forwarded-for",
+                "10.8.8.8, 10.9.9.9",
+                "10.8.8.8",
+            ),
+            (
+                "10.1.2.3:5",
+                "x-forwarded-for",
+                "192.0.2.7, unknown",
+                "10.1.2.3",
+            ),
+            (
+                "10.1.2.3:5",
+                "x-forwarded-for",
+                "2001:db8::1",
+                "2001:db8::1",
+            ),
+            (
+                "10.1.2.3:5",
+                "x-forwarded-for",
+                "192.0.2.7:4711",
+                "192.0.2.7",
+            ),
+            (
+                "10.1.2.3:5",
+                "forwarded",
+                "for=1.1.1.1, FOR=\"[2001:db8::1]:47\";proto=http",
+                "2001:db8::1",
+            ),
+            ("10.1.2.3:5", "x-other", "192.0.2.7", "10.1.2.3"),
+            ("192.0.2.9:5", "x-forwarded-for", "192.0.2.7", "192.0.2.9"),
+            (
+                "[::ffff:10.1.2.3]:5",
+                "x-forwarded-for",
+                "192.0.2.7",
+                "192.0.2.7",
+            ),
+        ] {
+            assert_eq!(client(peer, name, value), found, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_told_by_trusted_proxies_alone() {
+        let sent = [("client-cert", ":AAAA:"), ("client-cert-chain", ":AAAA:")];
+        assert!(described("10.1.2.3:5", &sent).contains_key("client-cert"));
+        let stranger = described("192.0.2.7:5", &sent);
+        assert!(!stranger.contains_key("client-cert"));
+        assert!(!stranger.contains_key("client-cert-chain"));
     }
 
     #[test]

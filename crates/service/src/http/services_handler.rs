@@ -1,22 +1,23 @@
 //! Handler of one request: from its headers to its answer.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
-use quorate_resources::HttpChannel;
 use quorate_state::State;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    channel_router::{ChannelRouter, RouteMatch},
+    caller_admission::{AdmittedCaller, CallerAdmission},
+    channel_router::ChannelRouter,
     cid,
     client_limits::ClientLimits,
+    client_origin::ClientOrigin,
     client_stream::AnsweringGuard,
     error_envelope::HttpRefusal,
     forwarded,
@@ -51,6 +52,7 @@ pub(super) struct ServicesHandler {
     websockets: Arc<Semaphore>,
     /// Memory for bodies that are read whole, in KiB.
     whole_bodies: Arc<Semaphore>,
+    admission: CallerAdmission,
 }
 
 /// A request that has found its service.
@@ -59,12 +61,13 @@ struct RoutedRequest<'c> {
     channel: Option<&'c str>,
     params: Params,
     body_bytes_max: u64,
+    admitted: AdmittedCaller,
 }
 
 /// Client that an answer is for.
 #[derive(Clone, Copy)]
 pub(super) struct ClientContext<'a> {
-    pub peer: SocketAddr,
+    pub origin: &'a ClientOrigin,
     pub answering: &'a AnsweringGuard,
 }
 
@@ -83,6 +86,7 @@ impl ServicesHandler {
             router,
             websockets: Arc::new(Semaphore::new(limits.websockets_max())),
             whole_bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max >> 10)),
+            admission: CallerAdmission::new(services.http_client()),
             limits,
             stop,
             log_limit: RateLimit::each_second(),
@@ -110,7 +114,7 @@ impl ServicesHandler {
         );
         let mut channel = None;
         let outcome = self
-            .handle(&mut parts, &mut body, &cid, client.peer, &mut channel)
+            .handle(&mut parts, &mut body, &cid, client.origin, &mut channel)
             .instrument(span.clone())
             .await;
 
@@ -156,7 +160,7 @@ impl ServicesHandler {
         parts: &mut Parts,
         body: &mut RequestBody,
         cid: &str,
-        peer: SocketAddr,
+        origin: &ClientOrigin,
         channel_label: &mut Option<Arc<str>>,
     ) -> Result<ServiceAnswer, HttpRefusal> {
         request_rules::check(parts)?;
@@ -171,8 +175,9 @@ impl ServicesHandler {
                 channel: None,
                 params: Default::default(),
                 body_bytes_max: PING_BODY_BYTES_MAX,
+                admitted: AdmittedCaller::default(),
             };
-            return self.call(call, parts, body, cid, peer).await;
+            return self.call(call, parts, body, cid, origin).await;
         }
         if !path.starts_with('/') {
             return Err(HttpRefusal::new(
@@ -180,42 +185,25 @@ impl ServicesHandler {
                 "the request's target must be a path that begins with `/`",
             ));
         }
-        let (channel, params) = self.route(parts, channel_label)?;
+        let router = self.router.get();
+        let (channel, params) = router.route(parts)?;
+        *channel_label = Some(channel.name.as_str().into());
+        let (span, service) = (Span::current(), channel.service.as_str());
+        tracing::record_all!(span, channel = channel.name.as_str(), service = service);
+        let guard = router.guard(&channel);
+        let headers = &mut parts.headers;
+        let admitting = self
+            .admission
+            .admit(&guard, &channel, headers, body, origin, &self.limits);
+        let admitted = admitting.await?;
         let call = RoutedRequest {
             service: &channel.service,
             channel: Some(&channel.name),
             params,
             body_bytes_max: channel.max_body_bytes,
+            admitted,
         };
-        self.call(call, parts, body, cid, peer).await
-    }
-
-    /// Returns the channel that a request is for, once its guard has let it through.
-    fn route(
-        &self,
-        parts: &mut Parts,
-        channel_label: &mut Option<Arc<str>>,
-    ) -> Result<(Arc<HttpChannel>, Params), HttpRefusal> {
-        let router = self.router.get();
-        let path = parts.uri.path();
-        let (channel, params) = match router.find(&parts.method, path) {
-            Ok(RouteMatch::Route { channel, params }) => (channel, params),
-            Ok(RouteMatch::WrongMethod(allow)) => {
-                return Err(HttpRefusal::wrong_method(&parts.method, &allow));
-            }
-            Ok(RouteMatch::Nothing) => {
-                return Err(HttpRefusal::new(
-                    StatusCode::NOT_FOUND,
-                    format!("there is no HTTP channel for {path}"),
-                ));
-            }
-            Err(bad) => return Err(HttpRefusal::new(StatusCode::BAD_REQUEST, bad.to_string())),
-        };
-        *channel_label = Some(channel.name.as_str().into());
-        let (span, service) = (Span::current(), channel.service.as_str());
-        tracing::record_all!(span, channel = channel.name.as_str(), service = service);
-        router.guard(&channel).check(&mut parts.headers)?;
-        Ok((channel, params))
+        self.call(call, parts, body, cid, origin).await
     }
 
     fn websocket_permit(&self) -> Result<OwnedSemaphorePermit, HttpRefusal> {
@@ -236,7 +224,7 @@ impl ServicesHandler {
         parts: &mut Parts,
         body: &mut RequestBody,
         cid: &str,
-        peer: SocketAddr,
+        origin: &ClientOrigin,
     ) -> Result<ServiceAnswer, HttpRefusal> {
         // Any other request stays what it is: `Upgrade` may be passed over.
         let may_switch =
@@ -262,19 +250,23 @@ impl ServicesHandler {
             .then(|| self.websocket_permit())
             .transpose()?;
         let (bytes_max, pace) = (call.body_bytes_max, self.limits.sending());
-        let whole = match self.services.body_mode(call.service) {
-            BodyMode::Stream => {
+        let whole = match (call.admitted.body, self.services.body_mode(call.service)) {
+            (Some(whole), _) => whole,
+            (None, BodyMode::Stream) => {
                 flow.upload = body.pass_on(bytes_max, pace)?;
                 Bytes::new()
             }
-            BodyMode::ShortWhole => {
+            (None, BodyMode::ShortWhole) => {
                 let (whole, upload) = body.read_or_pass_on(bytes_max, pace).await?;
                 flow.upload = upload;
                 whole
             }
-            BodyMode::Whole => body.read(bytes_max, pace).await?,
+            (None, BodyMode::Whole) => body.read(bytes_max, pace).await?,
         };
-        let headers = self.headers(parts, cid, peer);
+        let mut headers = self.headers(parts, cid, origin);
+        if let Some(caller) = &call.admitted.caller {
+            caller.describe(&mut headers);
+        }
         let patience = self.services.patience(call.service);
         let request = Request {
             cid: cid.to_owned(),
@@ -302,7 +294,7 @@ impl ServicesHandler {
     }
 
     /// Builds the headers that the service gets.
-    fn headers(&self, parts: &mut Parts, cid: &str, peer: SocketAddr) -> http::HeaderMap {
+    fn headers(&self, parts: &mut Parts, cid: &str, origin: &ClientOrigin) -> http::HeaderMap {
         let mut headers = std::mem::take(&mut parts.headers);
         strip_hop_by_hop(&mut headers);
         strip_ours(&mut headers);
@@ -316,7 +308,7 @@ impl ServicesHandler {
         let host = headers.get(header::HOST).cloned();
         forwarded::describe(
             &mut headers,
-            peer,
+            origin,
             host.as_ref(),
             &self.limits.trusted_proxies,
         );

@@ -1,12 +1,14 @@
 //! Against a real listener, over real sockets.
 
 mod bad;
+mod callers;
 mod client;
 mod drain;
 mod good;
 mod proxy;
 mod repeated;
 mod slow;
+mod tls;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -94,6 +96,15 @@ impl RunningListener {
 
     /// One with places for so many calls of clients.
     async fn start_with(limits: ClientLimits, calls_max: usize) -> RunningListener {
+        RunningListener::start_over(None, limits, calls_max).await
+    }
+
+    /// One with TLS.
+    async fn start_over(
+        tls: Option<Arc<HttpTls>>,
+        limits: ClientLimits,
+        calls_max: usize,
+    ) -> RunningListener {
         let mut group = StateFixture::new();
         group.announce(1, &["echo", "obey", "ping"]);
         group.put(
@@ -134,6 +145,7 @@ impl RunningListener {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(serve(
             listener,
+            tls,
             services.clone(),
             group.watch(),
             limits,

@@ -12,9 +12,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_tls::FaceStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy, split},
-    net::TcpStream,
     time::{sleep, sleep_until, timeout},
 };
 
@@ -32,7 +32,7 @@ const UPGRADE: Duration = Duration::from_secs(5);
 /// cut off; an orderly stop ends it after `linger`, since it has no end of its own that could be
 /// waited for.
 pub(super) async fn run(
-    client: TcpStream,
+    client: FaceStream,
     early: Bytes,
     tunnel: UpstreamTunnel,
     signals: &ShutdownSignals,
@@ -98,7 +98,7 @@ async fn pass(client: ActivityStream, early: Bytes, upstream: TokioIo<Upgraded>)
 
 /// A stream that notes when bytes went through it.
 struct ActivityStream {
-    stream: TcpStream,
+    stream: FaceStream,
     moved: Arc<Mutex<Instant>>,
 }
 

@@ -14,7 +14,7 @@ use crate::{
     api::Service,
     builtin,
     invoke::{CallRules, ServiceTarget},
-    upstream::{HttpUpstream, UpstreamClient},
+    upstream::{HttpUpstream, UpstreamClients},
 };
 
 /// Members that can run a service.
@@ -64,7 +64,7 @@ impl ServiceTable {
         catalog: &Catalog,
         before: Option<&ServiceTable>,
         carried: &BTreeMap<String, Arc<dyn Service>>,
-        http: &UpstreamClient,
+        clients: &UpstreamClients,
     ) -> ServiceTable {
         let none = ServiceTable::default();
         let before = before.unwrap_or(&none);
@@ -78,7 +78,7 @@ impl ServiceTable {
             }
             let former = match (was, is) {
                 (_, Some(is)) => {
-                    let entry = ServiceEntry::new(is, catalog, carried, http);
+                    let entry = ServiceEntry::new(is, catalog, carried, clients);
                     *patience.entry(entry.rules.patience()).or_default() += 1;
                     entries.insert(is.name.as_str().into(), entry)
                 }
@@ -103,7 +103,7 @@ impl ServiceTable {
             for (is, _) in catalog.services() {
                 let signed = is.signing_key().is_some_and(|key| keys.contains(key));
                 if signed && entries.contains_key(is.name.as_str()) {
-                    let entry = ServiceEntry::new(is, catalog, carried, http);
+                    let entry = ServiceEntry::new(is, catalog, carried, clients);
                     entries.insert(is.name.as_str().into(), entry);
                 }
             }
@@ -127,14 +127,12 @@ impl ServiceEntry {
         resource: &resource::Service,
         catalog: &Catalog,
         carried: &BTreeMap<String, Arc<dyn Service>>,
-        http: &UpstreamClient,
+        clients: &UpstreamClients,
     ) -> ServiceEntry {
         let code = resource.builtin.as_deref();
         let target = match (&resource.upstream, code) {
             (Some(_), _) => Some(ServiceTarget::Upstream(Arc::new(HttpUpstream::new(
-                resource,
-                catalog,
-                http.clone(),
+                resource, catalog, clients,
             )))),
             (None, Some(code)) => carried.get(code).cloned().map(ServiceTarget::Code),
             (None, None) => None,

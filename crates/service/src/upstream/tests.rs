@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, StatusCode};
 use quorate_clock::Instant;
 use quorate_platform::egress::EgressPolicy;
-use quorate_resources::UpstreamUrls;
+use quorate_resources::{OneOrMany, UpstreamTls};
 
 use super::*;
 use crate::{
@@ -21,17 +21,21 @@ use crate::{
     },
 };
 
+mod access;
 mod signing;
 
 fn resource(urls: &[String]) -> Service {
     Service {
         name: "s".into(),
-        upstream: Some(UpstreamUrls::Many(urls.to_vec())),
+        upstream: Some(OneOrMany::Many(urls.to_vec())),
         builtin: None,
         timeout_ms: 10_000,
         retries: 0,
         host: HostHeader::Upstream,
         sign: None,
+        tls: None,
+        auth: None,
+        auth_secret: None,
     }
 }
 
@@ -39,7 +43,7 @@ fn service(urls: &[String]) -> HttpUpstream {
     HttpUpstream::new(
         &resource(urls),
         &Catalog::default(),
-        client(EgressPolicy::default()),
+        &UpstreamClients::new(EgressPolicy::default()),
     )
 }
 
@@ -464,14 +468,15 @@ async fn https_is_spoken_and_checked() {
         "a server that can't be trusted is sent nothing: {error:?}"
     );
 
-    let mut roots = rustls::RootCertStore::empty();
-    let trusted = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
-    roots.add(trusted).unwrap();
-    let trusting = HttpUpstream::new(
-        &resource(&[url]),
-        &Catalog::default(),
-        upstream_client::with_roots(roots, EgressPolicy::default()),
-    );
+    let trusting = Service {
+        tls: Some(UpstreamTls {
+            ca: Some(CERTIFICATE.into()),
+            server_name: None,
+        }),
+        ..resource(&[url])
+    };
+    let clients = UpstreamClients::new(EgressPolicy::default());
+    let trusting = HttpUpstream::new(&trusting, &Catalog::default(), &clients);
     let reply = called(&trusting, call(Method::POST)).await.unwrap();
     assert_eq!(reply.body, "over tls");
 }
@@ -489,7 +494,7 @@ async fn upstream_denied_by_egress_policy_receives_nothing() {
         let upstream = HttpUpstream::new(
             &resource(&[url]),
             &Catalog::default(),
-            client(egress.clone()),
+            &UpstreamClients::new(egress.clone()),
         );
         let error = called(&upstream, call(Method::POST)).await.unwrap_err();
         let ServiceError::NotRun(told) = &error else {

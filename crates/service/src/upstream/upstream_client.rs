@@ -10,14 +10,17 @@ use std::{
 };
 
 use http::{Uri, uri::Scheme};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use quorate_platform::egress::EgressPolicy;
 use quorate_types::error_chain::{causes, root_cause};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{
+    ClientConfig, ConfigBuilder, RootCertStore, client::WantsClientCert, crypto::ring,
+    pki_types::ServerName,
+};
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -44,8 +47,8 @@ pub(super) const REPLY_HEAD_BYTES_MAX: usize = 48 << 10;
 /// HTTP client of upstreams.
 pub(crate) type UpstreamClient = legacy::Client<UpstreamConnector, OutgoingBody>;
 
-/// Creates a client with a pool of its own, which trusts the system's CA certificates.
-pub(crate) fn client(egress: EgressPolicy) -> UpstreamClient {
+/// Returns the system's CA certificates.
+pub(super) fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (good, _) = roots.add_parsable_certificates(found.certs);
@@ -57,16 +60,26 @@ pub(crate) fn client(egress: EgressPolicy) -> UpstreamClient {
              install the package ca-certificates, or set SSL_CERT_FILE"
         );
     }
-    with_roots(roots, egress)
+    roots
 }
 
-/// Creates a client that trusts these certificates.
-pub(super) fn with_roots(roots: RootCertStore, egress: EgressPolicy) -> UpstreamClient {
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// Begins the TLS of a client that trusts these certificates.
+pub(super) fn trusting(
+    roots: impl Into<Arc<RootCertStore>>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("invariant: ring has what the default versions of TLS need")
         .with_root_certificates(roots)
-        .with_no_client_auth();
+}
+
+/// Creates a client with a pool of its own. `name`: whose certificate a server must have, where it
+/// is not that of the host in the URL.
+pub(super) fn client(
+    tls: ClientConfig,
+    name: Option<ServerName<'static>>,
+    egress: EgressPolicy,
+) -> UpstreamClient {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -76,10 +89,25 @@ pub(super) fn with_roots(roots: RootCertStore, egress: EgressPolicy) -> Upstream
         .pool_idle_timeout(POOL_IDLE)
         .http1_max_headers(REPLY_HEADERS_MAX)
         .http1_max_buf_size(REPLY_HEAD_BYTES_MAX)
-        .build(UpstreamConnector(HttpsConnector::from((
+        .build(UpstreamConnector(https(
             TcpConnector { http, egress },
             tls,
-        ))))
+            name,
+        )))
+}
+
+fn https(
+    tcp: TcpConnector,
+    tls: ClientConfig,
+    name: Option<ServerName<'static>>,
+) -> HttpsConnector<TcpConnector> {
+    match name {
+        None => HttpsConnector::from((tcp, tls)),
+        Some(name) => {
+            let resolver = Arc::new(FixedServerNameResolver::new(name));
+            HttpsConnector::new(tcp, tls, false, resolver)
+        }
+    }
 }
 
 /// Classifies an error by whether the request can have arrived.

@@ -222,7 +222,7 @@ fn with_secret(
                 spec[field] = secret.into();
                 filled = true;
             }
-            None if !kind.may_lack_its_secret() => {
+            None if !written.may_lack_its_secret() => {
                 let problem = format!(
                     "is required: there is no {kind} {:?} yet to keep it from",
                     written.name()

@@ -53,9 +53,17 @@ fn spec(kind: Kind, name: &str, other: &str, flavour: u8) -> Value {
         }
         Kind::BasicAuth => json!({"name": name, "username": other}),
         Kind::ApiKey => json!({"name": name, "header": other}),
+        Kind::Jwt => {
+            json!({"name": name, "issuer": other, "audience": ["a"], "jwks_url": "https://a"})
+        }
+        Kind::ClientCertificate => json!({"name": name, "ca": other, "names": ["a"]}),
+        Kind::Hmac => json!({"name": name, "header": other}),
     };
     if kind == Kind::HttpChannel && flavour.is_multiple_of(2) {
         spec["security"] = format!("api_key/{other}").into();
+    }
+    if kind == Kind::HttpChannel && flavour.is_multiple_of(3) {
+        spec["security"] = json!([format!("api_key/{other}"), format!("jwt/{other}")]);
     }
     let has_active = kind == Kind::HttpChannel || kind.has_connector();
     if has_active && flavour.is_multiple_of(5) {

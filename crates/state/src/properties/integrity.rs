@@ -28,10 +28,14 @@ pub(super) fn referential_integrity(
         let builtin = it["builtin"]
             .as_str()
             .is_none_or(|name| ever_announced.contains(name));
-        let security = it["security"]
-            .as_str()
-            .and_then(|text| text.split_once('/'))
-            .is_none_or(|(kind, name)| there(kind, name));
+        let security = match &it["security"] {
+            Value::Array(objects) => objects.as_slice(),
+            object => std::slice::from_ref(object),
+        };
+        let security = security
+            .iter()
+            .filter_map(|object| object.as_str()?.split_once('/'))
+            .all(|(kind, name)| there(kind, name));
         let connection = it["connection"]
             .as_str()
             .is_none_or(|name| there(&connection_of(kind), name));
@@ -39,7 +43,7 @@ pub(super) fn referential_integrity(
             return Err(format!("{kind}/{name} hangs in the air: {it}"));
         }
         let lacks = kind.secret_field().is_some() && stored.resource.secret().is_none();
-        if lacks && kind != Kind::IbmMqConnection {
+        if lacks && !stored.resource.may_lack_its_secret() {
             return Err(format!("{kind}/{name} lost its secret"));
         }
     }

@@ -135,6 +135,15 @@ fn resources() -> [(Kind, Value); Kind::ALL.len()] {
     [
         (Kind::BasicAuth, json!({"name": "a", "username": "u"})),
         (Kind::ApiKey, json!({"name": "a"})),
+        (
+            Kind::Jwt,
+            json!({"name": "a", "issuer": "i", "audience": ["a"], "jwks_url": "https://a"}),
+        ),
+        (
+            Kind::ClientCertificate,
+            json!({"name": "a", "ca": "c", "names": ["a"]}),
+        ),
+        (Kind::Hmac, json!({"name": "a", "header": "X-Signature"})),
         (Kind::Service, service("a")),
         (Kind::HttpChannel, http_channel("a", "/a", "s")),
         (

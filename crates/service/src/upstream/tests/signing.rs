@@ -57,7 +57,7 @@ async fn call_to_signing_service_is_signed_or_refused() {
     let lost = HttpUpstream::new(
         &signed,
         &Catalog::default(),
-        client(EgressPolicy::default()),
+        &UpstreamClients::new(EgressPolicy::default()),
     );
     let error = called(&lost, call(Method::POST)).await.unwrap_err();
     assert!(
@@ -66,7 +66,11 @@ async fn call_to_signing_service_is_signed_or_refused() {
     );
     assert_eq!(server.count(), 0);
 
-    let upstream = HttpUpstream::new(&signed, &with_key(), client(EgressPolicy::default()));
+    let upstream = HttpUpstream::new(
+        &signed,
+        &with_key(),
+        &UpstreamClients::new(EgressPolicy::default()),
+    );
     called(&upstream, call(Method::POST)).await.unwrap();
     let arrived = server.last();
     assert!(arrived.contains("\r\nquorate-signature: t="), "{arrived}");
@@ -82,7 +86,11 @@ async fn documented_recipe_verifies_only_signed_calls() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let mut signed = resource(&[server.url("/base/{id}?own=1")]);
     signed.sign = Some("api_key/k".into());
-    let upstream = HttpUpstream::new(&signed, &with_key(), client(EgressPolicy::default()));
+    let upstream = HttpUpstream::new(
+        &signed,
+        &with_key(),
+        &UpstreamClients::new(EgressPolicy::default()),
+    );
     let mut sent = call(Method::PUT);
     sent.params.insert("id".into(), "4/2".into());
     sent.query = Some("q=%20x".into());
