@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     clock::now_ns,
-    fault::ServerFault,
+    fault::Fault,
     hosts::Hosts,
     trial::{Measured, any_moment},
 };

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use quorate_testkit::eventually::within;
 
 use crate::{
-    fault::ServerFault,
+    fault::Fault,
     hosts::Hosts,
     process::ServerProcess,
     trial::{Measured, any_moment, ms},

@@ -7,7 +7,6 @@ use quorate_testkit::process::{self, stat};
 /// One process.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
-    pub pid: u32,
     /// `KIND/NAME` of a connector's process.
     pub label: String,
     /// Its part of the memory that it has, shared pages divided by those who share them; KiB.
@@ -16,8 +15,6 @@ pub struct Process {
     pub private_dirty: u64,
     pub files: u64,
     pub threads: u64,
-    /// Processor time so far, in ticks.
-    pub ticks: u64,
 }
 
 /// Ticks in a second: fixed at 100 in what Linux shows to programs.
@@ -32,13 +29,11 @@ impl Process {
             line.split_whitespace().next()?.parse().ok()
         };
         Some(Process {
-            pid,
             label: label(pid).unwrap_or_default(),
             pss: field("Pss:")?,
             private_dirty: field("Private_Dirty:")?,
             files: fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
             threads: fs::read_dir(format!("/proc/{pid}/task")).ok()?.count() as u64,
-            ticks: stat(pid)?.ticks,
         })
     }
 

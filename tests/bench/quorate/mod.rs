@@ -25,7 +25,7 @@ use publisher::Publisher;
 use service::Service;
 
 use crate::{
-    fault::ServerFault,
+    fault::Fault,
     hosts::{Hosts, SIZE},
     processors::Processors,
     trial::{Measured, any_moment, ms},
@@ -258,10 +258,10 @@ impl Quorate {
         let release = match (fault, fence) {
             // Its goal is counted from there.
             (Fault::Group, Fence::Exclusive) => {
-                let told = || async { self.broker.first_release(wall_time).ok_or(String::new()) };
+                let told = || async { self.broker.first_release(wall).ok_or(String::new()) };
                 within("the broker's release", WRITTEN, told).await.ok()
             }
-            _ => self.broker.first_release(wall_time),
+            _ => self.broker.first_release(wall),
         };
         self.restore(leader, fault).await?;
         handled?;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use quorate_testkit::svg;
 
 use crate::{
-    fault::ServerFault,
+    fault::Fault,
     plan::Case,
     record::Series,
     report::{
