@@ -35,12 +35,12 @@ const OF_ONE_HOST_MAX: usize = CONNECTIONS_MAX / 2;
 /// Connections and requests of the port. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct ConnectionTable {
-    entries: Arc<Mutex<Entries>>,
+    entries: Arc<Mutex<ConnectionEntries>>,
     requests: Arc<Semaphore>,
 }
 
 #[derive(Default)]
-struct Entries {
+struct ConnectionEntries {
     last: u64,
     /// Open connections by their host.
     open: BTreeMap<IpAddr, usize>,
@@ -54,7 +54,7 @@ struct WaitingConnection {
     closing: CancellationToken,
 }
 
-impl Entries {
+impl ConnectionEntries {
     fn begin_waiting(&mut self, host: IpAddr, closing: &CancellationToken) -> u64 {
         self.last += 1;
         let closing = closing.clone();
@@ -133,7 +133,7 @@ impl ConnectionTable {
 pub(super) struct ConnectionPlace {
     host: IpAddr,
     closing: CancellationToken,
-    entries: Arc<Mutex<Entries>>,
+    entries: Arc<Mutex<ConnectionEntries>>,
     state: Mutex<PlaceState>,
 }
 

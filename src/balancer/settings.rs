@@ -152,19 +152,19 @@ fn stats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StatsPage, D::Err
         untagged,
         expecting = "must be true (for this host), false or \"everyone\""
     )]
-    enum Stats {
+    enum StatsChoice {
         Served(bool),
-        To(Everyone),
+        To(StatsAudience),
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "snake_case")]
-    enum Everyone {
+    enum StatsAudience {
         Everyone,
     }
-    Ok(match Stats::deserialize(deserializer)? {
-        Stats::Served(false) => StatsPage::Off,
-        Stats::Served(true) => StatsPage::ThisHost,
-        Stats::To(Everyone::Everyone) => StatsPage::Everyone,
+    Ok(match StatsChoice::deserialize(deserializer)? {
+        StatsChoice::Served(false) => StatsPage::Off,
+        StatsChoice::Served(true) => StatsPage::ThisHost,
+        StatsChoice::To(StatsAudience::Everyone) => StatsPage::Everyone,
     })
 }
 

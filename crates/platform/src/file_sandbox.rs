@@ -102,13 +102,13 @@ mod tests {
     use super::*;
 
     /// A process outside, with an address of its memory.
-    struct Other {
+    struct OutsideProcess {
         child: Child,
         address: usize,
     }
 
-    impl Other {
-        fn start() -> Other {
+    impl OutsideProcess {
+        fn start() -> OutsideProcess {
             let child = Command::new("cat")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
@@ -116,7 +116,7 @@ mod tests {
                 .unwrap();
             let maps = fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
             let address = usize::from_str_radix(maps.split('-').next().unwrap(), 16).unwrap();
-            Other { child, address }
+            OutsideProcess { child, address }
         }
 
         fn pid(&self) -> Pid {
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    impl Drop for Other {
+    impl Drop for OutsideProcess {
         fn drop(&mut self) {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -204,21 +204,21 @@ mod tests {
     // guarantee: SECURITY-40
     #[test]
     fn memory_of_processes_outside_is_out_of_reach() {
-        let other = Other::start();
+        let other = OutsideProcess::start();
         let (pid, address) = (other.pid(), other.address);
         // Without a sandbox it can be read, or this shows nothing.
-        assert_eq!(Other::read_memory(pid, address), Ok(4));
+        assert_eq!(OutsideProcess::read_memory(pid, address), Ok(4));
         // With its path allowed it is the process itself that is refused.
         let files = AllowedFiles {
             read: vec!["/proc".into()],
             ..AllowedFiles::default()
         };
         inside(files, move |_| {
-            assert_eq!(Other::read_memory(pid, address), Err(Errno::EPERM));
+            assert_eq!(OutsideProcess::read_memory(pid, address), Err(Errno::EPERM));
             refused(fs::read(format!("/proc/{pid}/mem")), "mem");
         });
         inside(AllowedFiles::default(), move |abi| {
-            assert_eq!(Other::read_memory(pid, address), Err(Errno::EPERM));
+            assert_eq!(OutsideProcess::read_memory(pid, address), Err(Errno::EPERM));
             for file in ["mem", "environ", "maps"] {
                 refused(fs::read(format!("/proc/{pid}/{file}")), file);
             }

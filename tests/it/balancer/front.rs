@@ -21,18 +21,18 @@ use super::{
 };
 
 /// A certificate for this host that trusts itself, and its key.
-struct Pair {
+struct CertificatePair {
     cert: String,
     key: String,
 }
 
-impl Pair {
-    fn new() -> Pair {
+impl CertificatePair {
+    fn new() -> CertificatePair {
         let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         let key = KeyPair::generate().unwrap();
         let cert = params.self_signed(&key).unwrap().pem();
         let key = key.serialize_pem();
-        Pair { cert, key }
+        CertificatePair { cert, key }
     }
 
     fn write(&self, dir: &Path) {
@@ -48,7 +48,7 @@ fn write(path: &Path, text: &str, mode: u32) {
 
 /// A client that trusts these alone and makes each request on a connection of its own: on one that
 /// is kept, a request can meet its close.
-fn client(trusted: &[&Pair]) -> Client {
+fn client(trusted: &[&CertificatePair]) -> Client {
     let certs = trusted.iter().map(|it| it.cert.as_bytes());
     let certs = certs.map(|pem| Certificate::from_pem(pem).unwrap());
     quorate_platform::http_client::builder()
@@ -72,7 +72,7 @@ async fn certificate_changes_without_a_failed_request() {
     let member = Fake::start(&cluster, 1);
     cluster.join(&member);
     let dir = folder(&[&member]);
-    let (first, second) = (Pair::new(), Pair::new());
+    let (first, second) = (CertificatePair::new(), CertificatePair::new());
     first.write(dir.path());
     let port = ports::free();
     let table = "\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
