@@ -24,7 +24,7 @@ use quorate_state as state;
 use super::{AdminContext, problem::ApiProblem};
 
 /// The largest body.
-const BODY_MAX: usize = 16 << 20;
+pub(super) const BODY_MAX: usize = 16 << 20;
 
 /// The longest time that a caller waits here; the service's own limit is mostly shorter.
 const WAIT: std::time::Duration = std::time::Duration::from_secs(20);

@@ -67,6 +67,12 @@ pub async fn serve(
             Ok((stream, from)) => {
                 if let Some(place) = table.admit(from.ip()) {
                     connection(stream, place, &table, router.clone(), &graceful);
+                } else if let Some(left_out) = log_limit.due("place") {
+                    tracing::warn!(
+                        %from,
+                        left_out,
+                        "a connection to the admin port was closed: all places have requests that run"
+                    );
                 }
             }
             Err(error) => {

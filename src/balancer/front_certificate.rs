@@ -23,6 +23,8 @@ use super::{BalancerError, files};
 
 /// The interval of looking for other files. Mounts of Kubernetes and NFS tell of no change.
 const LOOK: Duration = Duration::from_secs(1);
+/// The wait until files are read again that could not be put in force.
+const AGAIN: Duration = Duration::from_secs(60);
 /// The longest file.
 const BYTES_MAX: u64 = 1 << 20;
 const NAME: (&str, &str) = ("front-", ".pem");
@@ -62,6 +64,8 @@ pub(super) struct FrontCertificate {
     dir: PathBuf,
     seen: Option<[FileStamp; 2]>,
     next: Instant,
+    /// When files that stay as they are are read again all the same.
+    again: Option<Instant>,
 }
 
 impl FrontCertificate {
@@ -75,6 +79,7 @@ impl FrontCertificate {
             dir: dir.to_owned(),
             seen: None,
             next: Instant::now(),
+            again: None,
         };
         let name = certificate.read()?;
         Ok((certificate, name))
@@ -88,15 +93,18 @@ impl FrontCertificate {
             return Ok(None);
         }
         self.next = now + LOOK;
-        let stamps = self.stamps();
-        if stamps.is_some() && stamps == self.seen {
-            return Ok(None);
-        }
-        if stamps.is_none() && self.seen.is_none() {
-            // Told before.
+        let is_due = self.again.is_some_and(|again| now >= again);
+        // Missing files are told of once, too.
+        if self.stamps() == self.seen && !is_due {
             return Ok(None);
         }
         self.read().map(Some)
+    }
+
+    /// Has the files read again after a while, even if they stay as they are: what was wrong may
+    /// have been something else, such as a full disk, and the next renewal is far off.
+    pub(super) fn read_again_later(&mut self) {
+        self.again = Some(Instant::now() + AGAIN);
     }
 
     /// Removes the files of other pairs. HAProxy has read them.
@@ -119,6 +127,7 @@ impl FrontCertificate {
     fn read(&mut self) -> Result<String, BalancerError> {
         // Before they are read: what is written meanwhile is another state.
         self.seen = self.stamps();
+        self.again = None;
         let FrontFiles { cert, key } = &self.files;
         let chain = part(cert, "-----BEGIN CERTIFICATE-----", "certificate")
             .map_err(|error| refused(cert, error))?;
@@ -132,7 +141,10 @@ impl FrontCertificate {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let name = format!("{}{digest}{}", NAME.0, NAME.1);
-        files::replace(&self.dir.join(&name), &text)?;
+        if let Err(error) = files::replace(&self.dir.join(&name), &text) {
+            self.read_again_later();
+            return Err(error);
+        }
         Ok(name)
     }
 }
@@ -225,6 +237,16 @@ mod tests {
             assert!(error.contains(told) && error.contains("now/key"), "{error}");
             assert!(look(&mut certificate).unwrap().is_none());
         }
+        // Files that could not be put in force are read again, whether they change or not.
+        write(&root.path().join("two/key"), KEY, 0o600);
+        assert_eq!(look(&mut certificate).unwrap(), Some(second.clone()));
+        certificate.read_again_later();
+        assert!(look(&mut certificate).unwrap().is_none());
+        certificate.again = Some(Instant::now());
+        assert_eq!(look(&mut certificate).unwrap(), Some(second.clone()));
+        certificate.read_again_later();
+        write(&root.path().join("two/cert"), CERT, 0o644);
+        assert_eq!(look(&mut certificate).unwrap(), Some(first.clone()));
         fs::remove_file(root.path().join("two/cert")).unwrap();
         assert!(look(&mut certificate).is_err());
         assert!(look(&mut certificate).unwrap().is_none());

@@ -134,23 +134,24 @@ pub fn enter(kind: &str, rules: &LocalRules) -> Result<u8, ConnectorSandboxError
         let _ = private_folder::make(&rules.zmq_ipc_dir, IPC_DIR_HOLDS);
     }
     let replaced: Vec<PathBuf> = replaceable(|name| env::var_os(name)).collect();
-    let readable = |path: &PathBuf| File::open(path).is_ok();
-    let _ = REPLACEABLE.set(replaced.into_iter().filter(readable).collect());
+    // What isn't there yet may come, and isn't allowed then either.
+    let _ = REPLACEABLE.set(replaced.into_iter().filter(|it| !is_refused(it)).collect());
     let abi = file_sandbox::enter(&allowed(kind, rules, |name| env::var_os(name)))?;
     kept(rules.process.sandbox, abi)
 }
 
 static REPLACEABLE: OnceLock<Vec<PathBuf>> = OnceLock::new();
 
-/// Returns true if a file that this process could read when it began is another one now, which its
-/// sandbox doesn't know. Blocks.
+/// Returns true if a file that this process could read when it began, or that was not there, is
+/// another one now, which its sandbox doesn't know. Blocks.
 pub fn is_outdated() -> bool {
-    let lost = |path: &PathBuf| {
-        File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
-    };
     REPLACEABLE
         .get()
-        .is_some_and(|files| files.iter().any(lost))
+        .is_some_and(|files| files.iter().any(|it| is_refused(it)))
+}
+
+fn is_refused(path: &Path) -> bool {
+    File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 fn kept(mode: SandboxMode, abi: u8) -> Result<u8, ConnectorSandboxError> {
@@ -235,7 +236,10 @@ fn library_folder(entry: &str) -> Option<PathBuf> {
     match entry.strip_suffix(BENEATH) {
         Some("") => Some(PathBuf::from("/")),
         Some(folder) => Some(PathBuf::from(folder)),
-        None => Path::new(entry).parent().map(Path::to_owned),
+        None => {
+            let folder = Path::new(entry).parent()?;
+            (folder != Path::new("/")).then(|| folder.to_owned())
+        }
     }
 }
 

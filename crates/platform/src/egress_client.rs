@@ -30,6 +30,14 @@ pub enum EgressClientError {
     /// The rules of this member refuse the address.
     #[error(transparent)]
     Refused(#[from] EgressRefusal),
+    /// The name of the host has no addresses that could be checked.
+    #[error("the addresses of {host} can't be looked up: {error}")]
+    LookUp {
+        /// The name.
+        host: String,
+        /// What was wrong.
+        error: io::Error,
+    },
     /// The other end gave none.
     #[error(transparent)]
     Failed(#[from] reqwest::Error),
@@ -68,18 +76,19 @@ impl EgressClient {
     }
 
     /// Checks each address that a host has now.
-    async fn check(&self, host: &str, port: u16) -> Result<(), EgressRefusal> {
+    async fn check(&self, host: &str, port: u16) -> Result<(), EgressClientError> {
         if let Ok(literal) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return self
-                .egress
-                .check(SocketAddr::new(literal, port), None)
-                .await;
+            let to = SocketAddr::new(literal, port);
+            return Ok(self.egress.check(to, None).await?);
         }
-        // What can't be looked up can't be connected to, and that is told by the client.
-        if let Ok(Ok(addresses)) = timeout(LOOK_UP, lookup_host((host, port))).await {
-            for address in addresses {
-                self.egress.check(address, None).await?;
-            }
+        let looked_up = timeout(LOOK_UP, lookup_host((host, port))).await;
+        let addresses = looked_up.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let addresses = addresses.map_err(|error| EgressClientError::LookUp {
+            host: host.to_owned(),
+            error,
+        })?;
+        for address in addresses {
+            self.egress.check(address, None).await?;
         }
         Ok(())
     }

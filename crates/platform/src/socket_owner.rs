@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     os::fd::AsRawFd,
 };
 
@@ -32,26 +32,45 @@ const HEADER: usize = 16;
 const ASKED: usize = HEADER + 56;
 /// Place of `idiag_uid` in an answer: behind the header, four bytes, the ids, and three numbers.
 const UID: usize = HEADER + 4 + 48 + 12;
+/// Place of `idiag_inode`, behind it.
+const INODE: usize = UID + 4;
 /// The kernel answers at once.
 const ANSWER_MS: i64 = 200;
 
 /// Returns true if this connection comes from another host, or from this user or root on this
-/// one. What the kernel doesn't say is taken for a no: the other end is gone, mostly.
+/// one. Where its source is says nothing of that: a socket may be bound to any address of this
+/// host. So the kernel is asked in any case, and only an address that is none of this host's may
+/// have no socket here. What the kernel doesn't say is taken for a no: the other end is gone,
+/// mostly.
 pub fn is_same_user(connection: &TcpStream) -> bool {
     let (Ok(here), Ok(there)) = (connection.local_addr(), connection.peer_addr()) else {
         return false;
     };
     let (here, there) = (canonical(here), canonical(there));
-    if !there.ip().is_loopback() && there.ip() != here.ip() {
-        return true;
-    }
     match owner(there, here) {
         Ok(uid) => uid == 0 || uid == geteuid().as_raw(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_here(there.ip()) => true,
         Err(error) => {
             tracing::debug!(%error, "it is not known whose connection this is");
             false
         }
     }
+}
+
+/// Returns true for an address of this host: the one from which it would speak to itself. What
+/// can't be found out is taken for one.
+fn is_here(address: IpAddr) -> bool {
+    let any = match address {
+        IpAddr::V4(_) => IpAddr::from([0; 4]),
+        IpAddr::V6(_) => IpAddr::from([0; 16]),
+    };
+    let speak = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        // Sends nothing.
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    };
+    address.is_loopback() || speak().map_or(true, |near| near.ip() == address)
 }
 
 /// Returns the user of the socket at `near` that is connected to `far`.
@@ -121,7 +140,12 @@ fn uid_of(answer: &[u8]) -> io::Result<u32> {
             code.unwrap_or(0).wrapping_neg(),
         ));
     }
-    word(UID).map(u32::from_ne_bytes).ok_or_else(cut_short)
+    // One that its owner has closed belongs to nobody any more, and is told as root's.
+    match word(INODE) {
+        None => Err(cut_short()),
+        Some([0, 0, 0, 0]) => Err(io::Error::other("its owner has closed it")),
+        Some(_) => word(UID).map(u32::from_ne_bytes).ok_or_else(cut_short),
+    }
 }
 
 /// An address of IPv4 is one, however it is written.
@@ -183,6 +207,19 @@ mod tests {
         let (near, far) = (server.peer_addr().unwrap(), server.local_addr().unwrap());
         assert_eq!(owner(near, far).unwrap(), 65_534);
         assert!(!is_same_user(&server));
+        // From whatever address of this host.
+        let script = format!(
+            "import socket; s = socket.create_connection(('127.0.0.1', {port}), source_address=('127.0.0.9', 0)); s.send(b'x'); s.close()"
+        );
+        let mut early = Command::new("python3")
+            .args(["-c", &script])
+            .uid(65_534)
+            .spawn()
+            .unwrap();
+        let (closed, _) = listener.accept().await.unwrap();
+        early.wait().unwrap();
+        assert!(!is_same_user(&closed), "its owner has closed it");
+        drop(closed);
         drop(server);
         other.wait().unwrap();
         // The other end is gone.

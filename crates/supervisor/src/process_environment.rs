@@ -19,22 +19,33 @@ const NAMES: [&str; 9] = [
     "TERM",
 ];
 
-/// Beginnings of further names: the locale, the authorities, and IBM MQ's client.
-const PREFIXES: [&str; 4] = ["LC_", "SSL_CERT_", "MQ", "AMQ_"];
+/// Beginnings of further names: the locale and the authorities.
+const PREFIXES: [&str; 2] = ["LC_", "SSL_CERT_"];
+/// Those of IBM MQ's client, for its connectors alone, but for what is named like a secret of
+/// another program (`MQ_APP_PASSWORD` of IBM's container) or like MQTT's.
+const MQ_PREFIXES: [&str; 2] = ["MQ", "AMQ_"];
+const NOT_MQ: [&str; 4] = ["MQTT", "PASSWORD", "SECRET", "TOKEN"];
 
-/// Returns what a process is given of these variables, with `more` that the settings name.
-pub(crate) fn handed_on(
-    variables: impl IntoIterator<Item = (OsString, OsString)>,
-    more: &[String],
-) -> Vec<(OsString, OsString)> {
-    let wanted = |name: &OsStr| name.to_str().is_some_and(|name| is_wanted(name, more));
-    let variables = variables.into_iter();
-    variables.filter(|(name, _)| wanted(name)).collect()
+/// Returns what a process of this kind is given of these variables, with `more` that the settings
+/// name.
+pub(crate) fn handed_on<'v>(
+    variables: &'v [(OsString, OsString)],
+    kind: &'v str,
+    more: &'v [String],
+) -> impl Iterator<Item = &'v (OsString, OsString)> {
+    let is_wanted = move |name: &OsStr| {
+        let name = name.to_str();
+        name.is_some_and(|name| is_wanted(name, kind, more))
+    };
+    variables.iter().filter(move |(name, _)| is_wanted(name))
 }
 
-fn is_wanted(name: &str, more: &[String]) -> bool {
+fn is_wanted(name: &str, kind: &str, more: &[String]) -> bool {
+    let has = |beginnings: &[&str]| beginnings.iter().any(|it| name.starts_with(it));
+    let is_mq = || has(&MQ_PREFIXES) && !NOT_MQ.iter().any(|it| name.contains(it));
     NAMES.contains(&name)
-        || PREFIXES.iter().any(|it| name.starts_with(it))
+        || has(&PREFIXES)
+        || kind.starts_with("ibm_mq_") && is_mq()
         || more.iter().any(|it| it == name)
         || quorate_planted::variable() == Some(name)
 }
@@ -52,6 +63,8 @@ mod tests {
             "LC_ALL",
             "SSL_CERT_FILE",
             "MQSERVER",
+            "MQ_APP_PASSWORD",
+            "MQTT_HOST",
             "LD_LIBRARY_PATH",
             "LD_PRELOAD",
             "AWS_SECRET_ACCESS_KEY",
@@ -60,14 +73,16 @@ mod tests {
             "LCOAL",
         ];
         let given = variables.map(|it| (OsString::from(it), OsString::from("x")));
-        let names = |more: &[String]| {
-            let kept = handed_on(given.clone(), more).into_iter();
-            kept.map(|(name, _)| name.into_string().unwrap())
+        let names = |kind: &str, more: &[String]| {
+            let kept = handed_on(&given, kind, more);
+            kept.map(|(name, _)| name.to_str().unwrap().to_owned())
                 .collect::<Vec<_>>()
         };
-        let usual = ["PATH", "LC_ALL", "SSL_CERT_FILE", "MQSERVER"];
-        assert_eq!(names(&[]), usual);
-        let more = names(&["LD_LIBRARY_PATH".to_owned()]);
+        let usual = ["PATH", "LC_ALL", "SSL_CERT_FILE"];
+        assert_eq!(names("amqp_channel", &[]), usual);
+        let mq = names("ibm_mq_channel", &[]);
+        assert_eq!(mq, [&usual[..], &["MQSERVER"]].concat());
+        let more = names("zmq_channel", &["LD_LIBRARY_PATH".to_owned()]);
         assert_eq!(more, [&usual[..], &["LD_LIBRARY_PATH"]].concat());
     }
 }

@@ -89,7 +89,8 @@ impl ProcessSpawner {
         rules: &LocalRules,
         log: &LogSettings,
     ) -> io::Result<ProcessSpawner> {
-        let environment = handed_on(std::env::vars_os(), &rules.process.environment);
+        let variables: Vec<_> = std::env::vars_os().collect();
+        let more = rules.process.environment.clone();
         let rules = serde_json::to_string(rules)?;
         let log = log.environment();
         let (requests, mut received) = mpsc::channel::<SpawnRequest>(64);
@@ -121,7 +122,10 @@ impl ProcessSpawner {
                         .arg(heartbeat.as_millis().to_string())
                         .arg(silence(&timing).as_millis().to_string())
                         .env_clear()
-                        .envs(environment.iter().map(|(name, value)| (name, value)))
+                        .envs(
+                            handed_on(&variables, key.kind, &more)
+                                .map(|(name, value)| (name, value)),
+                        )
                         .env("RUST_MIN_STACK", STACK_BYTES.to_string())
                         .envs(log.iter().map(|(name, value)| (*name, value)))
                         .env(LOCAL_RULES, &rules)

@@ -221,6 +221,7 @@ impl ManagementApi {
         let asked = self.http.send(request.timeout(ANSWER)).await;
         let answer = asked.map_err(|error| match error {
             EgressClientError::Refused(refusal) => ManagementError::Refused(refusal),
+            EgressClientError::LookUp { .. } => ManagementError::Unreachable(error.to_string()),
             // The URL carries a password: it is not shown.
             EgressClientError::Failed(error) => {
                 ManagementError::Unreachable(whole_chain(&error.without_url()))

@@ -27,7 +27,7 @@ pub(super) async fn admit_request(
     request: Request,
     next: Next,
 ) -> Response {
-    match budget.take(request.headers()).await {
+    match budget.take(request.headers(), BODY_MAX).await {
         Some(_held) => next.run(request).await,
         None => {
             let (mib, messages) = budget.bounds();

@@ -49,6 +49,9 @@ impl HaproxySupervisor {
         if let Err(error) = self.put_in_force(text).await {
             tracing::error!("{error}; the certificate before it stays in force");
             self.settings.front_pem = former;
+            if let Some(certificate) = &mut self.certificate {
+                certificate.read_again_later();
+            }
             return;
         }
         tracing::info!("the front has another certificate");

@@ -95,8 +95,9 @@ pub(super) fn start(
 /// name to routers that go by it.
 fn check_address(to: &IbmMqConnection) -> Result<(), ConnectorError> {
     let looked_up = waited_for(lookup(&to.host, to.port));
-    // The client that looks for an unknown name reports it.
-    let addresses = looked_up.unwrap_or_default();
+    // Unchecked nothing is connected to: a name server may be slow for us and quick for the client.
+    let addresses =
+        looked_up.map_err(|error| ConnectorError::new(format!("{}: {error}", to.host)))?;
     for address in addresses {
         allowed(address).map_err(|error| ConnectorError::new(error.to_string()))?;
     }
