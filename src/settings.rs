@@ -56,6 +56,8 @@ pub struct HttpLimits {
     pub idle_wait: Duration,
     /// The proxies whose headers about a client count.
     pub trusted_proxies: Vec<IpNetwork>,
+    /// The proxies whose word of a client's certificate counts.
+    pub certificate_proxies: Vec<IpNetwork>,
 }
 
 /// The rules of this host for connectors, whatever the cluster's configuration says.
@@ -220,6 +222,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         body_wait: r.millis("http.body_wait_ms", 30_000, 100..=3_600_000),
         idle_wait: r.millis("http.idle_wait_ms", 75_000, 100..=3_600_000),
         trusted_proxies: r.networks("http.trusted_proxies", "127.0.0.0/8, ::1"),
+        certificate_proxies: r.networks("http.certificate_proxies", ""),
     };
     r.retired(
         "http.answer_wait_ms",

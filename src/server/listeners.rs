@@ -174,6 +174,7 @@ fn limits(allowed: &HttpLimits, drain: Duration) -> http::ClientLimits {
         body_wait: allowed.body_wait,
         idle_wait: allowed.idle_wait,
         trusted_proxies: allowed.trusted_proxies.clone(),
+        certificate_proxies: allowed.certificate_proxies.clone(),
         grace: drain,
         ..http::ClientLimits::default()
     }

@@ -32,7 +32,7 @@ async fn mirror() -> String {
 
 /// One member, with a service behind a channel at `/c` that has this security.
 async fn guarded(security: Value) -> TestCluster {
-    let cluster = TestCluster::start(1, 500, "").await;
+    let cluster = TestCluster::start(1, 500, "http.certificate_proxies = \"127.0.0.1\"").await;
     let service = json!({"name": "mirror", "upstream": mirror().await});
     cluster.put(0, "service", service).await;
     let ann = json!({"name": "ann", "username": "ann", "password": "canary-password"});
@@ -168,7 +168,7 @@ async fn caller_is_told_and_can_not_be_forged() {
         (401, &json!("ZATO_ERROR"))
     );
 
-    // A proxy on the member's host is believed, and a client of the balancer is not.
+    // A proxy that the member's settings name is believed, and a client of the balancer is not.
     let sent = [("client-cert", shown.as_str())];
     let (status, seen) = ask(cluster.members[0].http_url("/d"), &sent).await;
     let caller = json!("client_certificate/partners/a.partner.example");

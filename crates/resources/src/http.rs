@@ -14,7 +14,7 @@ use crate::{
     },
     security::{SECURITY, SECURITY_LIST},
     text_rules,
-    upstream::{UpstreamAuth, UpstreamTls, secret_fits_scheme},
+    upstream::{AuthScheme, UpstreamAuth, UpstreamTls, secret_fits_scheme},
 };
 
 /// The longest time that can be allowed for one call, in milliseconds.
@@ -44,7 +44,8 @@ declare! {
         /// The TLS of an upstream.
         tls: Option<UpstreamTls> = optional_nested();
         /// By what an upstream knows its caller.
-        auth: Option<UpstreamAuth> = optional_nested();
+        auth: Option<UpstreamAuth> = optional_nested(), then
+            tls_needs_https(upstream, tls, auth);
         /// The secret of `auth`. Never shown again; left out of a PUT or apply it means unchanged.
         auth_secret: Option<String> = secret(text_rules::auth_secret), then
             secret_fits_scheme(auth, auth_secret);
@@ -109,6 +110,29 @@ fn one_handles_calls(fields: &mut FieldReader<'_>, builtin: &Option<String>) {
             "",
             "is for an `upstream` alone: nothing comes between the program and a service in its code",
         );
+    }
+}
+
+/// Refuses rules of TLS for a URL that has none: they would look kept and be passed over.
+fn tls_needs_https(
+    fields: &mut FieldReader<'_>,
+    upstream: &Option<OneOrMany>,
+    tls: &Option<UpstreamTls>,
+    auth: &Option<UpstreamAuth>,
+) {
+    let urls = upstream.as_ref().map_or(&[][..], OneOrMany::as_slice);
+    if !urls.iter().any(|url| url.starts_with("http://")) {
+        return;
+    }
+    let why = "needs an `upstream` whose URLs all begin with https://: without TLS it would be passed over";
+    if tls.is_some() {
+        fields.refuse("tls", "", why);
+    }
+    if auth
+        .as_ref()
+        .is_some_and(|auth| auth.scheme == AuthScheme::Certificate)
+    {
+        fields.refuse("auth.scheme", "certificate", why);
     }
 }
 

@@ -82,7 +82,8 @@ declare! {
 }
 
 declare! {
-    /// `client_certificate`: a certificate that the caller has shown in the handshake of TLS.
+    /// `client_certificate`: a certificate that the caller has shown to a proxy in the
+    /// handshake of TLS.
     pub struct ClientCertificate {
         /// The name of the object.
         name: String = required(text_rules::name);

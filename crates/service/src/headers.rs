@@ -175,6 +175,12 @@ fn hyphenated(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// Removes a header, and what CGI and its kin can't tell from it.
+pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
+    let wanted = hyphenated(name.as_str());
+    remove(headers, |name| hyphenated(name) == wanted);
+}
+
 fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
     let names = headers.keys().filter(|name| is_unwanted(name.as_str()));
     for name in names.cloned().collect::<Vec<HeaderName>>() {

@@ -7,6 +7,7 @@
 #![warn(unreachable_pub)]
 
 pub mod api;
+mod authorities;
 mod builtin;
 pub(crate) mod call_limiter;
 pub(crate) mod derived_view;

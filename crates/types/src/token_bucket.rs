@@ -70,7 +70,8 @@ impl TokenBucket {
 /// Buckets by key, at most as many as it was made for.
 ///
 /// The keys stand in two halves: when the new one is full it becomes the old one, whose keys are
-/// forgotten unless they are seen again. So to forget costs nothing on the way of a request.
+/// forgotten unless they are seen again. So keys are never searched for their age; one request in
+/// half a table's new keys drops the other half.
 #[derive(Debug)]
 pub struct BucketTable<K> {
     new: HashMap<K, TokenBucket>,

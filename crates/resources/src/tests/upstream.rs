@@ -3,7 +3,8 @@
 use super::*;
 
 fn with_auth(auth: Value, secret: &str) -> Value {
-    with(with(service(), "auth", auth), "auth_secret", secret)
+    let far = with(service(), "upstream", "https://127.0.0.1:8080/orders");
+    with(with(far, "auth", auth), "auth_secret", secret)
 }
 
 const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -24,7 +25,15 @@ fn credentials_of_each_scheme_read_back() {
         assert!(!shown.contains(secret), "{shown}");
     }
     let tls = json!({"ca": PEM, "server_name": "inner.example"});
-    reads_back(Kind::Service, with(service(), "tls", tls));
+    let far = with(service(), "upstream", "https://partner.example/");
+    reads_back(Kind::Service, with(far, "tls", tls.clone()));
+    // A URL without TLS would pass them over.
+    let open = json!(["https://partner.example/", "http://partner.example/"]);
+    let open = with(service(), "upstream", open);
+    refused(Kind::Service, with(open, "tls", tls), "tls", "https://");
+    let shown = json!({"scheme": "certificate", "certificate": PEM});
+    let open = with(with_auth(shown, KEY), "upstream", "http://partner.example/");
+    refused(Kind::Service, open, "auth.scheme", "https://");
 }
 
 #[test]
@@ -93,14 +102,14 @@ fn kept_secret_stays_with_host() {
         let now = with(before.clone(), field, value);
         read(&now).changed_target_fields(&read(&before))
     };
-    let same_host = json!("http://127.0.0.1:8080/other");
+    let same_host = json!("https://127.0.0.1:8080/other");
     assert!(changed("upstream", same_host).is_empty());
     assert!(changed("timeout_ms", json!(1)).is_empty());
     for other in [
-        json!("http://127.0.0.1:8081/orders"),
-        json!("https://127.0.0.1:8080/orders"),
-        json!("http://evil.example:8080/orders"),
-        json!(["http://127.0.0.1:8080/orders", "http://evil.example/"]),
+        json!("https://127.0.0.1:8081/orders"),
+        json!("http://127.0.0.1:8080/orders"),
+        json!("https://evil.example:8080/orders"),
+        json!(["https://127.0.0.1:8080/orders", "http://evil.example/"]),
     ] {
         assert_eq!(changed("upstream", other), ["upstream"]);
     }

@@ -64,7 +64,7 @@ impl CallerAdmission {
                 let whole = body.read(channel.max_body_bytes, limits.sending());
                 admitted.body = Some(whole.await?);
             }
-            let certificate = forwarded::is_trusted(peer, trusted)
+            let certificate = forwarded::is_trusted(peer, &limits.certificate_proxies)
                 .then(|| PresentedCertificate::from_headers(headers))
                 .flatten();
             let body = admitted.body.as_ref();

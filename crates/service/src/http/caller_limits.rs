@@ -22,6 +22,18 @@ use crate::call_limiter::count_refused;
 /// Callers whose calls are counted.
 const CALLERS_MAX: usize = 100_000;
 
+/// What is wrong with credentials that may have been guessed. Whose token has expired, or whose
+/// signature is old, has shown something that is or was good: to hold that up would lock out all
+/// who share its address.
+const GUESSES: [&str; 6] = [
+    "password",
+    "key",
+    "token_form",
+    "token_signature",
+    "signature",
+    "certificate",
+];
+
 /// Counts of one member.
 pub(super) struct CallerLimits {
     failed: Mutex<FailedLogins>,
@@ -66,6 +78,9 @@ impl CallerLimits {
             return;
         };
         count_failure(reason);
+        if !GUESSES.contains(&reason) {
+            return;
+        }
         let is_first = self.failed.lock().record(source, Instant::now());
         if is_first {
             tracing::warn!(%source, channel, reason, "wrong credentials; further ones of this address within a minute are counted in quorate_auth_failures_total alone");
@@ -83,14 +98,14 @@ impl CallerLimits {
         };
         let name = channel.name.as_str().into();
         match limit.per {
-            RateScope::Caller => Ok(()),
+            // What others have no credentials for takes nothing from those who have.
+            RateScope::Caller | RateScope::Channel => Ok(()),
             RateScope::Source => self.take(limit, CallsKey::Source(name, source_network(source))),
-            RateScope::Channel => self.take(limit, CallsKey::Channel(name)),
         }
     }
 
-    /// Takes one of the calls that a channel allows each caller. Without a caller it is the source
-    /// that counts.
+    /// Takes one of the calls that a channel allows each caller, or all together. Without a caller
+    /// it is the source that counts.
     pub(super) fn take_identified(
         &self,
         channel: &HttpChannel,
@@ -100,13 +115,12 @@ impl CallerLimits {
         let Some(limit) = &channel.rate_limit else {
             return Ok(());
         };
-        if limit.per != RateScope::Caller {
-            return Ok(());
-        }
         let name = channel.name.as_str().into();
-        let key = match caller {
-            Some(caller) => CallsKey::Caller(name, caller.name().to_owned()),
-            None => CallsKey::Source(name, source_network(source)),
+        let key = match (limit.per, caller) {
+            (RateScope::Source, _) => return Ok(()),
+            (RateScope::Channel, _) => CallsKey::Channel(name),
+            (RateScope::Caller, Some(caller)) => CallsKey::Caller(name, caller.name().to_owned()),
+            (RateScope::Caller, None) => CallsKey::Source(name, source_network(source)),
         };
         self.take(limit, key)
     }

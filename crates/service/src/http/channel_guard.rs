@@ -2,8 +2,8 @@
 //!
 //! A channel names security objects of which a caller must satisfy one (`security`) and such of
 //! which it must satisfy each (`security_all`). Whatever the outcome, the credentials that these
-//! objects look at are taken out of the request: they are meant for this check, not for the
-//! service. What a service gets instead is `Quorate-Caller`.
+//! objects look at are taken out of the request, but for signatures, which open nothing by
+//! themselves: they are meant for this check, not for the service. What a service gets instead is `Quorate-Caller`.
 //!
 //! An object that can't be used lets nobody in: a channel is never more open than it says.
 

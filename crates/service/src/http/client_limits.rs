@@ -29,6 +29,8 @@ pub struct ClientLimits {
     pub idle_wait: Duration,
     /// Proxies that may name the client: see [`super::forwarded`].
     pub trusted_proxies: Vec<IpNetwork>,
+    /// Proxies that may show their clients' certificates, by which these are let in.
+    pub certificate_proxies: Vec<IpNetwork>,
     /// Time after the order to stop for which idle connections are kept for a request that may be
     /// on its way.
     pub linger: Duration,
@@ -46,6 +48,7 @@ impl Default for ClientLimits {
             bodies_bytes_max: 1 << 30,
             idle_wait: Duration::from_secs(75),
             trusted_proxies: loopback(),
+            certificate_proxies: Vec::new(),
             linger: Duration::from_millis(500),
             grace: Duration::from_secs(5),
         }

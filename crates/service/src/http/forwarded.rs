@@ -30,7 +30,9 @@ pub(super) fn client_address(
     let mut path = list(headers, &FORWARDED_FOR);
     if path.is_empty() {
         let known = list(headers, &header::FORWARDED);
-        path = known.iter().filter_map(|it| forwarded_for(it)).collect();
+        // One that names nobody ends the way back: what stands before it is anybody's word.
+        let nodes = known.iter().map(|it| forwarded_for(it).unwrap_or_default());
+        path = nodes.collect();
     }
     for before in path.iter().rev() {
         let is_proxy = trusted.iter().any(|network| network.contains(address));

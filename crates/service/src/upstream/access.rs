@@ -22,6 +22,7 @@ use rustls::{
 };
 
 use super::upstream_client::{UpstreamClient, client, system_roots, trusting};
+use crate::{authorities::authorities, headers::remove_alike};
 
 /// Clients of upstreams of one member.
 pub(crate) struct UpstreamClients {
@@ -64,7 +65,7 @@ impl UpstreamClients {
         let system_roots = Arc::new(system_roots());
         let tls = trusting(system_roots.clone()).with_no_client_auth();
         UpstreamClients {
-            shared: client(tls, None, egress.clone()),
+            shared: client(tls, None, false, egress.clone()),
             system_roots,
             egress,
         }
@@ -119,16 +120,9 @@ impl UpstreamClients {
         };
         let name = tls.and_then(|tls| tls.server_name.clone());
         let name = name.map(ServerName::try_from).transpose()?;
-        Ok(client(config, name, self.egress.clone()))
+        // Rules of TLS that a URL could get round by being http would be none.
+        Ok(client(config, name, true, self.egress.clone()))
     }
-}
-
-fn authorities(pem: &str) -> Option<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.ok()?).ok()?;
-    }
-    (!roots.is_empty()).then_some(roots)
 }
 
 /// Returns the header that shows who calls; a certificate is shown otherwise.
@@ -157,9 +151,11 @@ fn credentials(
 }
 
 impl UpstreamAccess {
-    /// Adds the credentials to a call, in place of what its client has sent under that name.
+    /// Adds the credentials to a call, in place of what its client has sent under that name, or
+    /// under one that an upstream may take for it.
     pub(super) fn add_credentials(&self, headers: &mut HeaderMap) {
         if let Some((name, value)) = &self.credentials {
+            remove_alike(headers, name);
             headers.insert(name, value.clone());
         }
     }

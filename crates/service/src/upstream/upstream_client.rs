@@ -10,7 +10,10 @@ use std::{
 };
 
 use http::{Uri, uri::Scheme};
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::{
+    DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream,
+    ResolveServerName,
+};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -78,6 +81,7 @@ pub(super) fn trusting(
 pub(super) fn client(
     tls: ClientConfig,
     name: Option<ServerName<'static>>,
+    tls_alone: bool,
     egress: EgressPolicy,
 ) -> UpstreamClient {
     let mut http = HttpConnector::new();
@@ -93,6 +97,7 @@ pub(super) fn client(
             TcpConnector { http, egress },
             tls,
             name,
+            tls_alone,
         )))
 }
 
@@ -100,14 +105,13 @@ fn https(
     tcp: TcpConnector,
     tls: ClientConfig,
     name: Option<ServerName<'static>>,
+    tls_alone: bool,
 ) -> HttpsConnector<TcpConnector> {
-    match name {
-        None => HttpsConnector::from((tcp, tls)),
-        Some(name) => {
-            let resolver = Arc::new(FixedServerNameResolver::new(name));
-            HttpsConnector::new(tcp, tls, false, resolver)
-        }
-    }
+    let resolver: Arc<dyn ResolveServerName + Send + Sync> = match name {
+        None => Arc::new(DefaultServerNameResolver::default()),
+        Some(name) => Arc::new(FixedServerNameResolver::new(name)),
+    };
+    HttpsConnector::new(tcp, tls, tls_alone, resolver)
 }
 
 /// Classifies an error by whether the request can have arrived.

@@ -1,12 +1,12 @@
-//! Check by a `client_certificate`: what a caller has shown in the handshake of TLS, with us or with
-//! a proxy that we trust.
+//! Check by a `client_certificate`: what a caller has shown in the handshake of TLS with a proxy.
 //!
-//! 1. Who shows a certificate has its key: that was proved in the handshake, by the one who tells
-//!    of it. `Client-Cert` (RFC 9440) is believed from trusted proxies alone, and is taken out of
-//!    everybody else's requests.
+//! 1. Who shows a certificate has its key: that was proved in the handshake, by the proxy that tells
+//!    of it. `Client-Cert` (RFC 9440) lets in from the proxies alone that the member's settings name
+//!    for it (`http.certificate_proxies`): a certificate is no secret, so that whoever else may
+//!    write the header could be anybody. To be trusted for a client's address is not enough.
 //! 2. It is signed by one of the object's authorities, valid now, and for clients: that is checked
-//!    here for each request, whatever the handshake has checked, since one listener serves the
-//!    channels of many authorities.
+//!    here for each request, whatever the proxy has checked, since one proxy serves the channels of
+//!    many authorities.
 //! 3. One of its DNS names or URIs is among the object's `names`. The common name is never looked
 //!    at.
 
@@ -17,13 +17,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use quorate_clock::wall_time;
 use quorate_resources::{ClientCertificate, Kind};
 use rustls::{
-    RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, UnixTime},
     server::WebPkiClientVerifier,
 };
 
 use super::caller::{Caller, CheckFailure};
+use crate::authorities::authorities;
 
 /// The certificate of the client of a proxy, and those between it and its authority (RFC 9440).
 pub(in crate::http) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
@@ -83,7 +83,7 @@ impl CertificateCheck<'_> {
         shown: Option<&PresentedCertificate>,
     ) -> Result<Caller, CheckFailure> {
         let shown = shown.ok_or(CheckFailure::Missing)?;
-        let roots = self.roots().ok_or_else(|| {
+        let roots = authorities(&self.rules.ca).ok_or_else(|| {
             let name = &self.rules.name;
             CheckFailure::Broken(format!(
                 "the `ca` of client_certificate/{name} has no certificate that can be used"
@@ -108,14 +108,6 @@ impl CertificateCheck<'_> {
         let text = format!(":{}:", BASE64_STANDARD.encode(&shown.leaf));
         let value = HeaderValue::try_from(text).map_err(|_| CheckFailure::Wrong("certificate"))?;
         Ok(caller.with_header(CLIENT_CERT, value))
-    }
-
-    fn roots(&self) -> Option<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(self.rules.ca.as_bytes()) {
-            roots.add(certificate.ok()?).ok()?;
-        }
-        (!roots.is_empty()).then_some(roots)
     }
 
     /// Returns the first name of a certificate that is among those asked for.

@@ -88,7 +88,7 @@ impl<'t> SignedToken<'t> {
         })
     }
 
-    /// Reads the claims: of a token whose signature is good.
+    /// Reads the claims, which are worth nothing before the signature is verified.
     pub(super) fn claims(&self) -> Option<serde_json::Map<String, Value>> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(self.claims).ok()?;
         match json::parse(&bytes).ok()? {

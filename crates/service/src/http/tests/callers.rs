@@ -105,7 +105,7 @@ async fn issuer_that_is_down_is_no_401() {
     );
     let spec = json!({"path": "/c", "service": "obey", "security": "jwt/login"});
     running.group.put(Kind::HttpChannel, "c", spec);
-    let token = signed(&json!({"alg": "EdDSA", "kid": "1"}), &json!({}));
+    let token = signed(&json!({"alg": "EdDSA", "kid": "1"}), &json!({"iss": "i"}));
     let bearer = format!("Bearer {token}");
     let answer = running.ask(call(&[("authorization", &bearer)])).await;
     assert_eq!(answer.status, 503, "{answer:?}");
@@ -289,7 +289,11 @@ async fn client_certificate_is_told_by_trusted_proxy() {
         running.group.put(Kind::HttpChannel, "c", spec);
         running
     };
-    let running = start(quick()).await;
+    let named = ClientLimits {
+        certificate_proxies: quick().trusted_proxies,
+        ..quick()
+    };
+    let running = start(named).await;
     let answer = running.ask(call(&[("client-cert", &shown)])).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let seen = answer.json();
@@ -298,15 +302,16 @@ async fn client_certificate_is_told_by_trusted_proxy() {
     assert!(header(&seen, "client-cert").is_empty());
     assert_eq!(running.ask(call(&[])).await.status, 401);
 
+    // Who is trusted for addresses is not for certificates.
+    let running = start(quick()).await;
+    let sent = [("client-cert", &*shown)];
+    assert_eq!(running.ask(call(&sent)).await.status, 401);
     let limits = ClientLimits {
         trusted_proxies: Vec::new(),
         ..quick()
     };
     let running = start(limits).await;
-    assert_eq!(
-        running.ask(call(&[("client-cert", &shown)])).await.status,
-        401
-    );
+    assert_eq!(running.ask(call(&sent)).await.status, 401);
     let open = format!("GET /obey/1 HTTP/1.1\r\nhost: h\r\nclient-cert: {shown}\r\n\r\n");
     let seen = running.ask(open).await.json();
     assert!(
