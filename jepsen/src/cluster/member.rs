@@ -167,6 +167,16 @@ impl ClusterMember {
         }
     }
 
+    /// Has every process of the member killed by `kill`, which is given their group, if any runs.
+    /// Nobody else sees the process end meanwhile, so that it counts as ended by us.
+    pub fn end_by<T>(&self, kill: impl FnOnce(Option<u32>) -> T) -> T {
+        let mut process = self.process.lock();
+        self.reap(&mut process);
+        let killed = kill(process.as_ref().map(ChildProcess::pid));
+        process.take();
+        killed
+    }
+
     /// Waits until the process has ended by itself; gives whether it has.
     pub async fn ends_within(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;

@@ -55,7 +55,11 @@ impl Nemesis for PowerCut {
         ))?;
         for id in &ids {
             let path = context.cluster.disks[*id as usize - 1].path();
-            let cut = disk::run(Command::new(&godown).arg(path));
+            // With the process, so that it tells nobody of a sync that ended after the cut.
+            let cut = context.cluster.member(*id).end_by(|group| {
+                let group = group.map(|it| it.to_string());
+                disk::run(Command::new(&godown).arg(path).args(group))
+            });
             cut.map_err(NemesisError::io("the power can't be cut"))?;
             self.lost.push(*id);
             match File::create(path.join("probe")).and_then(|mut it| it.write_all(b"x")) {
@@ -65,9 +69,6 @@ impl Nemesis for PowerCut {
                 }
                 Err(error) => self.seen.push(error.to_string()),
             }
-        }
-        for id in &ids {
-            context.cluster.member(*id).end();
         }
         Ok(FaultTarget::new("power cut of", ids))
     }
