@@ -3,6 +3,7 @@
 mod append_intake;
 mod call_errors;
 mod cluster_gate;
+mod follower_promises;
 mod peer_link;
 mod peers;
 mod pipeline;
@@ -14,6 +15,7 @@ mod snapshot_transfer;
 pub(crate) use append_intake::AppendIntake;
 pub(crate) use call_errors::{CallEffect, call_effect};
 pub(crate) use cluster_gate::ClusterGate;
+pub(crate) use follower_promises::FollowerPromises;
 pub(crate) use peer_link::PeerLinkFactory;
 pub(crate) use peers::{PeerConnections, PeerDialer, PeerDirectory};
 pub(crate) use round_trips::RoundTrips;

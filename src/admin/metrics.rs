@@ -162,6 +162,10 @@ fn describe() {
         "Writes to the log that it held up, and commits with them"
     );
     describe_counter!(
+        "quorate_promises_broken_total",
+        "Times that a member did not have entries that it had acknowledged to this leader"
+    );
+    describe_counter!(
         "quorate_lease_lapses_total",
         "Times that the connectors' lease ran out under this member, by what became of messages in flight"
     );

@@ -16,9 +16,10 @@ use quorate_types::{ElectionReason, Member, MemberId};
 use tokio::time::timeout;
 
 use super::{
-    PeerConnections, PeerDirectory, RoundTrips,
+    FollowerPromises, PeerConnections, PeerDirectory, RoundTrips,
     call_errors::{rpc_error, stalled, unreachable},
-    pipeline,
+    follower_promises::SentAppend,
+    pipeline::{self, FollowerLog},
     raft_messages::{append_request, append_response, malformed, vote},
     snapshot_transfer,
 };
@@ -55,6 +56,7 @@ pub(crate) struct PeerLinkFactory {
     pub(crate) tracker: Arc<LeadershipTracker>,
     pub(crate) retention: Arc<LogRetention>,
     pub(crate) round_trips: Arc<RoundTrips>,
+    pub(crate) promises: Arc<FollowerPromises>,
 }
 
 impl PeerLinkFactory {
@@ -67,6 +69,7 @@ impl PeerLinkFactory {
             tracker: self.tracker.clone(),
             retention: self.retention.clone(),
             round_trips: self.round_trips.clone(),
+            promises: self.promises.clone(),
         }
     }
 }
@@ -91,6 +94,7 @@ pub(crate) struct PeerLink {
     tracker: Arc<LeadershipTracker>,
     retention: Arc<LogRetention>,
     round_trips: Arc<RoundTrips>,
+    promises: Arc<FollowerPromises>,
 }
 
 impl PeerLink {
@@ -135,6 +139,7 @@ impl RaftNetworkV2<Types> for PeerLink {
         _option: RPCOption,
     ) -> Result<RaftAppendResponse, RPCError<Types>> {
         let mut client = self.peer()?.urgent;
+        let sent_append = SentAppend::from(&rpc);
         let request = append_request(rpc, self.tracker.lease());
         let (target, trips, sent) = (self.target, self.round_trips.clone(), Instant::now());
         let timing = *self.tracker.timing().borrow();
@@ -152,7 +157,11 @@ impl RaftNetworkV2<Types> for PeerLink {
         let answer = answer.map_err(|_| stalled(patience))?;
         let answer = answer.map_err(unreachable)?;
         let answer = answer.map_err(|_| stalled(late))?;
-        append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())
+        let answer = append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())?;
+        // A heartbeat that is answered ahead says nothing of the log but that nothing contradicts it,
+        // and what it names as the previous entry was acknowledged before.
+        self.promises.answered(target, &sent_append, &answer);
+        Ok(answer)
     }
 
     /// Sends a heartbeat by one call, and the log through a stream.
@@ -173,8 +182,14 @@ impl RaftNetworkV2<Types> for PeerLink {
         // Always the same one of the others while this member leads.
         let believed = planted(Mutant::QuorumOffByOne) && self.peers.after(0) == Some(self.target);
         Box::pin(async move {
-            let (client, tracker) = (self.peer()?.control, self.tracker.clone());
-            Ok(pipeline::open(client, input, tracker, believed))
+            let client = self.peer()?.control;
+            let follower = FollowerLog {
+                member: self.target,
+                promises: self.promises.clone(),
+                tracker: self.tracker.clone(),
+                believed,
+            };
+            Ok(pipeline::open(client, input, follower))
         })
     }
 

@@ -22,20 +22,20 @@ use openraft::{
 };
 use quorate_clock::Instant;
 use quorate_proto::peer;
+use quorate_types::MemberId;
 use tokio::{sync::mpsc, time::Sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::PollSender;
 use tonic::{Response, Status, Streaming};
 
 use super::{
+    FollowerPromises,
     call_errors::{rpc_error, stalled},
+    follower_promises::SentAppend,
     peers::PeerClient,
     raft_messages::{append_request, append_response},
 };
-use crate::{
-    node::LeadershipTracker,
-    storage::raft_types::{LogEntryId, Types},
-};
+use crate::{node::LeadershipTracker, storage::raft_types::Types};
 
 /// Number of messages that may wait for their answers.
 const WINDOW: usize = 32;
@@ -51,14 +51,24 @@ type AppendOutcome = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
 type StreamOpening = BoxFuture<'static, Result<Response<Streaming<peer::AppendResponse>>, Status>>;
 
+/// Whose log it is, and who follows what it answers.
+pub(super) struct FollowerLog {
+    /// The other side.
+    pub(super) member: MemberId,
+    /// Knows what it has acknowledged.
+    pub(super) promises: Arc<FollowerPromises>,
+    /// Knows which lease a request carries.
+    pub(super) tracker: Arc<LeadershipTracker>,
+    /// The other side is taken to have done what it does not answer, which is a planted bug.
+    pub(super) believed: bool,
+}
+
 /// Returns the answers, in the order of the requests. The stream is opened when they are first
-/// asked for, and the first request does not wait until it is open. `believed`: the other
-/// side is taken to have done what it does not answer, which is a planted bug.
+/// asked for, and the first request does not wait until it is open.
 pub(super) fn open<S>(
     mut client: PeerClient,
     input: S,
-    tracker: Arc<LeadershipTracker>,
-    believed: bool,
+    follower: FollowerLog,
 ) -> BoxStream<'static, AppendOutcome>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
@@ -72,8 +82,7 @@ where
         answers: AppendAnswers::Opening(opening.boxed()),
         window: AppendWindow::default(),
         patience: Box::pin(tokio::time::sleep(PATIENCE)),
-        tracker,
-        believed,
+        follower,
         over: false,
     })
 }
@@ -103,20 +112,12 @@ impl AppendAnswers {
 /// Requests that were sent and wait for their answers.
 #[derive(Default)]
 struct AppendWindow {
-    waiting: VecDeque<UnansweredAppend>,
-}
-
-struct UnansweredAppend {
-    previous: Option<LogEntryId>,
-    last: Option<LogEntryId>,
+    waiting: VecDeque<SentAppend>,
 }
 
 impl AppendWindow {
     fn sent(&mut self, request: &AppendEntriesRequest<Types>) {
-        self.waiting.push_back(UnansweredAppend {
-            previous: request.prev_log_id,
-            last: last_of(request),
-        });
+        self.waiting.push_back(SentAppend::from(request));
     }
 
     /// Returns what openraft gets for the next answer, if it may have that already. `next` is
@@ -133,7 +134,8 @@ impl AppendWindow {
         if first.previous.is_none() && answer.is_conflict() {
             return wrong("a conflict came before the log's beginning");
         }
-        let mut later = self.waiting.iter().map(|w| w.last).chain(next.map(last_of));
+        let unsent = next.map(|request| SentAppend::from(request).last);
+        let mut later = self.waiting.iter().map(|w| w.last).chain(unsent);
         let held = later.any(|last| last == first.last);
         let result = answer.into_stream_result(first.previous, first.last);
         (result.is_err() || !held).then_some(Ok(result))
@@ -149,9 +151,7 @@ struct AppendPipeline<S> {
     answers: AppendAnswers,
     window: AppendWindow,
     patience: Pin<Box<Sleep>>,
-    /// Knows which lease a request carries.
-    tracker: Arc<LeadershipTracker>,
-    believed: bool,
+    follower: FollowerLog,
     over: bool,
 }
 
@@ -160,7 +160,7 @@ where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
 {
     fn patience(&self) -> Duration {
-        if self.believed {
+        if self.follower.believed {
             BELIEVED_AFTER
         } else {
             PATIENCE
@@ -171,7 +171,15 @@ where
         let until = Instant::now() + self.patience();
         self.patience.as_mut().reset(until);
         match answer.map_err(|s| rpc_error(&s)).and_then(append_response) {
-            Ok(answer) => self.window.answered(answer, self.next.as_ref()),
+            Ok(answer) => {
+                if let Some(request) = self.window.waiting.front() {
+                    let FollowerLog {
+                        member, promises, ..
+                    } = &self.follower;
+                    promises.answered(*member, request, &answer);
+                }
+                self.window.answered(answer, self.next.as_ref())
+            }
             Err(e) => Some(Err(e)),
         }
     }
@@ -191,7 +199,7 @@ where
                 }
                 self.window.sent(&request);
                 self.requests
-                    .send_item(append_request(request, self.tracker.lease()))
+                    .send_item(append_request(request, self.follower.tracker.lease()))
                     .map_err(ended)?;
             }
             if self.window.waiting.len() >= WINDOW {
@@ -251,7 +259,7 @@ where
                 return Poll::Ready(None);
             }
         } else if this.patience.as_mut().poll(cx).is_ready() {
-            if this.believed {
+            if this.follower.believed {
                 cx.waker().wake_by_ref();
                 let done = AppendEntriesResponse::Success;
                 let answer = this.window.answered(done, this.next.as_ref());
@@ -264,12 +272,6 @@ where
     }
 }
 
-/// Returns where the other side's log ends once it has taken a request.
-fn last_of(request: &AppendEntriesRequest<Types>) -> Option<LogEntryId> {
-    let last = request.entries.last().map(|entry| entry.log_id);
-    last.or(request.prev_log_id)
-}
-
 #[cfg(test)]
 mod tests {
     use quorate_types::{EffectiveTiming, Member, Timing};
@@ -279,7 +281,7 @@ mod tests {
     use crate::{
         network::PeerDirectory,
         node::PressureGauge,
-        storage::raft_types::{LogEntry, StoredVote},
+        storage::raft_types::{LogEntry, LogEntryId, StoredVote},
     };
 
     fn id(index: u64) -> LogEntryId {
@@ -318,7 +320,13 @@ mod tests {
         peers.learn(2, &nobody);
         let client = peers.get(2).unwrap().control;
         let (requests, input) = mpsc::channel(1);
-        let mut answers = open(client, ReceiverStream::new(input), tracker.into(), false);
+        let follower = FollowerLog {
+            member: 2,
+            promises: Arc::default(),
+            tracker: tracker.into(),
+            believed: false,
+        };
+        let mut answers = open(client, ReceiverStream::new(input), follower);
         let early = timeout(Duration::from_millis(200), answers.next()).await;
         assert!(
             early.is_err(),

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use openraft::{Config, SnapshotPolicy as LogPolicy};
 use quorate_clock::{Instant, id128};
-use quorate_planted::{Mutant, planted};
 use quorate_types::{Member, MemberId, timing::FAILOVER_MS_MAX};
 use tokio::{
     sync::{Semaphore, watch},
@@ -98,6 +97,7 @@ impl Node {
             tracker: tracker.clone(),
             retention: meter.retention.clone(),
             round_trips: round_trips.clone(),
+            promises: Arc::default(),
         };
         let stats = opened.log.stats();
         let OpenedStorage {
@@ -367,10 +367,10 @@ fn config(options: &NodeOptions, cluster: &str) -> Result<Config, StartFault> {
         notification_channel_size: Some(16 * 1024),
         // A leader that restarts has lost its leases and its reign; it asks for votes.
         enable_leader_restore: Some(false),
-        // Without it openraft ends when it finds that what it took for done is not there: by a
-        // `debug_assert!`, which the profile of this workspace keeps in. Where that is compiled
-        // out the leader goes on and counts a follower for what the follower has lost.
-        allow_log_reversion: planted(Mutant::QuorumOffByOne).then_some(true),
+        // A follower that has lost what it had acknowledged counts for nothing until it has it
+        // again (`network/follower_promises.rs`). Without this the leader would end, or, where
+        // openraft's assertions are compiled out, count it for what it has lost.
+        allow_log_reversion: Some(true),
         ..Config::default()
     };
     config.validate().map_err(StartFault::Timers)

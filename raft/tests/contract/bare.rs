@@ -66,6 +66,11 @@ pub fn config() -> Config {
 impl Group {
     /// Members 1 to 3, of whom 1 leads.
     pub async fn led_by_one() -> Group {
+        Group::led_by_one_with(config).await
+    }
+
+    /// Likewise, with another configuration.
+    pub async fn led_by_one_with(config: impl Fn() -> Config) -> Group {
         let group = Group {
             links: Links::default(),
             disks: (1..=3).map(|id| (id, Disk::default())).collect(),

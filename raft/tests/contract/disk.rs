@@ -32,6 +32,8 @@ struct Kept {
     entries: BTreeMap<u64, Entry>,
     purged: Option<LogId>,
     committed: Option<LogId>,
+    /// Who waits for the disk, while it is held.
+    held: Option<Vec<IOFlushed<Bare>>>,
 }
 
 impl Disk {
@@ -49,6 +51,19 @@ impl Disk {
     /// The index of the first entry.
     pub fn first(&self) -> Option<u64> {
         self.0.lock().entries.keys().next().copied()
+    }
+
+    /// The index of the last entry.
+    pub fn last(&self) -> Option<u64> {
+        self.0.lock().entries.keys().next_back().copied()
+    }
+
+    /// Keeps back that entries are on the disk, or tells it of all.
+    pub fn hold(&self, held: bool) {
+        let waiting = std::mem::replace(&mut self.0.lock().held, held.then(Vec::new));
+        for flushed in waiting.into_iter().flatten() {
+            flushed.io_completed(Ok(()));
+        }
     }
 
     /// Loses the entries from `index` on, as a disk that has lied.
@@ -109,8 +124,14 @@ impl RaftLogStorage<Bare> for Disk {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(|entry| (entry.log_id.index, entry));
-        self.0.lock().entries.extend(entries);
-        flushed.io_completed(Ok(()));
+        let mut kept = self.0.lock();
+        kept.entries.extend(entries);
+        if let Some(held) = &mut kept.held {
+            held.push(flushed);
+        } else {
+            drop(kept);
+            flushed.io_completed(Ok(()));
+        }
         Ok(())
     }
 

@@ -244,31 +244,87 @@ async fn openraft_keeps_no_timers_without_tick() {
     }
 }
 
-/// `node/start.rs`, and the profile in `Cargo.toml`: a leader ends when it finds that what it
-/// took for done is not there. That is a `debug_assert!`.
+/// `network/follower_promises.rs`: a leader goes on when a follower has lost what it had
+/// acknowledged, if it may, and the follower gets it anew. Otherwise it ends, by a
+/// `debug_assert!`.
 #[tokio::test]
-async fn leader_ends_when_follower_lost_acknowledged_entries() {
-    let group = Group::led_by_one().await;
+async fn leader_goes_on_when_follower_lost_acknowledged_entries() {
+    for allowed in [true, false] {
+        let with = || Config {
+            allow_log_reversion: allowed.then_some(true),
+            ..config()
+        };
+        let group = Group::led_by_one_with(with).await;
+        for n in 0..10 {
+            group.write(1, &format!("number {n}")).await.unwrap();
+        }
+        group.applied_by(&[1, 2, 3]).await;
+        let (term, last) = (group.seen(1).current_term, group.disks[&2].last());
+        group.raft(2).shutdown().await.unwrap();
+        group.disks[&2].lose_from(4);
+        group.start(2, with()).await;
+        let ended_or_whole = async {
+            while group.raft(1).trigger().heartbeat().await.is_ok() && group.disks[&2].last() < last
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let over = tokio::time::timeout(Duration::from_secs(20), ended_or_whole).await;
+        assert!(over.is_ok(), "it neither ends nor sends them anew");
+        let whole = group.disks[&2].last() == last;
+        assert_eq!(whole, allowed, "are openraft's assertions compiled in?");
+        if allowed {
+            group.write(1, "after it").await.unwrap();
+            group.applied_by(&[1, 2, 3]).await;
+            assert_eq!(group.seen(1).current_term, term);
+        }
+    }
+}
+
+/// `network/follower_promises.rs`: what a follower has lost does not count, so that the leader
+/// commits nothing with it before it has that again.
+#[tokio::test]
+async fn what_follower_lost_does_not_count() {
+    let with = || Config {
+        allow_log_reversion: Some(true),
+        ..config()
+    };
+    let group = Group::led_by_one_with(with).await;
     for n in 0..10 {
         group.write(1, &format!("number {n}")).await.unwrap();
     }
     group.applied_by(&[1, 2, 3]).await;
+    group.links.0.lock().cut.insert(3);
     group.raft(2).shutdown().await.unwrap();
     group.disks[&2].lose_from(4);
-    group.start(2, config()).await;
+    // What it is sent anew does not reach its disk.
+    group.disks[&2].hold(true);
+    group.start(2, with()).await;
+    let forgotten = || {
+        let progress = group.seen(1).replication.unwrap();
+        progress[&2].as_ref().map(|it| it.index) < Some(4)
+    };
     let beats = async {
-        loop {
-            if group.raft(1).trigger().heartbeat().await.is_err() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while !forgotten() {
+            group.raft(1).trigger().heartbeat().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(20), beats).await;
-    assert!(
-        ended.is_ok(),
-        "it leads on: are openraft's assertions compiled in?"
-    );
+    let soon = Duration::from_secs(20);
+    tokio::time::timeout(soon, beats).await.unwrap();
+    let committed = group.seen(1).last_applied;
+    let leader = group.raft(1);
+    let writing = tokio::spawn(async move { leader.client_write("more".to_owned()).await });
+    let early = tokio::time::timeout(Duration::from_millis(300), async {
+        while group.seen(1).last_applied <= committed {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(early.await.is_err(), "it counts for what it has lost");
+    group.disks[&2].hold(false);
+    let written = tokio::time::timeout(soon, writing).await.unwrap();
+    written.unwrap().unwrap();
+    assert!(group.disks[&2].last() > Some(10));
 }
 
 /// `node/log_retention.rs`: with the highest number to keep openraft purges nothing of itself, and

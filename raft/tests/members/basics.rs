@@ -149,6 +149,54 @@ async fn stopped_member_leaves_folder_and_comes_back() {
     one.write(20).await.unwrap();
 }
 
+/// As a virtual machine that is set back to a copy of its disk.
+// guarantee: DATA-6
+#[tokio::test]
+async fn leader_outlives_old_copy_of_followers_folder() {
+    let mut group = Group::start(3, 500).await;
+    let leader = group.settled().await;
+    let away = (leader + 1) % 3;
+    let copy = tempfile::TempDir::new().unwrap();
+    let copied = |from: &std::path::Path, to: &std::path::Path| {
+        let status = std::process::Command::new("cp")
+            .args(["-a", "--"])
+            .args([from.join("."), to.to_owned()])
+            .status();
+        assert!(status.unwrap().success());
+    };
+    for key in 0..10 {
+        group.all[leader].write(key).await.unwrap();
+    }
+    group.all[away].stop().await;
+    copied(group.all[away].dir(), copy.path());
+    group.all[away].start(NodeStartMode::Resume).await;
+    for key in 10..60 {
+        group.all[leader].write(key).await.unwrap();
+    }
+    let one = &group.all[away];
+    until("it has everything", || one.view.len() == 60).await;
+    let term = group.all[leader].node().leadership().borrow().term;
+    group.all[away].stop().await;
+    let folder = group.all[away].dir();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    copied(copy.path(), group.all[away].dir());
+    group.all[away].start(NodeStartMode::Resume).await;
+    let one = &group.all[away];
+    until("it has everything again", || one.view.len() == 60).await;
+    group.all[leader].write(60).await.unwrap();
+    until("it follows", || one.view.len() == 61).await;
+    let now = *group.all[leader].node().leadership().borrow();
+    assert!(now.leading, "{now:?}");
+    assert_eq!(now.term, term);
+}
+
 #[tokio::test]
 async fn all_live_members_are_waited_for() {
     let group = Group::start(3, 500).await;
