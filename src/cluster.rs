@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_raft::{AppliedProposal, Node};
+use quorate_resources::{Kind, json};
 use quorate_state::{Answer, Command, State};
 use quorate_types::{EffectiveTiming, ProposeError, ReadError, Timing};
-use quorate_vault::{SealError, Vault};
+use quorate_vault::{NoKey, SealError, Vault};
 use tokio::sync::watch;
 use tracing::{Instrument, Span, debug_span};
 
@@ -189,6 +190,10 @@ impl ClusterHandle {
 
 /// Seals the secrets of a put; `None` where there are none.
 fn seal(vault: &Vault, state: &State, command: &Command) -> Result<Option<Command>, SealError> {
+    // The cluster's key is made once all members seal; one that doesn't ends at such a command.
+    if state.keyring().newest() == 0 && is_for_sealing_members(command) {
+        return Err(NoKey::NotMade.into());
+    }
     match command {
         Command::PutResource {
             kind,
@@ -214,6 +219,25 @@ fn seal(vault: &Vault, state: &State, command: &Command) -> Result<Option<Comman
             Ok(Some(Command::PutResources(sealed)))
         }
         _ => Ok(None),
+    }
+}
+
+/// Returns true if only members that seal know what a command is about: resources of the kind
+/// `secret`, and objects in place of secrets.
+fn is_for_sealing_members(command: &Command) -> bool {
+    let is_of_theirs = |kind: Kind, spec: &[u8]| {
+        let spec = || json::parse(spec).ok();
+        let has_object = |spec: serde_json::Value| {
+            let mut fields = kind.sealed_fields();
+            fields.any(|field| spec.get(field).is_some_and(serde_json::Value::is_object))
+        };
+        kind == Kind::Secret || spec().is_some_and(has_object)
+    };
+    match command {
+        Command::PutResource { kind, spec, .. } => is_of_theirs(*kind, spec),
+        Command::PutResources(puts) => puts.iter().any(|it| is_of_theirs(it.kind, &it.spec)),
+        Command::DeleteResource { kind, .. } => *kind == Kind::Secret,
+        _ => false,
     }
 }
 
@@ -247,6 +271,34 @@ fn read_answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_that_do_not_seal_are_spared() {
+        let put = |kind, spec: &'static str| Command::PutResource {
+            kind,
+            name: "x".into(),
+            spec: spec.into(),
+            precondition: None,
+        };
+        let delete = |kind| Command::DeleteResource {
+            kind,
+            name: "x".into(),
+            precondition: None,
+        };
+        for (command, spared) in [
+            (put(Kind::Secret, r#"{"name":"x"}"#), true),
+            (delete(Kind::Secret), true),
+            (
+                put(Kind::ApiKey, r#"{"name":"x","key":{"secret":"s"}}"#),
+                true,
+            ),
+            (put(Kind::ApiKey, r#"{"name":"x"}"#), false),
+            (put(Kind::ApiKey, "{"), false),
+            (delete(Kind::ApiKey), false),
+        ] {
+            assert_eq!(is_for_sealing_members(&command), spared, "{command:?}");
+        }
+    }
 
     #[test]
     fn answers_are_out_within_twice_the_promise() {

@@ -1,7 +1,9 @@
 //! `/health`: yes or no by status alone, for HAProxy, Kubernetes and the like.
 //!
 //! `ready` asks for no quorum: HTTP services work without one, on the last applied
-//! configuration, and a balancer that took every member out would stop them all.
+//! configuration, and a balancer that took every member out would stop them all. A member that has
+//! lost its key can't open any secret, so it is not ready as long as another member can: a rolling
+//! restart stops there, before the last member has lost its key, too.
 
 use axum::{
     Json, Router,
@@ -10,6 +12,7 @@ use axum::{
     routing::{MethodFilter, on},
 };
 use http::StatusCode;
+use quorate_vault::NoKey;
 use serde_json::{Value, json};
 
 use super::AdminContext;
@@ -42,11 +45,14 @@ async fn ready(State(context): State<AdminContext>) -> Response {
     let state = context.cluster.state();
     // Until its first announcement is in, the others don't know which services it carries.
     let announced = state.announced_programs().contains_key(&context.me());
-    let ready = !draining && announced;
+    let missing_key = context.cluster.vault().missing_key(state.keyring());
+    let key_lost = matches!(missing_key, Some(NoKey::OtherKey | NoKey::BadBox));
+    let others_serve = state.keyring().is_held_beside(context.me());
+    let ready = !draining && announced && !(key_lost && others_serve);
     let applied = state.applied();
     answer(
         ready,
-        json!({ "ready": ready, "draining": draining, "announced": announced, "applied": applied }),
+        json!({ "ready": ready, "draining": draining, "announced": announced, "key_lost": key_lost, "applied": applied }),
     )
 }
 

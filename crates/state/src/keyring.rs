@@ -11,6 +11,9 @@
 //! - **No box for a stranger.** A box counts only for the public key that is the member's at this
 //!   place of the log. A member that announces another key than before, because its old one was
 //!   lost or because somebody uses a copy of its data, gets nothing until an operator accepts it.
+//! - **The last box stays.** To accept another key throws the boxes for the one before away, so it
+//!   is refused unless somebody else opens every version: the old key may be found again. And a
+//!   version that nobody could open is not added.
 //! - **Nothing is lost by a rotation.** A version is dropped only once no secret is sealed by it,
 //!   the oldest first and never the newest; a put that was sealed by it before and is applied after
 //!   is refused ([`super::Catalog`]).
@@ -99,6 +102,19 @@ impl Keyring {
         self.versions.get_min().map_or(0, |(version, _)| *version)
     }
 
+    /// Returns true if another member than this one holds the newest version, as far as is known
+    /// here.
+    pub fn is_held_beside(&self, member: MemberId) -> bool {
+        let Some(version) = self.version(self.newest()) else {
+            return false;
+        };
+        let mut owners = version.boxes.keys();
+        owners.any(|owner| {
+            let known = self.members.get(owner);
+            *owner != member && known.is_some_and(|it| it.pending.is_none())
+        })
+    }
+
     /// Returns the public key for which the boxes of a member, or of the recovery key, are made.
     pub fn key_of(&self, owner: MemberId) -> Option<SealPublicKey> {
         match owner {
@@ -172,6 +188,13 @@ impl Keyring {
                 "version {version} of the cluster's key is not the next one, which is {next}"
             ));
         }
+        let is_for_present_key =
+            |it: &KeyBox| it.version == version && self.key_of(it.owner) == Some(it.public_key);
+        if !boxes.iter().any(is_for_present_key) {
+            return Err(format!(
+                "version {version} of the cluster's key comes in no box that a member opens"
+            ));
+        }
         let added = KeyVersion {
             added: index,
             check: check.clone(),
@@ -208,6 +231,15 @@ impl Keyring {
                 ));
             }
         }
+        if !self
+            .versions
+            .values()
+            .all(|it| self.opens_beside(member, it))
+        {
+            return Err(format!(
+                "nobody but member {member}, by its key before, opens the cluster's key: bring back its keys folder, or use the recovery key (`quorate secret recover`)"
+            ));
+        }
         let now = MemberSealKey {
             public_key,
             pending: None,
@@ -215,6 +247,15 @@ impl Keyring {
         self.members.insert(member, now);
         self.remove_boxes(member);
         Ok(true)
+    }
+
+    /// Returns true if somebody else than `member` has a box with this version and the key for it,
+    /// as far as is known here.
+    fn opens_beside(&self, member: MemberId, version: &KeyVersion) -> bool {
+        version.boxes.keys().any(|owner| {
+            let known = self.members.get(owner);
+            *owner != member && known.is_none_or(|it| it.pending.is_none())
+        })
     }
 
     fn set_recovery(&mut self, public_key: SealPublicKey) -> bool {

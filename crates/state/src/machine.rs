@@ -248,7 +248,7 @@ impl Machine {
             Command::BeginSend(intent) => idempotency.begin_send(index, reign, catalog, intent),
             Command::FinishSend(it) => idempotency.finish_send(index, reign, it),
             Command::Keyring(command) => keyring.apply(index, command, catalog),
-            Command::ResealResources(resealed) => catalog.reseal(index, resealed),
+            Command::ResealResources(resealed) => catalog.reseal(index, keyring.oldest(), resealed),
         }
     }
 

@@ -131,7 +131,13 @@ fn write(dir: &Path, file: &Path, key: &SealKey) -> io::Result<()> {
     let linked = fs::hard_link(&new, file);
     fs::remove_file(&new)?;
     linked?;
-    File::open(dir)?.sync_all()
+    // The folder may be as new as the file: the log soon has what this key alone opens.
+    File::open(dir)?.sync_all()?;
+    match dir.parent().map(File::open) {
+        // One that may be entered, but not listed, was not made by us a moment ago.
+        Some(Ok(parent)) => parent.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub enum NoKey {
     OtherKey,
     /// The box can't be opened.
     #[error(
-        "the box with the cluster's key does not open for this member; accept its key anew with `quorate secret rewrap`"
+        "the box with the cluster's key does not open for this member: `quorate secret rotate`, asked of another member, makes a new key and new boxes"
     )]
     BadBox,
 }

@@ -4,7 +4,8 @@
 //! whoever uses it notices nothing. It is decided here that it is one: the resource has to have the
 //! revision that was resealed, so that a put at the same time is not undone; every field beside the
 //! secrets has to be the same; and a secret can only go to a newer version of the key, so that a
-//! reseal that comes late takes nothing back. That the text is the same can't be seen here, where
+//! reseal that comes late takes nothing back; nor to one that is dropped, which nobody opens any
+//! more. That the text is the same can't be seen here, where
 //! there are no keys: who proposes a reseal has opened it.
 
 use std::sync::Arc;
@@ -39,7 +40,12 @@ pub struct ResealedResource {
 impl Catalog {
     /// Takes resources with their secrets sealed anew. Those that have changed meanwhile are left
     /// as they are. Bounds are not asked: a sealed form is longer by a few hundred bytes at most.
-    pub(crate) fn reseal(&mut self, index: u64, resealed: &[ResealedResource]) -> Answer {
+    pub(crate) fn reseal(
+        &mut self,
+        index: u64,
+        oldest_key: u32,
+        resealed: &[ResealedResource],
+    ) -> Answer {
         let mut changed = false;
         for it in resealed {
             let Some(before) = self.get(it.kind, &it.name) else {
@@ -48,7 +54,11 @@ impl Catalog {
             let Ok((spec, read)) = read(it.kind, &it.name, &it.spec) else {
                 continue;
             };
-            if before.revision != it.revision || !is_reseal(before, &read, &spec) {
+            let by_dropped = {
+                let mut sealed = read.secrets.sealed();
+                sealed.any(|(_, it)| it.key_version < oldest_key)
+            };
+            if before.revision != it.revision || by_dropped || !is_reseal(before, &read, &spec) {
                 continue;
             }
             let stored = StoredResource {

@@ -106,9 +106,13 @@ fn two_leaders_can_not_make_two_keys() {
     assert!(!log.announce(1, 1).changed());
     assert!(log.add_version(1, vec![key_box(1, 1, 1)]).changed());
     ignored(log.add_version(1, vec![key_box(1, 1, 1)]));
-    ignored(log.add_version(3, vec![]));
+    ignored(log.add_version(3, vec![key_box(3, 1, 1)]));
+    // One that nobody could open.
+    for boxes in [vec![], vec![key_box(2, 1, 9)], vec![key_box(1, 1, 1)]] {
+        ignored(log.add_version(2, boxes));
+    }
     assert_eq!((log.keyring().newest(), log.owners(1)), (1, vec![1]));
-    assert!(log.add_version(2, vec![]).changed());
+    assert!(log.add_version(2, vec![key_box(2, 1, 1)]).changed());
 }
 
 #[test]
@@ -145,7 +149,8 @@ fn boxes_count_for_present_keys_alone() {
 fn another_key_of_a_member_waits_for_acceptance() {
     let mut log = KeyringLog::default();
     log.announce(1, 1);
-    log.add_version(1, vec![key_box(1, 1, 1)]);
+    log.announce(2, 5);
+    log.add_version(1, vec![key_box(1, 1, 1), key_box(1, 2, 5)]);
     assert!(log.announce(1, 2).changed());
     let boxes = vec![key_box(1, 1, 2)];
     let add = KeyringCommand::AddBoxes { boxes };
@@ -161,9 +166,38 @@ fn another_key_of_a_member_waits_for_acceptance() {
     log.announce(1, 2);
     ignored(log.keys(accept(3)));
     assert!(log.keys(accept(2)).changed());
-    assert_eq!(log.owners(1), [] as [MemberId; 0]);
+    assert_eq!(log.owners(1), [2]);
     assert!(log.keys(add).changed());
-    assert_eq!(log.owners(1), [1]);
+    assert_eq!(log.owners(1), [1, 2]);
+}
+
+/// The boxes for a key before are kept as long as nobody else opens the cluster's key.
+// guarantee: SECURITY-22
+#[test]
+fn last_box_is_not_thrown_away() {
+    let mut log = KeyringLog::default();
+    log.announce(1, 1);
+    log.announce(2, 2);
+    log.add_version(1, vec![key_box(1, 1, 1), key_box(1, 2, 2)]);
+    assert!(log.keyring().is_held_beside(1));
+    log.announce(1, 3);
+    log.announce(2, 4);
+    let accept = |member: MemberId, public_key| KeyringCommand::Accept {
+        member,
+        public_key: key(public_key),
+    };
+    assert!(!log.keyring().is_held_beside(1) && !log.keyring().is_held_beside(7));
+    ignored(log.keys(accept(1, 3)));
+    ignored(log.keys(accept(2, 4)));
+    assert_eq!(log.owners(1), [1, 2]);
+    // The recovery key opens it, too.
+    let public_key = key(9);
+    log.keys(KeyringCommand::SetRecovery { public_key });
+    ignored(log.keys(accept(1, 3)));
+    let boxes = vec![key_box(1, RECOVERY, 9)];
+    log.keys(KeyringCommand::AddBoxes { boxes });
+    assert!(log.keys(accept(1, 3)).changed());
+    assert_eq!(log.owners(1), [RECOVERY, 2]);
 }
 
 #[test]
@@ -183,6 +217,12 @@ fn version_in_use_is_not_dropped() {
     ignored(log.keys(drop(1)));
     ignored(log.keys(drop(2)));
     // What was sealed before the drop and is applied after.
+    let clear = log.put(json!({"name": "k", "key": "in clear"}));
+    let Answer::Done { revision, .. } = clear else {
+        panic!("{clear:?}");
+    };
+    assert!(!log.reseal(revision, sealed(1, "s", "f")));
+    assert!(log.reseal(revision, sealed(2, "s", "f")));
     let late = log.put(sealed(1, "s", "late"));
     assert!(matches!(late, Answer::Invalid(_)), "{late:?}");
 }
