@@ -12,6 +12,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("rfh2", &[]),
     ("types", &["clock"]),
+    ("tls", &["clock", "log"]),
     ("platform", &["clock", "types"]),
     ("resources", &["proto"]),
     ("state", &["planted", "proto", "resources", "types"]),
@@ -43,6 +44,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "proto",
             "resources",
             "state",
+            "tls",
             "types",
         ],
     ),
@@ -61,7 +63,12 @@ const KNOWS: &[(&str, &[&str])] = &[
             "types",
         ],
     ),
-    ("raft", &["clock", "planted", "platform", "proto", "types"]),
+    (
+        "raft",
+        &[
+            "clock", "log", "planted", "platform", "proto", "tls", "types",
+        ],
+    ),
     // The chaos suite knows the product as a program alone.
     ("jepsen", &["clock", "testkit"]),
     ("testkit", &["clock"]),
