@@ -6,6 +6,8 @@
 mod apply;
 mod argument_error;
 mod balancer;
+mod cert;
+mod certificate_writer;
 pub mod client;
 mod cluster;
 mod connector;
@@ -75,6 +77,8 @@ enum CliCommand {
     Kv(kv::KvArgs),
     /// Connectors: the processes that move messages
     Connector(connector::ConnectorArgs),
+    /// Make certificates for members, balancers and clients, without any member
+    Cert(cert::CertArgs),
     /// The cluster's own settings, the same for all members
     Cluster(cluster::ClusterArgs),
     /// Hand leadership, and with it the connectors, over to another member
@@ -117,6 +121,7 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::Export(args) => on_one_thread(export::run(args)),
         CliCommand::Kv(args) => on_one_thread(kv::run(args)),
         CliCommand::Connector(args) => on_one_thread(connector::run(args)),
+        CliCommand::Cert(args) => cert::run(args),
         CliCommand::Cluster(args) => on_one_thread(cluster::run(args)),
         CliCommand::TransferLeadership(args) => on_one_thread(transfer::run(args)),
     }

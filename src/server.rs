@@ -6,6 +6,7 @@
 //! goes the other way round; see [`drain`].
 
 mod announce;
+mod builder;
 mod connector_setup;
 mod consensus_runtime;
 mod critical_tasks;
@@ -33,8 +34,12 @@ use quorate_raft::{Node, NodeOptions, SnapshotPolicy};
 use quorate_service::{Service, ServiceDispatcher, Services};
 use quorate_state::State;
 use quorate_supervisor as connector;
-use quorate_types::{EffectiveTiming, Member, Timing};
-use tokio::sync::watch;
+use quorate_tls::{MemberTls, keep_reloaded};
+use quorate_types::{EffectiveTiming, Member};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
 use url::Url;
 
 use crate::{
@@ -44,6 +49,7 @@ use crate::{
     settings::Settings,
 };
 
+pub use builder::ServerBuilder;
 pub use error::ServerError;
 pub use start_mode::StartMode;
 
@@ -57,55 +63,7 @@ pub struct Server {
     settings: Settings,
     start_mode: StartMode,
     services: BTreeMap<String, Arc<dyn Service>>,
-}
-
-/// Puts a [`Server`] together.
-pub struct ServerBuilder {
-    settings: Settings,
-    start_mode: StartMode,
-    services: Vec<(String, Arc<dyn Service>)>,
-}
-
-impl ServerBuilder {
-    /// Sets how the member comes to be part of a cluster, the first time; [`StartMode::Resume`] is
-    /// the default. A member that has been part of a cluster before resumes in any mode.
-    pub fn start_mode(mut self, start_mode: StartMode) -> ServerBuilder {
-        self.start_mode = start_mode;
-        self
-    }
-
-    /// Adds a service that this program carries in code, under a name of its own.
-    pub fn service(mut self, name: impl Into<String>, service: impl Service) -> ServerBuilder {
-        self.services.push((name.into(), Arc::new(service)));
-        self
-    }
-
-    /// Checks what can be checked without touching anything, and returns the server.
-    pub fn build(self) -> Result<Server, ServerError> {
-        Timing::from_failover_ms(self.settings.failover_ms)
-            .map_err(|error| ServerError::Refused(error.to_string()))?;
-        let mut services = BTreeMap::new();
-        for (name, service) in self.services {
-            quorate_resources::check_name(&name).map_err(|problem| {
-                ServerError::Refused(format!("the service name {name:?} {problem}"))
-            })?;
-            if matches!(name.as_str(), "ping" | "echo") {
-                return Err(ServerError::Refused(format!(
-                    "the service {name:?} is built in; give yours another name"
-                )));
-            }
-            if services.insert(name.clone(), service).is_some() {
-                return Err(ServerError::Refused(format!(
-                    "two services are called {name:?}"
-                )));
-            }
-        }
-        Ok(Server {
-            settings: self.settings,
-            start_mode: self.start_mode,
-            services,
-        })
-    }
+    reload: mpsc::Receiver<()>,
 }
 
 /// A member that runs, between its start and its end.
@@ -125,11 +83,7 @@ struct RunningServer {
 impl Server {
     /// Begins to put a member together.
     pub fn builder(settings: Settings) -> ServerBuilder {
-        ServerBuilder {
-            settings,
-            start_mode: StartMode::Resume,
-            services: Vec::new(),
-        }
+        ServerBuilder::new(settings)
     }
 
     /// Runs until `shutdown`, then hands over and drains. Returns earlier only with an error, when
@@ -162,8 +116,10 @@ impl Server {
             settings,
             start_mode,
             services,
+            reload,
         } = self;
-        let (peers, host_warnings) = prepare(&settings)?;
+        let tls = load_tls(&settings).await?;
+        let (peers, host_warnings) = prepare(&settings, tls.as_deref())?;
         let ports = BoundPorts::bind(&settings).await?;
         // The runtime first, so that it is dropped after everything that runs on it.
         let StartedConsensus {
@@ -173,11 +129,11 @@ impl Server {
             caught_up,
             failover,
             others,
-        } = StartedConsensus::start(&settings, start_mode, &peers).await?;
+        } = StartedConsensus::start(&settings, start_mode, &peers, tls.as_deref()).await?;
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
         let cluster = ClusterHandle::new(node, state.clone());
-        let (services, dispatcher) = start_services(&settings, &cluster, services);
+        let (services, dispatcher) = start_services(&settings, &cluster, services, tls.as_deref());
         let (draining, draining_seen) = watch::channel(false);
         let mut tasks = CriticalTasks::new();
         let mut listeners = listeners::MemberListeners::default();
@@ -188,6 +144,7 @@ impl Server {
                 &cluster,
                 services.clone(),
                 settings.hardening.loopback,
+                tls.as_deref(),
                 &mut tasks,
             )
             .map_err(|error| ServerError::Refused(format!("the peer port: {error}")))?;
@@ -215,10 +172,16 @@ impl Server {
             allowed_hosts: allowed_hosts(&settings),
             insecure: settings.insecure,
             host_warnings,
+            tls: tls.clone(),
             intents: Arc::default(),
         };
         let users = settings.hardening.loopback;
-        listeners.admin(ports.admin, admin::router(context), users, &mut tasks);
+        let router = admin::router(context);
+        listeners.admin(ports.admin, router, users, tls.as_deref(), &mut tasks);
+        if let Some(tls) = tls {
+            let reloading = keep_reloaded(vec![tls], reload);
+            tasks.background("the reloading of certificates", reloading);
+        }
         follow_consensus(&cluster, state, &mut tasks);
         let background = BackgroundTasks {
             cluster: &cluster,
@@ -261,8 +224,23 @@ fn log_start(settings: &Settings, node: &Node) {
     );
 }
 
+/// Loads the member's certificate, before anything is written or bound.
+async fn load_tls(settings: &Settings) -> Result<Option<Arc<MemberTls>>, ServerError> {
+    let Some(files) = settings.tls.clone() else {
+        return Ok(None);
+    };
+    let name = settings.name.clone();
+    let loaded = spawn_blocking(move || MemberTls::load(files, &name)).await;
+    let loaded = loaded.map_err(|error| ServerError::Refused(error.to_string()))?;
+    let loaded = loaded.map_err(|error| ServerError::Refused(error.to_string()))?;
+    Ok(Some(loaded))
+}
+
 /// Does what needs no cluster: checks folders, installs metrics and TLS, makes the HTTP client.
-fn prepare(settings: &Settings) -> Result<(AdminPeers, Arc<[String]>), ServerError> {
+fn prepare(
+    settings: &Settings,
+    tls: Option<&MemberTls>,
+) -> Result<(AdminPeers, Arc<[String]>), ServerError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -274,7 +252,7 @@ fn prepare(settings: &Settings) -> Result<(AdminPeers, Arc<[String]>), ServerErr
     metrics::gauge!("quorate_insecure").set(f64::from(insecure));
     let host_warnings = hardening::look_at_host(&settings.hardening)
         .map_err(|error| ServerError::Refused(error.to_string()))?;
-    let peers = AdminPeers::new()
+    let peers = AdminPeers::new(tls)
         .map_err(|error| ServerError::Refused(format!("can't set up the HTTP client: {error}")))?;
     Ok((peers, host_warnings.into()))
 }
@@ -294,6 +272,7 @@ impl StartedConsensus {
         settings: &Settings,
         start_mode: StartMode,
         peers: &AdminPeers,
+        tls: Option<&MemberTls>,
     ) -> Result<StartedConsensus, ServerError> {
         let start_mode::StartDecision {
             node_start,
@@ -306,7 +285,7 @@ impl StartedConsensus {
             ServerError::Refused(format!("can't start the threads of consensus: {error}"))
         })?;
         let node = Node::start(
-            node_options(settings, failover.timing()),
+            node_options(settings, failover.timing(), tls),
             node_start,
             replica,
         );
@@ -330,6 +309,7 @@ fn start_services(
     settings: &Settings,
     cluster: &ClusterHandle,
     services: BTreeMap<String, Arc<dyn Service>>,
+    tls: Option<&MemberTls>,
 ) -> (Arc<Services>, Arc<ServiceDispatcher>) {
     let node = cluster.node();
     let members = node.watch_members();
@@ -341,6 +321,7 @@ fn start_services(
         members,
         node.unreachable_members(),
         services.clone(),
+        tls.map(MemberTls::connector),
     );
     (services, dispatcher)
 }
@@ -401,7 +382,11 @@ fn check_folders(settings: &Settings) -> Result<(), FolderError> {
     private_folder::check(&settings.connectors.zmq_ipc_dir, connector::IPC_DIR_HOLDS)
 }
 
-fn node_options(settings: &Settings, timing: EffectiveTiming) -> NodeOptions {
+fn node_options(
+    settings: &Settings,
+    timing: EffectiveTiming,
+    tls: Option<&MemberTls>,
+) -> NodeOptions {
     NodeOptions {
         dir: settings.data_dir.clone(),
         member: Member {
@@ -417,6 +402,7 @@ fn node_options(settings: &Settings, timing: EffectiveTiming) -> NodeOptions {
             keep: settings.snapshot.keep,
         },
         lock_wait: settings.lock_wait,
+        tls: tls.map(MemberTls::connector),
     }
 }
 

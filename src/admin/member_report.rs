@@ -15,6 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     AdminContext,
+    certificates::{self, CertificateRow},
     peers::{CONNECT, PeerError},
 };
 
@@ -51,6 +52,9 @@ pub struct MemberReport {
     /// Sentences on what its host can't do for it.
     #[serde(default)]
     pub host_warnings: Vec<String>,
+    /// The certificates of the member, if it has TLS.
+    #[serde(default)]
+    pub certificates: Vec<CertificateRow>,
 }
 
 /// The lapses of a member's leases as the connector server, while it stayed one or before it was
@@ -153,6 +157,7 @@ pub fn local_report(context: &AdminContext) -> MemberReport {
             .map(str::to_owned)
             .collect(),
         host_warnings: context.host_warnings.to_vec(),
+        certificates: certificates::rows(context.tls.as_deref(), now.1),
     }
 }
 

@@ -10,6 +10,7 @@ use http::{
 };
 use quorate_platform::http_client::{self, ResponseError, read_bounded};
 use quorate_service::headers::{strip_hop_by_hop, strip_identity};
+use quorate_tls::MemberTls;
 use quorate_types::error_chain::root_cause;
 use serde::de::DeserializeOwned;
 
@@ -66,18 +67,26 @@ fn peer_cause(error: &reqwest::Error) -> String {
 #[derive(Clone, Debug)]
 pub struct AdminPeers {
     http: reqwest::Client,
+    scheme: &'static str,
 }
 
 impl AdminPeers {
-    /// Makes the client. Connections are kept for the next call.
-    pub fn new() -> Result<AdminPeers, reqwest::Error> {
-        let http = http_client::builder()
+    /// Makes the client; with TLS it speaks nothing else. Connections are kept for the next call.
+    pub fn new(tls: Option<&MemberTls>) -> Result<AdminPeers, reqwest::Error> {
+        let builder = http_client::builder()
             .pool_max_idle_per_host(2)
             // A member closes a connection that is idle for 30 s, perhaps as the next call sets out.
             .pool_idle_timeout(Duration::from_secs(10))
-            .connect_timeout(CONNECT)
-            .build()?;
-        Ok(AdminPeers { http })
+            .connect_timeout(CONNECT);
+        let (builder, scheme) = match tls {
+            None => (builder, "http"),
+            Some(tls) => {
+                let builder = builder.tls_backend_preconfigured(tls.admin_client());
+                (builder.https_only(true), "https")
+            }
+        };
+        let http = builder.build()?;
+        Ok(AdminPeers { http, scheme })
     }
 
     /// Sends a request to `admin` (`host:port`) and returns its answer, whatever the status.
@@ -91,7 +100,7 @@ impl AdminPeers {
     ) -> Result<PeerAnswer, PeerError> {
         let mut request = self
             .http
-            .request(method, format!("http://{admin}{path}"))
+            .request(method, format!("{}://{admin}{path}", self.scheme))
             .header(PASSED_ON, "1")
             .timeout(wait);
         if let Some(body) = body {
@@ -117,7 +126,7 @@ impl AdminPeers {
         }
         let request = self
             .http
-            .post(format!("http://{admin}{path_and_query}"))
+            .post(format!("{}://{admin}{path_and_query}", self.scheme))
             .headers(headers)
             .header(PASSED_ON, "1")
             .body(body)
@@ -184,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn unreachable_member_error_names_the_cause() {
-        let peers = AdminPeers::new().unwrap();
+        let peers = AdminPeers::new(None).unwrap();
         let wait = Duration::from_secs(5);
         for (admin, cause) in [
             ("nowhere.invalid:17110", "lookup"),

@@ -184,6 +184,7 @@ mod tests {
             lapses: LapsesRow::default(),
             insecure: Vec::new(),
             host_warnings: Vec::new(),
+            certificates: Vec::new(),
         });
         (member, own)
     }

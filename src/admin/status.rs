@@ -8,6 +8,7 @@ use quorate_types::Role;
 
 use super::{
     AdminContext,
+    certificates::CertificateRow,
     cluster_answers::{
         MemberProgram, MemberRow, MemberState, StatusAnswer, failure_tolerance, quorum,
     },
@@ -62,6 +63,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         moved,
         insecure,
         host_warnings,
+        certificates,
     } = ReportedByMembers::collect(asked);
     let counts = connectors.as_deref().ok().map(count_by_state);
     let mut answer = StatusAnswer {
@@ -91,6 +93,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         moved,
         insecure,
         host_warnings,
+        certificates,
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());
@@ -106,6 +109,7 @@ struct ReportedByMembers {
     moved: BTreeMap<String, String>,
     insecure: BTreeMap<String, Vec<String>>,
     host_warnings: BTreeMap<String, Vec<String>>,
+    certificates: BTreeMap<String, Vec<CertificateRow>>,
 }
 
 impl ReportedByMembers {
@@ -123,6 +127,10 @@ impl ReportedByMembers {
             if !report.host_warnings.is_empty() {
                 let warnings = report.host_warnings;
                 reported.host_warnings.insert(name.clone(), warnings);
+            }
+            if !report.certificates.is_empty() {
+                let certificates = report.certificates;
+                reported.certificates.insert(name.clone(), certificates);
             }
             reported.strain.insert(name.clone(), report.strain);
             if report.lapses.count > 0 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -12,6 +13,8 @@ use hyper_util::{
 use quorate_types::error_chain::root_cause;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+
+use super::members_tls::MembersTls;
 
 /// The time for a member's whole answer.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -67,18 +70,41 @@ pub(super) enum MemberClientError {
 /// The client that asks members. hyper's own and not the one of [`quorate_platform::http_client`],
 /// which speaks TLS as well and so can't be made on a machine without CA certificates.
 pub(super) struct MemberClient {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: SchemeClient,
+    scheme: &'static str,
+}
+
+/// hyper's client, by the scheme that members speak.
+enum SchemeClient {
+    Http(Client<HttpConnector, Empty<Bytes>>),
+    Https(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>),
 }
 
 impl MemberClient {
-    pub(super) fn new() -> MemberClient {
+    pub(super) fn new(tls: Option<&MembersTls>) -> MemberClient {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(ANSWER / 2));
         connector.set_nodelay(true);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_max_idle_per_host(1);
+        let Some(tls) = tls else {
+            return MemberClient {
+                client: SchemeClient::Http(builder.build(connector)),
+                scheme: "http",
+            };
+        };
+        connector.enforce_http(false);
+        let mut config = tls.client();
+        // The connector asks for HTTP/1.1 by itself, and wants to be the only one that does.
+        config.alpn_protocols.clear();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_only()
+            .enable_http1()
+            .wrap_connector(connector);
         MemberClient {
-            client: Client::builder(TokioExecutor::new())
-                .pool_max_idle_per_host(1)
-                .build(connector),
+            client: SchemeClient::Https(builder.build(connector)),
+            scheme: "https",
         }
     }
 
@@ -89,11 +115,14 @@ impl MemberClient {
     }
 
     async fn ask(&self, admin: &str) -> Result<ClusterAnswer, MemberClientError> {
-        let url = format!("http://{admin}/v1/cluster/members");
+        let url = format!("{}://{admin}/v1/cluster/members", self.scheme);
         let uri = url
             .parse()
             .map_err(|_| MemberClientError::NotAUrl(url.clone()))?;
-        let reply = self.client.get(uri).await;
+        let reply = match &self.client {
+            SchemeClient::Http(client) => client.get(uri).await,
+            SchemeClient::Https(client) => client.get(uri).await,
+        };
         let reply = reply.map_err(MemberClientError::Unreachable)?;
         let status = reply.status();
         let body = Limited::new(reply.into_body(), ANSWER_BYTES)

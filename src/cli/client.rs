@@ -11,6 +11,7 @@ mod attempt;
 mod call;
 mod problem;
 mod stream;
+mod tls;
 pub mod urls;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ use super::{
 pub use call::{ApiAnswer, ApiCall};
 pub use problem::ProblemAnswer;
 pub use stream::{AnswerStream, StreamStart};
+pub use tls::ClientTlsArgs;
 
 use attempt::{AttemptOutcome, bare, surely_not_done};
 
@@ -52,6 +54,9 @@ pub struct ClientArgs {
     /// Longest time for one answer, in seconds; six times as long for `apply` to have a file validated
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub timeout: u64,
+    /// How members and the caller prove who they are
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }
 
 /// A client of the cluster.
@@ -65,13 +70,40 @@ pub struct AdminClient {
 impl AdminClient {
     /// Makes the client that the options describe.
     pub fn new(args: &ClientArgs) -> Result<AdminClient, CliError> {
-        AdminClient::with_urls(args.admin.0.clone(), Duration::from_secs(args.timeout))
+        AdminClient::with_timeout(args, Duration::from_secs(args.timeout))
     }
 
-    /// Makes a client of these URLs.
+    /// Makes the client that the options describe, with another time for one answer.
+    pub fn with_timeout(args: &ClientArgs, timeout: Duration) -> Result<AdminClient, CliError> {
+        AdminClient::with_tls(args.admin.0.clone(), timeout, &args.tls)
+    }
+
+    /// Makes a client of these URLs, which proves who asks where they are https.
+    pub fn with_tls(
+        urls: Vec<Url>,
+        timeout: Duration,
+        tls: &ClientTlsArgs,
+    ) -> Result<AdminClient, CliError> {
+        let tls = tls.config(&urls)?;
+        AdminClient::build(urls, timeout, tls)
+    }
+
+    /// Makes a client of these URLs, for plain HTTP.
     pub fn with_urls(urls: Vec<Url>, timeout: Duration) -> Result<AdminClient, CliError> {
+        AdminClient::build(urls, timeout, None)
+    }
+
+    fn build(
+        urls: Vec<Url>,
+        timeout: Duration,
+        tls: Option<rustls::ClientConfig>,
+    ) -> Result<AdminClient, CliError> {
         urls::check_userinfo(&urls)?;
-        let http = http_client::builder()
+        let mut builder = http_client::builder();
+        if let Some(tls) = tls {
+            builder = builder.tls_backend_preconfigured(tls);
+        }
+        let http = builder
             .connect_timeout(Duration::from_secs(1).min(timeout))
             .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
             .build()

@@ -47,10 +47,11 @@ pub(super) struct GivenSetting {
 }
 
 /// The file's sections.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "http",
     "admin",
     "peer",
+    "tls",
     "log",
     "snapshot",
     "ibm_mq",
@@ -64,7 +65,13 @@ const SECTIONS: [&str; 10] = [
 const PREFIX: &str = "QUORATE_";
 
 /// Variables that are read elsewhere.
-const OTHER_VARIABLES: [&str; 2] = ["QUORATE_ADMIN", "QUORATE_CONFIG"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "QUORATE_ADMIN",
+    "QUORATE_CONFIG",
+    "QUORATE_CA",
+    "QUORATE_CERT",
+    "QUORATE_KEY",
+];
 
 fn is_read_elsewhere(name: &str) -> bool {
     #[cfg(feature = "mutants")]

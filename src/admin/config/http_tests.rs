@@ -69,6 +69,7 @@ impl TestApi {
                 keep: 10,
             },
             lock_wait: Duration::ZERO,
+            tls: None,
         };
         let (replica, state) = StateReplica::new();
         let node = Node::start(options, NodeStartMode::Bootstrap, replica)
