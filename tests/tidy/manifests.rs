@@ -7,6 +7,7 @@ use crate::tree::{Finding, Tree};
 /// A crate of ours, and which others of ours its product may depend on.
 const KNOWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("keyring", &[]),
     ("log", &["clock"]),
     ("planted", &[]),
     ("proto", &[]),
