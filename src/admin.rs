@@ -24,6 +24,7 @@ pub mod problem;
 mod proposed_write;
 mod request_timeout;
 mod revision_headers;
+pub mod secret_keys;
 mod serve;
 pub mod standbys;
 mod status;
@@ -143,6 +144,7 @@ pub fn router(context: AdminContext) -> Router {
         .merge(config::routes())
         .merge(kv::routes())
         .merge(watch::routes())
+        .merge(secret_keys::routes())
         .fallback(problem::unknown_path)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(middleware::from_fn_with_state(

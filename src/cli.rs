@@ -18,6 +18,7 @@ mod leader;
 mod members;
 pub mod output;
 pub mod quickstart;
+mod secret;
 mod server;
 mod status;
 mod stop_signals;
@@ -75,6 +76,8 @@ enum CliCommand {
     Kv(kv::KvArgs),
     /// Connectors: the processes that move messages
     Connector(connector::ConnectorArgs),
+    /// Passwords and keys by name, and the key by which the cluster seals them
+    Secret(secret::SecretArgs),
     /// The cluster's own settings, the same for all members
     Cluster(cluster::ClusterArgs),
     /// Hand leadership, and with it the connectors, over to another member
@@ -117,6 +120,7 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::Export(args) => on_one_thread(export::run(args)),
         CliCommand::Kv(args) => on_one_thread(kv::run(args)),
         CliCommand::Connector(args) => on_one_thread(connector::run(args)),
+        CliCommand::Secret(args) => on_one_thread(secret::run(args)),
         CliCommand::Cluster(args) => on_one_thread(cluster::run(args)),
         CliCommand::TransferLeadership(args) => on_one_thread(transfer::run(args)),
     }

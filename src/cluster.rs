@@ -6,6 +6,7 @@ use quorate_clock::Instant;
 use quorate_raft::{AppliedProposal, Node};
 use quorate_state::{Answer, Command, State};
 use quorate_types::{EffectiveTiming, ProposeError, ReadError, Timing};
+use quorate_vault::{SealError, Vault};
 use tokio::sync::watch;
 use tracing::{Instrument, Span, debug_span};
 
@@ -15,23 +16,30 @@ pub struct ClusterHandle {
     node: Node,
     state: watch::Receiver<Arc<State>>,
     timing: watch::Receiver<EffectiveTiming>,
+    vault: Arc<Vault>,
 }
 
 impl ClusterHandle {
     /// Makes the handle. `state` is the receiver that [`crate::replica::StateReplica::new`]
-    /// returned, for the replica that `node` runs.
-    pub fn new(node: Node, state: watch::Receiver<Arc<State>>) -> ClusterHandle {
+    /// returned, for the replica that `node` runs; `vault` seals the secrets of what is proposed.
+    pub fn new(node: Node, state: watch::Receiver<Arc<State>>, vault: Arc<Vault>) -> ClusterHandle {
         let timing = node.timing();
         ClusterHandle {
             node,
             state,
             timing,
+            vault,
         }
     }
 
     /// Returns the node: leadership, members, transfer.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Returns this member's vault.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     /// Returns the timers of the promise as of now: during a change those of the longer one.
@@ -67,7 +75,8 @@ impl ClusterHandle {
     }
 
     /// Writes, from any member. When it returns, the write is applied on this member. A command
-    /// that this member's rules refuse is not proposed; the index is then of no entry.
+    /// that this member's rules refuse is not proposed; the index is then of no entry. What is
+    /// proposed has its secrets sealed: this is the one way by which resources come into the log.
     pub async fn propose(
         &self,
         command: Command,
@@ -76,12 +85,48 @@ impl ClusterHandle {
         if let Err(errors) = command.check() {
             return Ok((0, Answer::Invalid(errors)));
         }
+        let command = self.sealed(command, deadline).await?;
         #[cfg(feature = "mutants")]
         if let Some(answered) = self.before_commit(&command, deadline).await {
             return Ok(answered);
         }
         let proposed = self.node.propose(command.encode(), deadline);
         read_answer(proposed.instrument(proposal_span(&command, None)).await?)
+    }
+
+    /// Seals the secrets of a put. Where there is no key for that yet, as in the first moments of a
+    /// cluster or of a member, it is waited for.
+    async fn sealed(&self, command: Command, deadline: Instant) -> Result<Command, ProposeError> {
+        let mut states = self.state.clone();
+        loop {
+            let state = states.borrow_and_update().clone();
+            let why = match seal(&self.vault, &state, &command) {
+                Ok(None) => return Ok(command),
+                Ok(Some(sealed)) => return Ok(sealed),
+                Err(why) => why,
+            };
+            let revision = state.keyring().revision();
+            let changed = states.wait_for(|now| now.keyring().revision() != revision);
+            if !matches!(why, SealError::NoKey(_))
+                || !matches!(tokio::time::timeout_at(deadline, changed).await, Ok(Ok(_)))
+            {
+                return Err(ProposeError::Sealed(self.why_sealed(&state, why)));
+            }
+        }
+    }
+
+    /// Says what has to be done so that secrets can be sealed.
+    fn why_sealed(&self, state: &State, why: SealError) -> String {
+        let members = self.node.members();
+        let silent = members
+            .iter()
+            .filter(|it| !state.keyring().members().contains_key(&it.id))
+            .map(|it| it.member.name.as_str());
+        let silent: Vec<&str> = silent.collect();
+        if silent.is_empty() || silent.len() == members.len() {
+            return why.to_string();
+        }
+        format!("{why} (missing: {})", silent.join(", "))
     }
 
     /// Planted: what a leader answers to an unconditional put once it is in its own log.
@@ -139,6 +184,36 @@ impl ClusterHandle {
                 waited_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             }),
         }
+    }
+}
+
+/// Seals the secrets of a put; `None` where there are none.
+fn seal(vault: &Vault, state: &State, command: &Command) -> Result<Option<Command>, SealError> {
+    match command {
+        Command::PutResource {
+            kind,
+            name,
+            spec,
+            precondition,
+        } => {
+            let sealed = vault.seal(state, *kind, name, spec)?;
+            Ok(sealed.map(|spec| Command::PutResource {
+                kind: *kind,
+                name: name.clone(),
+                spec,
+                precondition: *precondition,
+            }))
+        }
+        Command::PutResources(puts) => {
+            let mut sealed = puts.clone();
+            for it in &mut sealed {
+                if let Some(spec) = vault.seal(state, it.kind, &it.name, &it.spec)? {
+                    it.spec = spec;
+                }
+            }
+            Ok(Some(Command::PutResources(sealed)))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -6,6 +6,7 @@
 //! goes the other way round; see [`drain`].
 
 mod announce;
+mod background_tasks;
 mod connector_setup;
 mod consensus_runtime;
 mod critical_tasks;
@@ -13,10 +14,13 @@ mod drain;
 mod error;
 mod failover;
 mod hardening;
+mod keyring;
 mod listeners;
 mod moved_members;
 mod ports;
 mod reign_log;
+mod sealed_leader;
+mod sealing_members;
 mod start_mode;
 
 use std::{
@@ -34,6 +38,7 @@ use quorate_service::{Service, ServiceDispatcher, Services};
 use quorate_state::State;
 use quorate_supervisor as connector;
 use quorate_types::{EffectiveTiming, Member, Timing};
+use quorate_vault::{Vault, key_file};
 use tokio::sync::watch;
 use url::Url;
 
@@ -47,9 +52,10 @@ use crate::{
 pub use error::ServerError;
 pub use start_mode::StartMode;
 
+use background_tasks::BackgroundTasks;
 use consensus_runtime::ConsensusRuntime;
 use critical_tasks::CriticalTasks;
-use failover::{FailoverKeeper, LocalFailoverRecord};
+use failover::LocalFailoverRecord;
 use ports::BoundPorts;
 
 /// A member that can be run.
@@ -165,6 +171,8 @@ impl Server {
         } = self;
         let (peers, host_warnings) = prepare(&settings)?;
         let ports = BoundPorts::bind(&settings).await?;
+        let seal_key = key_file::read_or_make(&settings.keys_dir)
+            .map_err(|error| ServerError::Refused(error.to_string()))?;
         // The runtime first, so that it is dropped after everything that runs on it.
         let StartedConsensus {
             runtime,
@@ -176,7 +184,8 @@ impl Server {
         } = StartedConsensus::start(&settings, start_mode, &peers).await?;
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
-        let cluster = ClusterHandle::new(node, state.clone());
+        let vault = Arc::new(Vault::new(node.cluster(), node.id(), seal_key));
+        let cluster = ClusterHandle::new(node, state.clone(), vault);
         let (services, dispatcher) = start_services(&settings, &cluster, services);
         let (draining, draining_seen) = watch::channel(false);
         let mut tasks = CriticalTasks::new();
@@ -222,6 +231,7 @@ impl Server {
         follow_consensus(&cluster, state, &mut tasks);
         let background = BackgroundTasks {
             cluster: &cluster,
+            connectors: &connectors,
             settings: &settings,
             tasks: &mut tasks,
         };
@@ -334,7 +344,9 @@ fn start_services(
     let node = cluster.node();
     let members = node.watch_members();
     let egress = hardening::egress(settings, members.clone());
-    let services = Services::with_egress(services, cluster.watch_state(), egress);
+    let vault = cluster.vault().clone();
+    let open = Arc::new(move |state: &State| vault.opened(state));
+    let services = Services::with_egress(services, cluster.watch_state(), egress, open);
     let dispatcher = ServiceDispatcher::new(
         node.cluster().to_owned(),
         node.id(),
@@ -357,47 +369,10 @@ fn follow_consensus(
     tasks.follow("the replicated state", state);
 }
 
-/// The parts that the background tasks of a member are started with.
-struct BackgroundTasks<'a> {
-    cluster: &'a ClusterHandle,
-    settings: &'a Settings,
-    tasks: &'a mut CriticalTasks,
-}
-
-impl BackgroundTasks<'_> {
-    fn spawn(
-        self,
-        carried: Vec<String>,
-        peers: AdminPeers,
-        others: Vec<Url>,
-        caught_up: Arc<AtomicBool>,
-        failover: LocalFailoverRecord,
-    ) {
-        let BackgroundTasks {
-            cluster,
-            settings,
-            tasks,
-        } = self;
-        tasks.background("upkeep of the metrics", upkeep(cluster.clone()));
-        let announcing = announce::announce(cluster.clone(), carried, settings.failover_ms_given);
-        tasks.background("announcement", announcing);
-        let search = moved_members::find_moved_members(cluster.clone(), peers, others);
-        tasks.background("the search for members that have moved", search);
-        let reign_log = reign_log::start_when_caught_up(cluster.clone(), caught_up);
-        tasks.background("the log of reigns", reign_log);
-        let keeper = FailoverKeeper {
-            cluster: cluster.clone(),
-            data_dir: settings.data_dir.clone(),
-            record: failover,
-            failover_ms: settings.failover_ms,
-        };
-        tasks.background("the failover promise", keeper.keep());
-    }
-}
-
 /// Refuses folders of the settings that exist and are not this user's alone.
 fn check_folders(settings: &Settings) -> Result<(), FolderError> {
     private_folder::check(&settings.data_dir, DATA_HOLDS)?;
+    private_folder::check(&settings.keys_dir, key_file::KEYS_HOLD)?;
     private_folder::check(&settings.connectors.zmq_ipc_dir, connector::IPC_DIR_HOLDS)
 }
 
@@ -417,21 +392,6 @@ fn node_options(settings: &Settings, timing: EffectiveTiming) -> NodeOptions {
             keep: settings.snapshot.keep,
         },
         lock_wait: settings.lock_wait,
-    }
-}
-
-/// Folds old samples and frees the series of deleted connectors, so that neither piles up when
-/// nobody scrapes.
-async fn upkeep(cluster: ClusterHandle) {
-    let Some(recorder) = admin::metrics::recorder() else {
-        return;
-    };
-    let mut ticks = tokio::time::interval(admin::metrics::UPKEEP);
-    loop {
-        ticks.tick().await;
-        recorder.run_upkeep();
-        let state = cluster.state();
-        recorder.forget(|kind, name| admin::metrics::is_declared(state.catalog(), kind, name));
     }
 }
 

@@ -101,6 +101,9 @@ pub struct Settings {
     pub name: String,
     /// The folder of the log, the state and the marker.
     pub data_dir: PathBuf,
+    /// The folder of the member's own keys: outside of the data folder, so that a copy of the data
+    /// opens no secret.
+    pub keys_dir: PathBuf,
     /// The pid file, written once the lock on `data_dir` is held.
     pub pid_file: PathBuf,
     /// The time to wait for that lock.
@@ -201,6 +204,7 @@ impl Settings {
 fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
     let name = r.name("name");
     let data_dir = folder.join(r.path("data_dir", "data"));
+    let keys_dir = keys_dir(r, folder, &data_dir);
     let pid_file = r.optional_path("pid_file");
     let lock_wait = r.millis("lock_wait_ms", 5_000, 0..=60_000);
     let failover_is_given = r.is_given("failover_ms");
@@ -254,6 +258,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         // Beside the data, not in it: a folder of data can be moved or wiped whole.
         pid_file: pid_file.map_or_else(|| data_dir.with_file_name("pid"), |path| folder.join(path)),
         data_dir,
+        keys_dir,
         lock_wait,
         failover_ms,
         failover_ms_given: failover_is_given.then_some(failover_ms),
@@ -272,6 +277,21 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         snapshot,
         warnings: Vec::new(),
     })
+}
+
+/// Reads the folder of the keys: beside the data folder, and never in it.
+fn keys_dir(r: &mut SettingsReader, folder: &Path, data_dir: &Path) -> PathBuf {
+    const KEY: &str = "security.keys_dir";
+    let given = r.optional_path(KEY);
+    let dir = match &given {
+        Some(path) => address::normal(&folder.join(path)),
+        None => data_dir.with_file_name("keys"),
+    };
+    if dir.starts_with(address::normal(data_dir)) {
+        let problem = "must lie outside of data_dir: a copy of the data is not to have the key that opens its secrets";
+        r.bad(KEY, None, problem);
+    }
+    dir
 }
 
 fn connector_rules(

@@ -234,6 +234,10 @@ pub struct StatusAnswer {
     /// Sentences on what a member's host can't do for it, by member name, of members that answer.
     #[serde(default)]
     pub host_warnings: BTreeMap<String, Vec<String>>,
+    /// Reasons why members can't open the cluster's secrets, by member name, of those that answer
+    /// and can't.
+    #[serde(default)]
+    pub sealed: BTreeMap<String, String>,
     /// Sentences on what an operator should look at.
     pub warnings: Vec<String>,
 }

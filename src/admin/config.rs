@@ -128,7 +128,7 @@ async fn read(
         Some(stored) if known_to_reader(&headers, stored.revision) => not_modified(stored.revision),
         Some(stored) => {
             let tag = [(ETAG, etag(stored.revision))];
-            (tag, Json(stored.resource.without_secret())).into_response()
+            (tag, Json(stored.shown())).into_response()
         }
         None => ApiProblem::not_found(format!("there is no {target}")).into_response(),
     };

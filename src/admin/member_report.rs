@@ -51,6 +51,12 @@ pub struct MemberReport {
     /// Sentences on what its host can't do for it.
     #[serde(default)]
     pub host_warnings: Vec<String>,
+    /// True of versions that know of the keyring and of sealed secrets.
+    #[serde(default)]
+    pub seals: bool,
+    /// Reason why the member can't open the cluster's secrets, if it can't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 /// The lapses of a member's leases as the connector server, while it stayed one or before it was
@@ -153,7 +159,18 @@ pub fn local_report(context: &AdminContext) -> MemberReport {
             .map(str::to_owned)
             .collect(),
         host_warnings: context.host_warnings.to_vec(),
+        seals: true,
+        sealed: sealed(context),
     }
+}
+
+/// Returns why this member can't open the cluster's secrets. Before there is a key nothing is
+/// sealed.
+fn sealed(context: &AdminContext) -> Option<String> {
+    let state = context.cluster.state();
+    let keyring = state.keyring();
+    let why = context.cluster.vault().missing_key(keyring)?;
+    (keyring.newest() > 0).then(|| why.to_string())
 }
 
 /// A member with its report, or the reason why there is none.

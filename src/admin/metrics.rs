@@ -79,6 +79,10 @@ fn describe() {
         "The version of Landlock that keeps connector processes in their sandbox; 0 where there is none"
     );
     describe_gauge!(
+        "quorate_secret_key_version",
+        "The version of the cluster's key that the member seals secrets by; 0 while it has none"
+    );
+    describe_gauge!(
         "quorate_leader_heard_seconds",
         Unit::Seconds,
         "How long ago the leader, or as leader a quorum, was heard"

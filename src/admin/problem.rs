@@ -261,6 +261,7 @@ impl From<ProposeError> for ApiProblem {
         let (status, code) = match error {
             ProposeError::NoQuorum { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_quorum"),
             ProposeError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            ProposeError::Sealed(_) => (StatusCode::SERVICE_UNAVAILABLE, "sealed"),
             ProposeError::Unknown(_) => (StatusCode::GATEWAY_TIMEOUT, "unknown_outcome"),
         };
         ApiProblem::new(status, code, error.to_string())

@@ -184,6 +184,8 @@ mod tests {
             lapses: LapsesRow::default(),
             insecure: Vec::new(),
             host_warnings: Vec::new(),
+            seals: true,
+            sealed: None,
         });
         (member, own)
     }

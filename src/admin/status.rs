@@ -16,7 +16,7 @@ use super::{
     members,
     standbys::ConnectorRow,
     takeovers::TakeoverRow,
-    warnings::{not_asked, warnings},
+    warnings::{not_asked, nothing_sealed, warnings},
 };
 
 /// The route.
@@ -62,6 +62,8 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         moved,
         insecure,
         host_warnings,
+        sealed,
+        not_sealing,
     } = ReportedByMembers::collect(asked);
     let counts = connectors.as_deref().ok().map(count_by_state);
     let mut answer = StatusAnswer {
@@ -91,10 +93,14 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         moved,
         insecure,
         host_warnings,
+        sealed,
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());
     answer.warnings.extend(not_asked);
+    if state.keyring().newest() == 0 {
+        answer.warnings.extend(nothing_sealed(&not_sealing));
+    }
     Json(answer)
 }
 
@@ -106,14 +112,20 @@ struct ReportedByMembers {
     moved: BTreeMap<String, String>,
     insecure: BTreeMap<String, Vec<String>>,
     host_warnings: BTreeMap<String, Vec<String>>,
+    sealed: BTreeMap<String, String>,
+    /// Names of members that did not say that they seal.
+    not_sealing: Vec<String>,
 }
 
 impl ReportedByMembers {
     fn collect(replies: Vec<MemberReply>) -> ReportedByMembers {
         let mut reported = ReportedByMembers::default();
         for (member, report) in replies {
-            let Ok(report) = report else { continue };
             let name = member.member.name;
+            if !report.as_ref().is_ok_and(|it| it.seals) {
+                reported.not_sealing.push(name.clone());
+            }
+            let Ok(report) = report else { continue };
             if !report.peer.is_empty() && report.peer != member.member.peer {
                 reported.moved.insert(name.clone(), report.peer);
             }
@@ -123,6 +135,9 @@ impl ReportedByMembers {
             if !report.host_warnings.is_empty() {
                 let warnings = report.host_warnings;
                 reported.host_warnings.insert(name.clone(), warnings);
+            }
+            if let Some(why) = report.sealed {
+                reported.sealed.insert(name.clone(), why);
             }
             reported.strain.insert(name.clone(), report.strain);
             if report.lapses.count > 0 {

@@ -64,6 +64,10 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             "{failed} connectors fail; see `quorate connector list`"
         ));
     }
+    let sealed = status.sealed.iter();
+    warnings.extend(sealed.map(|(member, why)| {
+        format!("{member} is sealed, runs no connector that needs a password, and serves no channel that asks for one: {why}")
+    }));
     warnings.extend(connectors.iter().filter_map(stalled));
     warnings.extend(standby_warnings(connectors));
     warnings.extend(
@@ -101,6 +105,15 @@ pub fn not_asked(by: &str, member: &Member, why: &MemberReportError) -> Option<S
     Some(format!(
         "{by} can't ask {name}, which is alive: {why}; correct admin.advertise ({admin}) in the settings of {name}, or make its host known to the other members"
     ))
+}
+
+/// Warns of members for which a cluster without a key waits.
+pub fn nothing_sealed(not_sealing: &[String]) -> Option<String> {
+    let names = not_sealing.join(", ");
+    let why = "no secret is sealed yet, and a write that has one is refused";
+    (!names.is_empty()).then(|| {
+        format!("{why}: start {names}, or upgrade where the version that runs doesn't seal")
+    })
 }
 
 /// Warns of a change of the promise that waits for members, and of settings that name another

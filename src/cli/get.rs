@@ -80,6 +80,7 @@ fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::IbmMqOutgoing => &["connection", "queue", "jms", "active"],
         Kind::ZmqChannel => &["address", "socket_type", "method", "service", "active"],
         Kind::ZmqOutgoing => &["address", "socket_type", "method", "active"],
+        Kind::Secret => &["description", "allowed_targets"],
         Kind::BasicAuth => &["username"],
         Kind::ApiKey => &["header"],
         Kind::Jwt => &["issuer", "audience", "algorithms"],

@@ -26,9 +26,14 @@ pub fn export(resources: impl IntoIterator<Item = (Kind, Value)>) -> String {
         let mut document = Mapping::new();
         document.insert("kind".into(), kind.as_str().into());
         // the name first: it is what people look for
+        let is_secret = |field: &str| Some(field) == secret;
+        // One that is used by its name is no secret itself.
+        let is_named = fields
+            .iter()
+            .any(|(field, value)| is_secret(field) && value.is_object());
         let (name, others): (Vec<_>, Vec<_>) = fields
             .into_iter()
-            .filter(|(field, _)| Some(field.as_str()) != secret)
+            .filter(|(field, value)| !is_secret(field) || value.is_object())
             .partition(|(field, _)| field == "name");
         for (field, value) in name.into_iter().chain(others) {
             document.insert(field.into(), yaml(value));
@@ -38,7 +43,7 @@ pub fn export(resources: impl IntoIterator<Item = (Kind, Value)>) -> String {
             &serde_norway::to_string(&document)
                 .expect("invariant: a map with text keys can be written as YAML"),
         );
-        if let Some(secret) = secret.filter(|_| takes_one) {
+        if let Some(secret) = secret.filter(|_| takes_one && !is_named) {
             let one = if may_lack_it {
                 ", if there is one,"
             } else {

@@ -377,6 +377,9 @@ const BACKWARDS: &str = r#"
     name = "partner"
     username = "me"
     password = "hunter2"
+    [secret]
+    name = "broker"
+    value = "hunter2"
 "#;
 
 #[test]

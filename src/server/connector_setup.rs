@@ -22,7 +22,9 @@ pub(super) fn start_connectors(
     dispatch: Arc<ServiceDispatcher>,
     tasks: &mut CriticalTasks,
 ) -> Result<connector::SupervisorHandle, ServerError> {
-    let view = ConnectorsView::follow(cluster.watch_state());
+    let vault = cluster.vault().clone();
+    let view =
+        ConnectorsView::follow_opened(cluster.watch_state(), move |state| vault.opened(state));
     let handle = connector::start(connector::SupervisorContext {
         me: cluster.node().id(),
         name: settings.name.clone(),

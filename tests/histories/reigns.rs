@@ -21,6 +21,7 @@ static BY_LEASE: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
         name: "orders".into(),
     },
     active: true,
+    unusable: None,
     created: 1,
     restarted: 0,
     warm: true,

@@ -27,6 +27,7 @@ mod paused;
 mod promise;
 mod proxy;
 mod quickstart;
+mod secrets;
 mod snapshot;
 mod standbys;
 mod stopped;

@@ -62,6 +62,10 @@ const KNOWS: &[(&str, &[&str])] = &[
             "types",
         ],
     ),
+    (
+        "vault",
+        &["keyring", "platform", "resources", "state", "types"],
+    ),
     ("raft", &["clock", "planted", "platform", "proto", "types"]),
     // The chaos suite knows the product as a program alone.
     ("jepsen", &["clock", "testkit"]),

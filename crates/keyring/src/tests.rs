@@ -127,6 +127,7 @@ fn nothing_is_boxed_for_weak_keys() {
 
 /// Security tests 40 and 41: a sealed text opens in its place alone, and two forms of one text
 /// share a fingerprint in one place alone.
+// guarantee: SECURITY-21
 #[test]
 fn sealed_secret_opens_in_its_place_alone() {
     let key = ClusterKey::generate(1).unwrap();

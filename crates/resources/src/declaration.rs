@@ -24,9 +24,19 @@ pub(crate) trait FieldRule {
         FieldNature::Plain
     }
 
-    fn is_secret(&self) -> bool {
-        false
+    fn secrecy(&self) -> FieldSecrecy {
+        FieldSecrecy::Shown
     }
+}
+
+/// How much of a field others than its user may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldSecrecy {
+    Shown,
+    /// A part of it may be shown; with the rest it is sealed before it is stored.
+    InPart,
+    /// Nothing: it is sealed before it is stored.
+    Secret,
 }
 
 /// What the value of a field is to others.
@@ -66,7 +76,8 @@ pub(crate) fn typed<T>(rule: impl FieldRule<Value = T>) -> impl FieldRule<Value 
 
 /// What [`declare!`] makes beside the struct.
 pub(crate) trait DeclaredKind: Sized {
-    fn secret_field() -> Option<&'static str>;
+    /// Returns the fields of which something is secret.
+    fn secret_fields() -> Vec<(&'static str, FieldSecrecy)>;
 
     fn read_fields(fields: &mut FieldReader<'_>) -> Self;
 
@@ -113,16 +124,17 @@ macro_rules! declare {
 
         const _: () = {
             use $crate::{
-                declaration::{DeclaredKind, FieldNature, FieldRule, typed},
+                declaration::{DeclaredKind, FieldNature, FieldRule, FieldSecrecy, typed},
                 field_reader::FieldReader,
             };
 
             impl DeclaredKind for $name {
-                fn secret_field() -> Option<&'static str> {
-                    $(if typed::<$type>($rule).is_secret() {
-                        return Some(stringify!($field));
-                    })+
-                    None
+                fn secret_fields() -> Vec<(&'static str, FieldSecrecy)> {
+                    let mut fields = vec![
+                        $((stringify!($field), typed::<$type>($rule).secrecy())),+
+                    ];
+                    fields.retain(|(_, secrecy)| *secrecy != FieldSecrecy::Shown);
+                    fields
                 }
 
                 fn read_fields(reader: &mut FieldReader<'_>) -> Self {

@@ -8,7 +8,7 @@ use std::{fmt::Display, marker::PhantomData, ops::RangeInclusive};
 
 use crate::{
     Kind,
-    declaration::{DeclaredKind, FieldNature, FieldRule, TextChoice},
+    declaration::{DeclaredKind, FieldNature, FieldRule, FieldSecrecy, TextChoice},
     field_reader::{FieldReader, GivenValue, TextRule},
     text_rules::{self, InvalidText},
 };
@@ -29,8 +29,8 @@ pub(crate) trait ValueRule {
         FieldNature::Plain
     }
 
-    fn is_secret(&self) -> bool {
-        false
+    fn secrecy(&self) -> FieldSecrecy {
+        FieldSecrecy::Shown
     }
 }
 
@@ -52,8 +52,8 @@ impl<R: ValueRule<Value: Default>> FieldRule for RequiredField<R> {
         self.0.nature(value)
     }
 
-    fn is_secret(&self) -> bool {
-        self.0.is_secret()
+    fn secrecy(&self) -> FieldSecrecy {
+        self.0.secrecy()
     }
 }
 
@@ -72,8 +72,8 @@ impl<R: ValueRule> FieldRule for OptionalField<R> {
         there.map_or(FieldNature::LeftOut, |it| self.0.nature(it))
     }
 
-    fn is_secret(&self) -> bool {
-        self.0.is_secret()
+    fn secrecy(&self) -> FieldSecrecy {
+        self.0.secrecy()
     }
 }
 
@@ -93,8 +93,8 @@ impl<R: ValueRule, D: Copy + Into<R::Value>> FieldRule for DefaultedField<R, D> 
         self.0.nature(value)
     }
 
-    fn is_secret(&self) -> bool {
-        self.0.is_secret()
+    fn secrecy(&self) -> FieldSecrecy {
+        self.0.secrecy()
     }
 }
 
@@ -115,8 +115,8 @@ impl<R: FieldRule<Value: Default + PartialEq>> FieldRule for LeftOutByDefault<R>
         self.0.nature(value)
     }
 
-    fn is_secret(&self) -> bool {
-        self.0.is_secret()
+    fn secrecy(&self) -> FieldSecrecy {
+        self.0.secrecy()
     }
 }
 
@@ -217,8 +217,12 @@ impl<E: Display> ValueRule for TextValue<E> {
         }
     }
 
-    fn is_secret(&self) -> bool {
-        matches!(self.secrecy, TextSecrecy::Secret)
+    fn secrecy(&self) -> FieldSecrecy {
+        match self.secrecy {
+            TextSecrecy::Secret => FieldSecrecy::Secret,
+            TextSecrecy::InPart(_) => FieldSecrecy::InPart,
+            TextSecrecy::Shown | TextSecrecy::NotQuoted => FieldSecrecy::Shown,
+        }
     }
 }
 
@@ -442,6 +446,16 @@ impl<T: DeclaredKind> FieldRule for NestedFields<T> {
     fn read(&self, fields: &mut FieldReader<'_>, field: &'static str) -> T {
         fields.nested(field, T::read_fields)
     }
+
+    fn secrecy(&self) -> FieldSecrecy {
+        no_secrets_inside::<T>()
+    }
+}
+
+/// What is secret stands in a field of the resource itself, where it is found to be sealed.
+fn no_secrets_inside<T: DeclaredKind>() -> FieldSecrecy {
+    debug_assert!(T::secret_fields().is_empty(), "a secret in a nested object");
+    FieldSecrecy::Shown
 }
 
 /// An object with fields of its own that may be left out.
@@ -469,6 +483,10 @@ impl<T: DeclaredKind> FieldRule for OptionalNested<T> {
             None => FieldNature::LeftOut,
         }
     }
+
+    fn secrecy(&self) -> FieldSecrecy {
+        no_secrets_inside::<T>()
+    }
 }
 
 #[cfg(test)]
@@ -479,9 +497,14 @@ mod tests {
     fn wrapped_secret_stays_secret() {
         let secret = || text(text_rules::name, TextSecrecy::Secret);
         let left_out = LeftOutByDefault(OptionalField(secret()));
-        assert!(left_out.is_secret() && RequiredField(secret()).is_secret());
         let defaulted = DefaultedField(secret(), "x");
-        assert!(defaulted.is_secret());
+        for secrecy in [
+            left_out.secrecy(),
+            RequiredField(secret()).secrecy(),
+            defaulted.secrecy(),
+        ] {
+            assert_eq!(secrecy, FieldSecrecy::Secret);
+        }
         let value = "hunter2".to_owned();
         assert!(matches!(defaulted.nature(&value), FieldNature::Secret(_)));
     }

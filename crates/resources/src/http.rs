@@ -153,15 +153,19 @@ impl Service {
         self.timeout_ms.saturating_mul(tries)
     }
 
+    /// Lists the URLs of its upstream.
+    pub(crate) fn upstreams(&self) -> &[String] {
+        self.upstream.as_ref().map_or(&[][..], OneOrMany::as_slice)
+    }
+
     /// Lists where its upstream is: scheme, host and port of each URL. A URL that is none counts as
     /// it stands.
     pub(crate) fn origins(&self) -> Vec<String> {
-        let urls = self.upstream.as_ref().map_or(&[][..], OneOrMany::as_slice);
         let origin = |text: &String| match Url::parse(text) {
             Ok(url) => url.origin().ascii_serialization(),
             Err(_) => text.clone(),
         };
-        urls.iter().map(origin).collect()
+        self.upstreams().iter().map(origin).collect()
     }
 
     /// Returns a warning where its credentials go unencrypted to another host.

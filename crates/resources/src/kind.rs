@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 macro_rules! for_each_kind {
     ($make:ident) => {
         $make! {
+            /// A password or key that others use by its name.
+            Secret = "secret",
             /// A user name and password that an HTTP channel can ask for.
             BasicAuth = "basic_auth",
             /// A key in a header that an HTTP channel can ask for.

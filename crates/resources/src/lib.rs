@@ -28,8 +28,10 @@ mod kind;
 mod one_or_many;
 mod path_template;
 mod resource;
+mod secret;
 mod security;
 mod sending;
+mod stored_secrets;
 mod text_rules;
 mod upstream;
 pub mod zeromq;
@@ -42,9 +44,11 @@ pub use kind::{Kind, UnknownKind};
 pub use one_or_many::OneOrMany;
 pub use path_template::{PathSegment, PathTemplate, ShapeOverlap};
 pub use resource::{Resource, ResourceReference};
+pub use secret::Secret;
 pub use security::{
     ApiKey, BasicAuth, ClientCertificate, Hmac, HmacAlgorithm, Jwt, JwtAlgorithm, SignatureEncoding,
 };
+pub use stored_secrets::{SealedText, StoredSecret, StoredSecrets};
 pub use text_rules::{InvalidText, name as check_name};
 pub use upstream::{AuthScheme, UpstreamAuth, UpstreamTls};
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::{
     AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, ClientCertificate, Hmac,
-    HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Jwt, Kind, Service, ZmqChannel,
-    ZmqOutgoing,
-    declaration::{DeclaredKind, FieldNature},
+    HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Jwt, Kind, Secret, Service,
+    ZmqChannel, ZmqOutgoing,
+    declaration::{DeclaredKind, FieldNature, FieldSecrecy},
     field_reader::ParseOutcome,
     kind::for_each_kind,
+    stored_secrets,
 };
 
 macro_rules! resource {
@@ -23,10 +24,10 @@ macro_rules! resource {
         }
 
         impl Kind {
-            /// Returns the field that is never shown again; left out of a put it stays as it is.
-            pub fn secret_field(self) -> Option<&'static str> {
+            /// Returns the fields of which something is secret, as they are declared.
+            pub(crate) fn secret_fields(self) -> Vec<(&'static str, FieldSecrecy)> {
                 match self {
-                    $(Kind::$kind => $kind::secret_field(),)+
+                    $(Kind::$kind => $kind::secret_fields(),)+
                 }
             }
         }
@@ -71,9 +72,13 @@ macro_rules! resource {
 for_each_kind!(resource);
 
 impl Resource {
-    /// Reads the JSON form; every bad field is named. A secret may be missing.
+    /// Reads the JSON form that a client gives; every bad field is named. A secret may be missing,
+    /// and is in the resource where it is given as a text. A sealed one is refused.
     pub fn parse(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
-        let mut read = Resource::reading(kind, spec);
+        let given = stored_secrets::check_given(kind, spec);
+        let rest = stored_secrets::without_names(kind, spec);
+        let mut read = Resource::reading(kind, rest.as_ref().unwrap_or(spec));
+        read.errors.extend(given);
         if !spec.is_object() {
             // That its fields are missing goes without saying.
             read.errors.truncate(1);
@@ -85,8 +90,13 @@ impl Resource {
     }
 
     /// Reads the JSON form as it stands in the log, whatever the rules of this program say of
-    /// its values. The errors name, by field, what this program does not know.
+    /// its values. The errors name, by field, what this program does not know. Secrets are in the
+    /// resource only where they stand there in clear.
     pub fn read(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+        Resource::read_stored(kind, spec).map(|(resource, _)| resource)
+    }
+
+    pub(crate) fn read_clear(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
         let read = Resource::reading(kind, spec);
         if read.unknown.is_empty() {
             return Ok(read.value);
@@ -138,9 +148,7 @@ impl Resource {
 
     /// Returns `true` if the JSON form has a secret in it, or a URL with credentials.
     pub fn gives_secret(&self) -> bool {
-        let in_url = matches!(self, Resource::AmqpConnection(it)
-            if it.management_url != it.management_url_shown());
-        self.secret().is_some() || in_url
+        !self.texts_to_seal().is_empty()
     }
 
     /// Returns `true` if a secret that is left out stays the one that is stored.
@@ -150,6 +158,15 @@ impl Resource {
             Resource::Jwt(it) => it.is_shared(),
             Resource::Service(it) => it.auth.is_some(),
             _ => true,
+        }
+    }
+
+    /// Returns the field that a secret of it needs, of kinds that may be without both.
+    pub fn secret_goes_with(&self) -> &'static str {
+        match self.kind() {
+            Kind::Jwt => "`algorithms: [HS256]`",
+            Kind::Service => "`auth`",
+            _ => "`username`",
         }
     }
 
@@ -185,6 +202,7 @@ impl Resource {
                 "management_url",
             ],
             Kind::Service => &["upstream", "tls", "auth"],
+            Kind::Secret => &["allowed_targets"],
             Kind::IbmMqConnection => &[
                 "host",
                 "port",
@@ -208,6 +226,11 @@ impl Resource {
                 }
                 _ => true,
             },
+            // Fewer than before are no new target.
+            "allowed_targets" => match (self, before) {
+                (Resource::Secret(now), Resource::Secret(before)) => now.allows_more_than(before),
+                _ => true,
+            },
             // Without one nothing is shown to anybody.
             "management_url" if now.get(*field).is_none() => false,
             _ => now.get(*field) != then.get(*field),
@@ -218,13 +241,14 @@ impl Resource {
     /// Returns the JSON form that may be shown: with defaults filled in and without the secret.
     pub fn without_secret(&self) -> Value {
         let mut json = self.json();
-        if let (Some(field), Some(map)) = (self.kind().secret_field(), json.as_object_mut()) {
-            map.remove(field);
-        }
-        if let Resource::AmqpConnection(it) = self
-            && let Some(url) = it.management_url_shown()
-        {
-            json["management_url"] = url.into();
+        for (field, nature) in self.natures() {
+            match nature {
+                FieldNature::Secret(_) => {
+                    json.as_object_mut().and_then(|map| map.remove(field));
+                }
+                FieldNature::InPart(shown, text) => json[field] = shown(text).into(),
+                _ => {}
+            }
         }
         json
     }

@@ -2,6 +2,7 @@ mod connectors;
 mod declarations;
 mod security;
 mod sentences;
+mod stored_secrets;
 mod upstream;
 
 use proptest::prelude::*;

@@ -241,6 +241,36 @@ pub(super) fn certificate_name(text: &str) -> RuleCheck {
     )
 }
 
+/// Values of secrets: passwords, keys, the text of a file with a key.
+pub(super) fn secret_value(text: &str) -> RuleCheck {
+    let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+    when(
+        (1..=16 << 10).contains(&text.len()) && text.chars().all(is_text),
+        "must be a text of 1 to 16384 bytes; leave it out to keep the one that is set",
+    )
+}
+
+/// Descriptions for people.
+pub(super) fn description(text: &str) -> RuleCheck {
+    when(
+        text.len() <= 1000 && !text.chars().any(char::is_control),
+        "must have at most 1000 bytes, without control characters",
+    )
+}
+
+/// Targets of secrets: scheme, host and port of a connection or an upstream.
+pub(super) fn secret_target(text: &str) -> RuleCheck {
+    const WANTS: &str = "must be amqp://HOST:PORT, amqps://HOST:PORT (a connection with `tls: true`), ibm-mq://HOST:PORT, or http://HOST:PORT or https://HOST:PORT of an upstream or a management face";
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let (name, port) = rest.rsplit_once(':').unwrap_or_default();
+    when(
+        matches!(scheme, "amqp" | "amqps" | "ibm-mq" | "http" | "https")
+            && host(name).is_ok()
+            && port.parse::<u16>().is_ok_and(|port| port > 0),
+        WANTS,
+    )
+}
+
 /// Hosts: a name or an address, without scheme and port.
 pub(super) fn host(text: &str) -> RuleCheck {
     let label = |label: &str| {

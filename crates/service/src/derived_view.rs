@@ -36,7 +36,7 @@ impl<T> DerivedView<T> {
     ) -> Self {
         let now = state.borrow_and_update().clone();
         let seen = CachedView {
-            revision: now.catalog().revision(),
+            revision: now.opened_revision(),
             view: Arc::new(build(&now, None)),
             state,
         };
@@ -66,7 +66,7 @@ impl<T> DerivedView<T> {
         }
         let mut state = before.state.clone();
         let now = state.borrow_and_update().clone();
-        let revision = now.catalog().revision();
+        let revision = now.opened_revision();
         let view = if revision == before.revision {
             before.view.clone()
         } else {

@@ -36,4 +36,4 @@ pub use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use dispatch::{InvokeServer, ServiceDispatcher};
 pub use params::Params;
-pub use registry::{ServiceHost, Services};
+pub use registry::{OpenState, ServiceHost, Services};

@@ -36,12 +36,16 @@ const CODE_RULES: CallRules = CallRules {
     retries: 0,
 };
 
+/// Opener of a state's secrets, as far as this member can open them.
+pub type OpenState = Arc<dyn Fn(&State) -> State + Send + Sync>;
+
 /// Services of this member: those that its program carries in code, and those of the catalog, as
 /// new as the applied state at each call. Where both have one name, the catalog's is meant.
 pub struct Services {
     carried: BTreeMap<String, Arc<dyn Service>>,
     http: UpstreamClient,
     state: watch::Receiver<Arc<State>>,
+    open: OpenState,
     table: DerivedView<ServiceTable>,
     places: CallLimiter,
     refuses_messages: AtomicBool,
@@ -55,21 +59,17 @@ impl Services {
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
     ) -> Arc<Services> {
-        Services::with_limits(
-            carried,
-            state,
-            EgressPolicy::default(),
-            call_limiter::EACH_MAX,
-        )
+        Services::with_calls_max(carried, state, call_limiter::EACH_MAX)
     }
 
-    /// As [`Services::new`], with rules where upstreams may be.
+    /// As [`Services::new`], with rules where upstreams may be, and an opener of secrets.
     pub fn with_egress(
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
         egress: EgressPolicy,
+        open: OpenState,
     ) -> Arc<Services> {
-        Services::with_limits(carried, state, egress, call_limiter::EACH_MAX)
+        Services::with_limits(carried, state, egress, call_limiter::EACH_MAX, open)
     }
 
     /// As [`Services::new`], with another bound on the calls that run at a time: so many for
@@ -79,7 +79,9 @@ impl Services {
         state: watch::Receiver<Arc<State>>,
         calls_max: usize,
     ) -> Arc<Services> {
-        Services::with_limits(carried, state, EgressPolicy::default(), calls_max)
+        let as_they_are: OpenState = Arc::new(State::clone);
+        let egress = EgressPolicy::default();
+        Services::with_limits(carried, state, egress, calls_max, as_they_are)
     }
 
     fn with_limits(
@@ -87,6 +89,7 @@ impl Services {
         state: watch::Receiver<Arc<State>>,
         egress: EgressPolicy,
         calls_max: usize,
+        open: OpenState,
     ) -> Arc<Services> {
         for (name, service) in builtin::all() {
             if carried.insert(name.to_owned(), service).is_some() {
@@ -97,14 +100,15 @@ impl Services {
             }
         }
         let clients = UpstreamClients::new(egress);
-        let (known, http) = (carried.clone(), clients.shared());
+        let (known, http, opener) = (carried.clone(), clients.shared(), open.clone());
         let table = DerivedView::new(state.clone(), move |state, before| {
-            ServiceTable::build(state.catalog(), before, &known, &clients)
+            ServiceTable::build(opener(state).catalog(), before, &known, &clients)
         });
         Arc::new(Services {
             carried,
             http,
             state,
+            open,
             table,
             places: CallLimiter::new(calls_max),
             refuses_messages: AtomicBool::new(false),
@@ -127,6 +131,11 @@ impl Services {
     /// Returns the state that is applied now.
     pub fn state(&self) -> Arc<State> {
         self.state.borrow().clone()
+    }
+
+    /// Returns the opener of secrets.
+    pub(crate) fn opener(&self) -> OpenState {
+        self.open.clone()
     }
 
     /// Returns the number of calls that run on this member now.

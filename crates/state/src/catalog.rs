@@ -17,26 +17,34 @@
 
 mod check;
 mod index;
+mod opening;
 mod puts;
 mod references;
+mod resealing;
 mod warnings;
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use imbl::{OrdMap, ordmap::DiffItem};
 
-pub(super) use check::read;
+pub(super) use check::check_readable;
 pub use check::{SPEC_BYTES_MAX, check, check_parsed};
+pub use opening::{OpenResource, OpenedCatalog};
 pub use puts::BatchedPut;
+pub(super) use puts::PutRules;
+pub(super) use resealing::check as check_resealed;
+pub use resealing::{RESEALED_MAX, ResealedResource};
 pub use warnings::ResourceWarning;
 
 use index::{CatalogIndex, ResourceClaim};
 use quorate_proto::command::FieldError;
 use quorate_resources::{
     AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, ClientCertificate, Hmac,
-    HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Jwt, Kind, Resource, Service,
-    ZmqChannel, ZmqOutgoing,
+    HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Jwt, Kind, Resource, Secret,
+    Service, StoredSecrets, ZmqChannel, ZmqOutgoing,
 };
+
+use check::{ReadResource, read};
 
 use super::{Answer, WritePrecondition, quota::ResourceLimits};
 
@@ -51,8 +59,11 @@ pub struct StoredResource {
     /// Log index that created it; 0: not known, since the snapshot that it was read from is older
     /// than this field.
     pub created: u64,
-    /// Resource as this program reads it.
+    /// Resource as this program reads it, without the secrets that are not in clear.
     pub resource: Arc<Resource>,
+    secrets: StoredSecrets,
+    /// Reason why the secrets of an opened catalog's resource are not in clear.
+    unopened: Option<Arc<str>>,
     /// JSON that the user wrote, with the secret: canonical, without defaults.
     spec: CanonicalSpec,
 }
@@ -60,6 +71,27 @@ pub struct StoredResource {
 impl StoredResource {
     pub(super) fn spec(&self) -> &str {
         &self.spec.0
+    }
+
+    /// Returns its JSON as it is stored, with its secrets as they are: sealed, or in clear where an
+    /// older version put them.
+    pub fn stored_spec(&self) -> &str {
+        self.spec()
+    }
+
+    /// Returns the secrets that are not in clear.
+    pub fn secrets(&self) -> &StoredSecrets {
+        &self.secrets
+    }
+
+    /// Returns why secrets of an opened catalog's resource are not in clear, if they are not.
+    pub fn unopened(&self) -> Option<&str> {
+        self.unopened.as_deref()
+    }
+
+    /// Returns the JSON form that may be shown.
+    pub fn shown(&self) -> serde_json::Value {
+        self.resource.shown_with(&self.secrets)
     }
 
     /// Returns the bytes of its JSON.
@@ -87,6 +119,10 @@ pub struct Catalog {
     /// Bytes of all specs together.
     spec_bytes: u64,
     limits: ResourceLimits,
+    /// Number of secrets that each version of the cluster's key has sealed; 0: in clear.
+    sealed_by: OrdMap<u32, u64>,
+    /// Number of times that all secrets of an opened catalog were opened anew.
+    openings: u64,
 }
 
 macro_rules! typed {
@@ -124,19 +160,53 @@ impl Catalog {
         self.by_kind[kind as usize].get(name)
     }
 
-    /// Returns the log index that last changed this resource or one that it names.
+    /// Returns the log index that last changed this resource or one that it names, or one that one
+    /// of these names.
     pub fn last_change(&self, stored: &StoredResource) -> u64 {
-        let named = stored.resource.references();
-        let revisions = named.iter().filter_map(|it| self.get(it.kind, it.name));
-        revisions
-            .map(|it| it.revision)
+        let secrets = stored.secrets.named().map(|(_, name)| (Kind::Secret, name));
+        let references = stored.resource.references();
+        let named = references.iter().map(|it| (it.kind, it.name));
+        // A resource names only such as could be created before it: there is no circle.
+        named
+            .chain(secrets)
+            .filter_map(|(kind, name)| self.get(kind, name))
+            .map(|it| self.last_change(it))
             .fold(stored.revision, u64::max)
+    }
+
+    /// Returns how many secrets this version of the cluster's key has sealed; 0: how many are in
+    /// clear.
+    pub fn sealed_by(&self, key_version: u32) -> u64 {
+        self.sealed_by.get(&key_version).copied().unwrap_or(0)
+    }
+
+    /// Returns how many secrets there are.
+    pub fn secret_count(&self) -> u64 {
+        self.sealed_by.values().sum()
+    }
+
+    /// Returns how often all secrets were opened anew, of an opened catalog: another number is
+    /// another reading of resources whose revisions are the same.
+    pub fn openings(&self) -> u64 {
+        self.openings
     }
 
     /// Lists the resources of a kind, by name.
     pub fn list(&self, kind: Kind) -> impl Iterator<Item = (&str, &StoredResource)> {
         self.by_kind[kind as usize]
             .iter()
+            .map(|(name, stored)| (&**name, stored))
+    }
+
+    /// Lists the resources of a kind after this name, or from the first on, by name.
+    pub fn list_after(
+        &self,
+        kind: Kind,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&str, &StoredResource)> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_kind[kind as usize]
+            .range::<_, str>((first, Bound::Unbounded))
             .map(|(name, stored)| (&**name, stored))
     }
 
@@ -205,6 +275,10 @@ impl Catalog {
         zmq_outgoings, ZmqOutgoing
     );
 
+    named!(
+        /// Returns one `secret`.
+        secret, Secret
+    );
     named!(
         /// Returns one `basic_auth`.
         basic_auth, BasicAuth
@@ -276,13 +350,29 @@ impl Catalog {
 
     /// Keeps a resource in place of the one of its name.
     fn keep(&mut self, kind: Kind, name: &str, stored: StoredResource) {
-        let resource = stored.resource.clone();
+        // First: the index holds what both claim once only.
+        self.remove(kind, name);
+        self.index.add(&stored.resource, &stored.secrets);
         self.spec_bytes += stored.spec_bytes();
-        if let Some(before) = self.by_kind[kind as usize].insert(name.into(), stored) {
-            self.index.remove(&before.resource);
-            self.spec_bytes -= before.spec_bytes();
+        for version in key_versions(&stored) {
+            *self.sealed_by.entry(version).or_default() += 1;
         }
-        self.index.add(&resource);
+        self.by_kind[kind as usize].insert(name.into(), stored);
+    }
+
+    fn remove(&mut self, kind: Kind, name: &str) {
+        let Some(before) = self.by_kind[kind as usize].remove(name) else {
+            return;
+        };
+        self.index.remove(&before.resource, &before.secrets);
+        self.spec_bytes -= before.spec_bytes();
+        for version in key_versions(&before) {
+            let left = self.sealed_by(version).saturating_sub(1);
+            match left {
+                0 => self.sealed_by.remove(&version),
+                left => self.sealed_by.insert(version, left),
+            };
+        }
     }
 
     pub(super) fn delete(
@@ -306,10 +396,7 @@ impl Catalog {
             return Answer::Referenced(by);
         }
         self.revision = index;
-        if let Some(before) = self.by_kind[kind as usize].remove(name) {
-            self.index.remove(&before.resource);
-            self.spec_bytes -= before.spec_bytes();
-        }
+        self.remove(kind, name);
         Answer::done(index, false)
     }
 
@@ -328,16 +415,26 @@ impl Catalog {
         (revision, created): (u64, u64),
         spec: &str,
     ) -> Result<(), Vec<FieldError>> {
-        let (_, resource) = read(kind, name, spec.as_bytes())?;
+        let (_, ReadResource { resource, secrets }) = read(kind, name, spec.as_bytes())?;
         let stored = StoredResource {
             revision,
             created,
             resource: Arc::new(resource),
+            secrets,
+            unopened: None,
             spec: CanonicalSpec(spec.into()),
         };
         self.keep(kind, name, stored);
         Ok(())
     }
+}
+
+/// Lists the versions of the cluster's key that have sealed the secrets of a resource, one for each
+/// secret; 0 for one in clear.
+fn key_versions(stored: &StoredResource) -> impl Iterator<Item = u32> {
+    let sealed = stored.secrets.sealed().map(|(_, it)| it.key_version);
+    let clear = stored.resource.texts_to_seal().into_iter().map(|_| 0);
+    sealed.chain(clear)
 }
 
 #[cfg(test)]

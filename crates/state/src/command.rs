@@ -32,8 +32,8 @@ use quorate_resources::Kind;
 use quorate_types::MemberId;
 
 use super::{
-    BatchedPut, ConnectionsByConnector, OperatorAction, SendConclusion, SendIntent, Takeover,
-    WritePrecondition,
+    BatchedPut, ConnectionsByConnector, KeyringCommand, OperatorAction, ResealedResource,
+    SendConclusion, SendIntent, Takeover, WritePrecondition,
 };
 
 /// Most resources that one command puts.
@@ -166,6 +166,10 @@ pub enum Command {
     BeginSend(Box<SendIntent>),
     /// The connector server knows the outcome of such a send.
     FinishSend(Box<SendConclusion>),
+    /// The keyring changes: see [`super::keyring`].
+    Keyring(Box<KeyringCommand>),
+    /// Secrets were sealed by a newer version of the cluster's key.
+    ResealResources(Vec<ResealedResource>),
 }
 
 impl Command {
@@ -189,6 +193,8 @@ impl Command {
             Command::AdvanceProgress { .. } => "advance_progress",
             Command::BeginSend(_) => "begin_send",
             Command::FinishSend(_) => "finish_send",
+            Command::Keyring(command) => command.name(),
+            Command::ResealResources(_) => "reseal_resources",
         }
     }
 

@@ -16,6 +16,7 @@ mod failover;
 mod field_errors;
 mod idempotency;
 mod idempotent_send;
+pub mod keyring;
 mod kv;
 mod machine;
 mod operations;
@@ -30,8 +31,9 @@ mod write_precondition;
 pub use announced_programs::AnnouncedProgram;
 pub use answer::Answer;
 pub use catalog::{
-    BatchedPut, Catalog, DEPENDENTS_MAX, ResourceWarning, SPEC_BYTES_MAX, StoredResource,
-    check as check_resource, check_parsed as check_parsed_resource,
+    BatchedPut, Catalog, DEPENDENTS_MAX, OpenResource, OpenedCatalog, RESEALED_MAX,
+    ResealedResource, ResourceWarning, SPEC_BYTES_MAX, StoredResource, check as check_resource,
+    check_parsed as check_parsed_resource,
 };
 pub use changelog::{CHANGES_BYTES_MAX, CHANGES_MAX, ChangesCompacted, KeyChange, KeyChangelog};
 pub use command::{BATCH_BYTES_MAX, BATCH_MAX, Command, ConnectorProgress};
@@ -41,6 +43,7 @@ pub use idempotent_send::{
     KnownSend, OUTCOME_BYTES_MAX, RecordedOutcome, SendAdmission, SendConclusion, SendIntent,
     SendKey,
 };
+pub use keyring::{Keyring, KeyringCommand};
 pub use kv::{KEY_BYTES_MAX, KvEntry, KvStore, VALUE_BYTES_MAX};
 pub use machine::{Machine, StateEvent};
 pub use operations::{ConnectorOperation, ConnectorOperations, OperatorAction};
@@ -70,6 +73,7 @@ pub struct State {
     operations: ConnectorOperations,
     progress: ProgressTable,
     idempotency: IdempotencyTable,
+    keyring: Keyring,
 }
 
 impl State {
@@ -131,6 +135,26 @@ impl State {
     /// Returns the sends under idempotency keys.
     pub fn idempotency(&self) -> &IdempotencyTable {
         &self.idempotency
+    }
+
+    /// Returns the keyring.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Returns the log index that last changed what is read from an opened catalog: a resource, or
+    /// the keys that open its secrets.
+    pub fn opened_revision(&self) -> u64 {
+        self.catalog.revision().max(self.keyring.revision())
+    }
+
+    /// Returns the state with an opened catalog in place of its own, for the readers of this member
+    /// alone.
+    pub fn with_opened(&self, opened: &OpenedCatalog) -> State {
+        State {
+            catalog: opened.catalog().clone(),
+            ..self.clone()
+        }
     }
 
     /// Returns the answer that a write would get if it came next. Nothing changes.

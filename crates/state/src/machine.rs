@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     AnnouncedProgram, Answer, BatchedPut, Catalog, Command, OperatorAction, SendKey, State,
-    check_parsed_resource, failover,
+    catalog::PutRules, check_parsed_resource, failover,
 };
 
 /// Change that a command has made.
@@ -106,6 +106,16 @@ pub enum StateEvent {
         /// Epoch of the reign under which they have.
         epoch: u64,
     },
+    /// The keyring has changed.
+    KeyringChanged {
+        /// Name of the command.
+        command: &'static str,
+    },
+    /// Secrets were sealed by a newer version of the cluster's key.
+    SecretsResealed {
+        /// Number of resources that were resealed, at most.
+        resources: usize,
+    },
     /// A send under an idempotency key may begin.
     SendBegun {
         /// Idempotency key.
@@ -166,16 +176,21 @@ impl Machine {
             operations,
             progress,
             idempotency,
+            keyring,
             ..
         } = &mut self.state;
+        let rules = PutRules {
+            announced: announced_programs,
+            oldest_key: keyring.oldest(),
+        };
         match command {
             Command::PutResource {
                 kind,
                 name,
                 spec,
                 precondition,
-            } => catalog.put(index, *kind, name, spec, *precondition, announced_programs),
-            Command::PutResources(puts) => catalog.put_all(index, puts, announced_programs),
+            } => catalog.put(index, *kind, name, spec, *precondition, rules),
+            Command::PutResources(puts) => catalog.put_all(index, puts, rules),
             Command::DeleteResource {
                 kind,
                 name,
@@ -232,6 +247,8 @@ impl Machine {
             }
             Command::BeginSend(intent) => idempotency.begin_send(index, reign, catalog, intent),
             Command::FinishSend(it) => idempotency.finish_send(index, reign, it),
+            Command::Keyring(command) => keyring.apply(index, command, catalog),
+            Command::ResealResources(resealed) => catalog.reseal(index, resealed),
         }
     }
 
@@ -246,10 +263,16 @@ impl Machine {
             revision,
             catalog,
             announced_programs: announced,
+            keyring,
             ..
         } = &mut self.state;
         let next = 1 + *applied.max(revision);
-        catalog.put_parsed(next, kind, name, spec, announced)
+        let oldest_key = keyring.oldest();
+        let rules = PutRules {
+            announced,
+            oldest_key,
+        };
+        catalog.put_parsed(next, kind, name, spec, rules)
     }
 
     /// Marks an entry that is no command of ours as applied.
@@ -325,6 +348,10 @@ fn events(index: u64, command: &Command, catalog: &Catalog) -> Vec<StateEvent> {
             order: *order,
         },
         Command::AdvanceProgress { epoch, .. } => StateEvent::ProgressAdvanced { epoch: *epoch },
+        Command::Keyring(it) => StateEvent::KeyringChanged { command: it.name() },
+        Command::ResealResources(resealed) => StateEvent::SecretsResealed {
+            resources: resealed.len(),
+        },
         Command::BeginSend(intent) => StateEvent::SendBegun {
             key: intent.key.clone(),
         },

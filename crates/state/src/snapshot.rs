@@ -8,6 +8,7 @@
 
 mod changes;
 mod cluster_section;
+mod keyring_section;
 mod record_framing;
 mod records;
 mod resource_section;
@@ -19,8 +20,9 @@ use record_framing::{RecordReader, RecordWriter};
 use records::{Body, Header, KeyRecord};
 
 use super::{
-    Catalog, ConnectorOperations, IdempotencyTable, KvEntry, KvStore, ProgressTable, Reign, State,
-    TakeoverLog, announced_programs::AnnouncedPrograms, recorded_connections::RecordedConnections,
+    Catalog, ConnectorOperations, IdempotencyTable, Keyring, KvEntry, KvStore, ProgressTable,
+    Reign, State, TakeoverLog, announced_programs::AnnouncedPrograms,
+    recorded_connections::RecordedConnections,
 };
 
 const MAGIC: &str = "quorate-state";
@@ -41,6 +43,7 @@ impl State {
             history_floor: Some(self.kv.changelog().floor()),
         }))?;
         cluster_section::write(self, &mut out)?;
+        keyring_section::write(&self.keyring, &mut out)?;
         resource_section::write(self, &mut out)?;
         send_section::write(&self.idempotency, &mut out)?;
         for (key, entry) in self.kv.list("", None) {
@@ -85,6 +88,9 @@ impl State {
                 Body::Failover(it) => state.failover = Some(it.into()),
                 Body::Takeover(it) => cluster_section::restore_takeover(&mut state, it)?,
                 Body::Connected(it) => cluster_section::restore_connections(&mut state, it),
+                Body::Keyring(it) => keyring_section::restore(&mut state.keyring, &it)?,
+                Body::SealKey(it) => keyring_section::restore_member(&mut state.keyring, &it)?,
+                Body::ClusterKey(it) => keyring_section::restore_version(&mut state.keyring, it),
                 Body::Resource(it) => resource_section::restore_resource(&mut state.catalog, &it)?,
                 Body::Operation(it) => resource_section::restore_operation(&mut state, &it)?,
                 Body::Progress(it) => resource_section::restore_progress(&mut state, it)?,
@@ -127,6 +133,7 @@ fn empty_state(header: &Header) -> State {
         operations: ConnectorOperations::restored(header.operations_revision),
         progress: ProgressTable::default(),
         idempotency: IdempotencyTable::default(),
+        keyring: Keyring::default(),
     }
 }
 

@@ -27,8 +27,11 @@ impl fmt::Display for ConnectorKey {
 pub struct ConnectorSpec {
     /// Kind and name.
     pub key: ConnectorKey,
-    /// True when the connector is to run: declared active and not paused.
+    /// True when the connector is to run: declared active, not paused, and of a connection that can
+    /// be used.
     pub active: bool,
+    /// Reason why it can't run on this member, though it is declared active.
+    pub unusable: Option<String>,
     /// Revision at which it was created: a resource of another creation is another connector,
     /// whatever else they share.
     pub created: u64,
@@ -85,6 +88,7 @@ impl ConnectorSpec {
                 name: "orders".into(),
             },
             active: true,
+            unusable: None,
             created: 1,
             restarted: 0,
             warm: true,

@@ -57,10 +57,18 @@ impl ConnectorsView {
         }
     }
 
-    /// Follows the state. Writes that concern no connector are not passed on, and cost nothing,
-    /// however many connectors there are.
-    pub fn follow(mut state: watch::Receiver<Arc<State>>) -> watch::Receiver<Arc<ConnectorsView>> {
-        let mut seen = state.borrow_and_update().clone();
+    /// Follows the state, whose secrets are read as they stand in it.
+    pub fn follow(state: watch::Receiver<Arc<State>>) -> watch::Receiver<Arc<ConnectorsView>> {
+        ConnectorsView::follow_opened(state, State::clone)
+    }
+
+    /// Follows the state, with its secrets opened by `open`. Writes that concern no connector are
+    /// not passed on, and cost nothing, however many connectors there are.
+    pub fn follow_opened(
+        mut state: watch::Receiver<Arc<State>>,
+        open: impl Fn(&State) -> State + Send + 'static,
+    ) -> watch::Receiver<Arc<ConnectorsView>> {
+        let mut seen = open(&state.borrow_and_update());
         let (sender, receiver) = watch::channel(Arc::new(ConnectorsView::from_state(
             &seen,
             &ConnectorsView::default(),
@@ -68,6 +76,7 @@ impl ConnectorsView {
         tokio::spawn(async move {
             while !sender.is_closed() && state.changed().await.is_ok() {
                 let now = state.borrow_and_update().clone();
+                let now = open(&now);
                 let before = sender.borrow().clone();
                 let view = if concern_connectors(&seen, &now) {
                     ConnectorsView::from_state(&now, &before)
@@ -113,6 +122,7 @@ fn concern_connectors(before: &State, now: &State) -> bool {
     let mut kinds = Kind::ALL.into_iter().filter(|kind| !aside.contains(kind));
     let (was, is) = (before.catalog(), now.catalog());
     before.operations().revision() != now.operations().revision()
+        || was.openings() != is.openings()
         || kinds.any(|kind| is.changes(was, kind).next().is_some())
 }
 

@@ -235,7 +235,10 @@ impl ConnectorReconciler {
             connectors
                 .values()
                 .filter(|spec| !spec.active && !self.supervised.contains_key(&spec.key))
-                .for_each(|spec| self.shared.status_registry.paused(&spec.key));
+                .for_each(|spec| match &spec.unusable {
+                    Some(why) => self.shared.status_registry.unusable(&spec.key, why),
+                    None => self.shared.status_registry.paused(&spec.key),
+                });
         }
         self.shared.status_registry.retain(|key| {
             self.supervised.contains_key(key) || status.reigns() && connectors.contains_key(key)

@@ -236,9 +236,9 @@ impl ReignDriver {
                 Err(error) => {
                     warn!(term, %error, "the takeover was not confirmed");
                     match error {
-                        ProposeError::NoQuorum { .. } | ProposeError::Refused(_) => {
-                            ProposalOutcome::Refused
-                        }
+                        ProposeError::NoQuorum { .. }
+                        | ProposeError::Refused(_)
+                        | ProposeError::Sealed(_) => ProposalOutcome::Refused,
                         ProposeError::Unknown(_) => ProposalOutcome::Unknown,
                     }
                 }

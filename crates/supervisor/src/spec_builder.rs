@@ -28,6 +28,8 @@ pub(crate) struct SpecVersion {
     /// Revision of the last change of the channel or outgoing, or of what it names.
     revision: u64,
     operation: ConnectorOperation,
+    /// Number of times that all secrets were opened.
+    openings: u64,
 }
 
 /// Lists every channel and outgoing with the version of its spec. Resources of other kinds, which
@@ -49,6 +51,7 @@ pub(crate) fn all(
             let made_of = SpecVersion {
                 revision: state.catalog().last_change(stored),
                 operation: state.operations().get(kind, name),
+                openings: state.catalog().openings(),
             };
             (key, made_of, stored)
         })
@@ -80,12 +83,15 @@ pub(crate) fn spec(state: &State, stored: &StoredResource) -> Option<ConnectorSp
     let resource = &stored.resource;
     let (kind, name) = (resource.kind(), resource.name());
     let operation = state.operations().get(kind, name);
+    let wanted = spec.active && !operation.paused;
+    let unusable = unusable_connection(state, resource).filter(|_| wanted);
     Some(ConnectorSpec {
         key: ConnectorKey {
             kind: kind.as_str(),
             name: name.to_owned(),
         },
-        active: spec.active && !operation.paused,
+        active: wanted && unusable.is_none(),
+        unusable,
         created: stored.created,
         restarted: operation.restarted,
         ..spec
@@ -207,6 +213,7 @@ fn bare<R: ConnectorResource>(settings: &ConnectorSettings<R>) -> ConnectorSpec 
             name: String::new(),
         },
         active: true,
+        unusable: None,
         created: 0,
         restarted: 0,
         warm: true,
@@ -218,6 +225,16 @@ fn bare<R: ConnectorResource>(settings: &ConnectorSettings<R>) -> ConnectorSpec 
         fenced_by_broker: true,
         management: None,
     }
+}
+
+/// Returns why the connection of a channel or outgoing can't be used on this member: its password
+/// is sealed by a key that this member doesn't have.
+fn unusable_connection(state: &State, resource: &Resource) -> Option<String> {
+    let references = resource.references();
+    references.iter().find_map(|it| {
+        let why = state.catalog().get(it.kind, it.name)?.unopened()?;
+        Some(format!("{}/{}: {why}", it.kind, it.name))
+    })
 }
 
 fn amqp_connection<'a>(state: &'a State, name: &str) -> Option<&'a AmqpConnection> {

@@ -52,11 +52,30 @@ impl StatusRegistry {
 
     /// Adds a connector that is declared inactive.
     pub(crate) fn paused(&self, key: &ConnectorKey) {
+        self.at_rest(
+            ConnectorStatus {
+                state: ConnectorState::Paused,
+                ..self.blank(key)
+            },
+            key,
+        );
+    }
+
+    /// Adds a connector that can't run on this member.
+    pub(crate) fn unusable(&self, key: &ConnectorKey, why: &str) {
+        self.at_rest(
+            ConnectorStatus {
+                state: ConnectorState::Failed,
+                last_error: Some(why.to_owned()),
+                ..self.blank(key)
+            },
+            key,
+        );
+    }
+
+    /// Shows a connector that has no process.
+    fn at_rest(&self, blank: ConnectorStatus, key: &ConnectorKey) {
         let mut entries = self.entries.lock();
-        let blank = ConnectorStatus {
-            state: ConnectorState::Paused,
-            ..self.blank(key)
-        };
         if entries.insert(key.clone(), blank.clone()) != Some(blank) {
             self.changed.notify_one();
         }

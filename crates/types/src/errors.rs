@@ -16,6 +16,9 @@ pub enum ProposeError {
     /// Surely not done: the write itself was at fault, or this member is shutting down.
     #[error("the write was refused: {0}")]
     Refused(String),
+    /// Surely not done: it has secrets, and there is no key to seal them by.
+    #[error("the write has secrets and they can't be sealed: {0}; nothing was written")]
+    Sealed(String),
     /// The proposal may have been applied, may be applied yet, or may never be.
     #[error("the fate of the write is not known: {0}")]
     Unknown(String),

@@ -286,7 +286,7 @@ fn count(result: &Result<AppliedProposal, ProposeError>) {
     let outcome = match result {
         Ok(_) => "done",
         Err(ProposeError::NoQuorum { .. }) => "no_quorum",
-        Err(ProposeError::Refused(_)) => "refused",
+        Err(ProposeError::Refused(_) | ProposeError::Sealed(_)) => "refused",
         Err(ProposeError::Unknown(_)) => "unknown",
     };
     metrics::counter!("quorate_proposals_total", "outcome" => outcome).increment(1);

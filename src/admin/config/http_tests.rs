@@ -1,6 +1,6 @@
 //! Calls on configuration and keys, over HTTP, to a cluster of one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,8 +10,9 @@ use axum::{
 use http::{HeaderMap, Request, StatusCode};
 use quorate_clock::Instant;
 use quorate_raft::{Node, NodeOptions, NodeStartMode, SnapshotPolicy};
-use quorate_state::{Answer, Command};
+use quorate_state::{Answer, Command, KeyringCommand};
 use quorate_types::{Member, Timing};
+use quorate_vault::Vault;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -74,7 +75,9 @@ impl TestApi {
         let node = Node::start(options, NodeStartMode::Bootstrap, replica)
             .await
             .unwrap();
-        let cluster = ClusterHandle::new(node, state);
+        let own = quorate_keyring::SealKey::generate().unwrap();
+        let vault = Arc::new(Vault::new(node.cluster(), node.id(), own));
+        let cluster = ClusterHandle::new(node, state, vault.clone());
         let announce = Command::AnnounceProgram {
             member: cluster.node().id(),
             services: vec!["echo".into()],
@@ -85,6 +88,16 @@ impl TestApi {
         let deadline = Instant::now() + Duration::from_secs(10);
         let (_, answer) = cluster.propose(announce, deadline).await.unwrap();
         assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
+        let announced = KeyringCommand::Announce {
+            member: cluster.node().id(),
+            public_key: vault.public_key(),
+        };
+        let announced = Command::Keyring(announced.into());
+        cluster.propose(announced, deadline).await.unwrap();
+        let members = [cluster.node().id()];
+        let first = vault.add_version(cluster.state().keyring(), &members);
+        let first = Command::Keyring(first.unwrap().into());
+        cluster.propose(first, deadline).await.unwrap();
         let router = Router::new()
             .merge(config::routes())
             .merge(kv::routes())

@@ -24,7 +24,7 @@ impl ResourceRow {
             kind,
             name: name.to_owned(),
             revision: stored.revision,
-            resource: stored.resource.without_secret(),
+            resource: stored.shown(),
         }
     }
 }

@@ -81,6 +81,16 @@ impl AmqpConnection {
         let lost = here.is_empty() && !there.is_empty() && bare == rest;
         before.management_url.clone().filter(|_| lost)
     }
+
+    /// Returns true if `management_url` has no credentials and is otherwise that of `before`, whose
+    /// own credentials are sealed.
+    pub fn has_bare_management_url_of(&self, before: &Self) -> bool {
+        let parts = |it: &Self| {
+            let (credentials, rest) = credentials_and_rest(it.management_url.as_deref()?)?;
+            credentials.is_empty().then_some(rest)
+        };
+        parts(self).is_some_and(|rest| Some(rest) == parts(before))
+    }
 }
 
 /// Splits a URL into user name and password, and the rest in the form in which it is shown:

@@ -39,6 +39,7 @@ fn values(json: &str) -> Vec<Value> {
 
 pub(super) fn whole(kind: Kind) -> Value {
     match kind {
+        Kind::Secret => json!({"name": "a", "value": "a"}),
         Kind::BasicAuth => json!({"name": "a", "username": "a", "password": "a"}),
         Kind::ApiKey => json!({"name": "a", "key": "a"}),
         Kind::Jwt => security::jwt(),

@@ -77,8 +77,9 @@ impl ServicesHandler {
         limits: ClientLimits,
         stop: CancellationToken,
     ) -> ServicesHandler {
-        let router = DerivedView::new(state, |state, before| {
-            ChannelRouter::from_catalog(state.catalog(), before)
+        let open = services.opener();
+        let router = DerivedView::new(state, move |state, before| {
+            ChannelRouter::from_catalog(open(state).catalog(), before)
         });
         let admission = CallerAdmission::new(services.http_client());
         ServicesHandler {

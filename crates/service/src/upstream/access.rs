@@ -40,7 +40,9 @@ pub(super) struct UpstreamAccess {
 /// Reason for which a service can't be called at all.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpstreamSetupError {
-    #[error("the secret of its `auth` is not there")]
+    #[error(
+        "the secret of its `auth` is not there, or is sealed and this member can't open it: see `quorate secret status`"
+    )]
     NoSecret,
     #[error("the secret of its `auth` can't stand in a header: {0}")]
     Secret(#[from] InvalidHeaderValue),

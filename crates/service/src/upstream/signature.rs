@@ -35,6 +35,10 @@ pub(super) enum CallSigner {
 pub(super) enum SignatureError {
     #[error("there is no api_key/{0}, by which it is signed")]
     MissingKey(String),
+    #[error(
+        "api_key/{0}, by which it is signed, is sealed, and this member can't open it: see `quorate secret status`"
+    )]
+    SealedKey(String),
     #[error("its body was to be passed on while it comes, and it is to be signed now")]
     NoBody,
     #[error(transparent)]
@@ -54,7 +58,10 @@ impl CallSigner {
     ) -> Result<(), SignatureError> {
         let key = match self {
             CallSigner::None => return Ok(()),
-            CallSigner::Key(key) => key.key.as_deref().unwrap_or_default(),
+            CallSigner::Key(key) => key
+                .key
+                .as_deref()
+                .ok_or_else(|| SignatureError::SealedKey(key.name.clone()))?,
             CallSigner::MissingKey(name) => {
                 return Err(SignatureError::MissingKey(name.clone()));
             }

@@ -1,7 +1,7 @@
 //! Checks of a put by itself: by the rules of its fields, and as an entry of the log.
 
 use quorate_proto::command::FieldError;
-use quorate_resources::{Kind, Resource, check_name, json};
+use quorate_resources::{Kind, Resource, StoredSecrets, check_name, json};
 use serde_json::Value;
 
 use crate::field_errors::error;
@@ -35,16 +35,34 @@ fn check_fields(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldErr
     under_its_name(name, resource.name())
 }
 
+/// Resource as it was read, with its secrets that are not in clear.
+pub(super) struct ReadResource {
+    pub resource: Resource,
+    pub secrets: StoredSecrets,
+}
+
+impl ReadResource {
+    pub(super) fn from_spec(kind: Kind, spec: &Value) -> Result<ReadResource, Vec<FieldError>> {
+        let (resource, secrets) = Resource::read_stored(kind, spec)?;
+        Ok(ReadResource { resource, secrets })
+    }
+}
+
 /// Reads an entry of the log or of a snapshot as a resource that this program knows, by no rule of
 /// its values.
-pub(crate) fn read(
+pub(super) fn read(
     kind: Kind,
     name: &str,
     spec: &[u8],
-) -> Result<(Value, Resource), Vec<FieldError>> {
+) -> Result<(Value, ReadResource), Vec<FieldError>> {
     let spec = parsed(spec)?;
     let resource = read_parsed(kind, name, &spec)?;
     Ok((spec, resource))
+}
+
+/// Checks that an entry can be read.
+pub(crate) fn check_readable(kind: Kind, name: &str, spec: &[u8]) -> Result<(), Vec<FieldError>> {
+    read(kind, name, spec).map(drop)
 }
 
 /// As [`read`], for JSON that has been parsed already.
@@ -52,10 +70,10 @@ pub(super) fn read_parsed(
     kind: Kind,
     name: &str,
     spec: &Value,
-) -> Result<Resource, Vec<FieldError>> {
-    let resource = Resource::read(kind, spec)?;
-    under_its_name(name, resource.name())?;
-    Ok(resource)
+) -> Result<ReadResource, Vec<FieldError>> {
+    let read = ReadResource::from_spec(kind, spec)?;
+    under_its_name(name, read.resource.name())?;
+    Ok(read)
 }
 
 fn parsed(spec: &[u8]) -> Result<Value, Vec<FieldError>> {

@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use imbl::OrdSet;
 use quorate_resources::{
-    HttpChannel, Kind, PathTemplate, Resource, ShapeOverlap, zeromq::BoundAddress,
+    HttpChannel, Kind, PathTemplate, Resource, ShapeOverlap, StoredSecrets, zeromq::BoundAddress,
 };
 
 /// Most holders of a contested claim that are reported.
@@ -48,16 +48,16 @@ type ClaimHolder = (Kind, Arc<str>);
 pub(super) struct CatalogIndex(OrdSet<(ResourceClaim, ClaimHolder)>);
 
 impl CatalogIndex {
-    pub(super) fn add(&mut self, resource: &Resource) {
+    pub(super) fn add(&mut self, resource: &Resource, secrets: &StoredSecrets) {
         let holder = holder(resource);
-        for claim in claims(resource) {
+        for claim in claims(resource).into_iter().chain(named_secrets(secrets)) {
             self.0.insert((claim, holder.clone()));
         }
     }
 
-    pub(super) fn remove(&mut self, resource: &Resource) {
+    pub(super) fn remove(&mut self, resource: &Resource, secrets: &StoredSecrets) {
         let holder = holder(resource);
-        for claim in claims(resource) {
+        for claim in claims(resource).into_iter().chain(named_secrets(secrets)) {
             self.0.remove(&(claim, holder.clone()));
         }
     }
@@ -171,7 +171,14 @@ fn first_holder() -> ClaimHolder {
     (Kind::ALL[0], "".into())
 }
 
-/// Lists everything that a resource holds.
+/// Lists the claims of the secrets that are used by name.
+fn named_secrets(secrets: &StoredSecrets) -> impl Iterator<Item = ResourceClaim> {
+    secrets
+        .named()
+        .map(|(_, name)| ResourceClaim::Named(Kind::Secret, name.into()))
+}
+
+/// Lists everything else that a resource holds.
 fn claims(resource: &Resource) -> Vec<ResourceClaim> {
     let mut claims: Vec<ResourceClaim> = resource
         .references()

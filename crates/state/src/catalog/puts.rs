@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_proto::command::FieldError;
-use quorate_resources::{Kind, Resource, json};
+use quorate_resources::{Kind, Resource, StoredSecret, StoredSecrets, json};
 use serde_json::Value;
 
 use super::{
     CanonicalSpec, Catalog, StoredResource,
-    check::{read, read_parsed},
+    check::{ReadResource, read, read_parsed},
     references,
 };
 use crate::{
@@ -30,6 +30,15 @@ pub struct BatchedPut {
     pub spec: Bytes,
 }
 
+/// State beside the catalog by which a put is decided.
+#[derive(Clone, Copy)]
+pub(crate) struct PutRules<'a> {
+    pub announced: &'a AnnouncedPrograms,
+    /// Oldest version of the cluster's key that there is. What was sealed by an older one before
+    /// that was dropped, and comes after, could never be opened.
+    pub oldest_key: u32,
+}
+
 /// Room check of a put: those of a batch are checked together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RoomCheck {
@@ -46,17 +55,12 @@ impl Catalog {
         name: &str,
         spec: &[u8],
         precondition: Option<WritePrecondition>,
-        announced: &AnnouncedPrograms,
+        rules: PutRules<'_>,
     ) -> Answer {
         match read(kind, name, spec) {
-            Ok((spec, written)) => self.put_read(
-                index,
-                spec,
-                written,
-                precondition,
-                announced,
-                RoomCheck::Asked,
-            ),
+            Ok((spec, written)) => {
+                self.put_read(index, spec, written, precondition, rules, RoomCheck::Asked)
+            }
             Err(errors) => Answer::Invalid(errors),
         }
     }
@@ -85,10 +89,10 @@ impl Catalog {
         kind: Kind,
         name: &str,
         spec: Value,
-        announced: &AnnouncedPrograms,
+        rules: PutRules<'_>,
     ) -> Answer {
         match read_parsed(kind, name, &spec) {
-            Ok(written) => self.put_read(index, spec, written, None, announced, RoomCheck::Asked),
+            Ok(written) => self.put_read(index, spec, written, None, rules, RoomCheck::Asked),
             Err(errors) => Answer::Invalid(errors),
         }
     }
@@ -97,12 +101,12 @@ impl Catalog {
         &mut self,
         index: u64,
         mut spec: Value,
-        written: Resource,
+        written: ReadResource,
         precondition: Option<WritePrecondition>,
-        announced: &AnnouncedPrograms,
+        rules: PutRules<'_>,
         room: RoomCheck,
     ) -> Answer {
-        let (kind, name) = (written.kind(), written.name().to_owned());
+        let (kind, name) = (written.resource.kind(), written.resource.name().to_owned());
         let before = self.get(kind, &name);
         let revision = before.map(|stored| stored.revision);
         if precondition.is_some_and(|it| !it.holds(revision)) {
@@ -110,18 +114,21 @@ impl Catalog {
                 revision: revision.unwrap_or(0),
             };
         }
-        let resource = match with_secret(written, &mut spec, before) {
-            Ok(resource) => resource,
+        let ReadResource { resource, secrets } = match with_secret(written, &mut spec, before) {
+            Ok(read) => read,
             Err(errors) => return Answer::Invalid(errors),
         };
-        if let Some(before) = before.filter(|before| *before.resource == resource) {
+        let is_same = |it: &&StoredResource| *it.resource == resource && it.secrets == secrets;
+        if let Some(before) = before.filter(is_same) {
             return Answer::Done {
                 revision: before.revision,
                 changed: false,
                 created: false,
             };
         }
-        let mut errors = references::missing(&resource, self, announced);
+        let mut errors = sealed_by_dropped_keys(&secrets, rules.oldest_key);
+        errors.extend(references::missing(&resource, self, rules.announced));
+        errors.extend(references::unusable_secrets(&resource, &secrets, self));
         errors.extend(references::clashes(&resource, self));
         errors.extend(references::order_conflict(&resource, self));
         if !errors.is_empty() {
@@ -131,6 +138,8 @@ impl Catalog {
             revision: index,
             created: before.map_or(index, |stored| stored.created),
             resource: Arc::new(resource),
+            secrets,
+            unopened: None,
             spec: CanonicalSpec(json::canonical(&spec).into()),
         };
         if room == RoomCheck::Asked {
@@ -151,10 +160,10 @@ impl Catalog {
         &mut self,
         index: u64,
         puts: &[BatchedPut],
-        announced: &AnnouncedPrograms,
+        rules: PutRules<'_>,
     ) -> Answer {
         let before = self.clone();
-        let mut answer = self.put_each(index, puts, announced);
+        let mut answer = self.put_each(index, puts, rules);
         let is_done = matches!(answer, Answer::Done { .. });
         // One may make the room that another takes.
         let room = before.check_room(self.len(), self.spec_bytes);
@@ -168,16 +177,11 @@ impl Catalog {
     }
 
     /// Puts several in order, up to the first that is refused.
-    fn put_each(
-        &mut self,
-        index: u64,
-        puts: &[BatchedPut],
-        announced: &AnnouncedPrograms,
-    ) -> Answer {
+    fn put_each(&mut self, index: u64, puts: &[BatchedPut], rules: PutRules<'_>) -> Answer {
         let (mut any_changed, mut any_created) = (false, false);
         for (position, it) in puts.iter().enumerate() {
             let put = read(it.kind, &it.name, &it.spec).map(|(spec, written)| {
-                self.put_read(index, spec, written, None, announced, RoomCheck::NotAsked)
+                self.put_read(index, spec, written, None, rules, RoomCheck::NotAsked)
             });
             match put {
                 Ok(Answer::Done {
@@ -200,32 +204,46 @@ impl Catalog {
     }
 }
 
-/// Fills in the secret that was left out, from what is there.
+fn sealed_by_dropped_keys(secrets: &StoredSecrets, oldest: u32) -> Vec<FieldError> {
+    let dropped = secrets.sealed().filter(|(_, it)| it.key_version < oldest);
+    let problem = "was sealed by a key that the cluster has dropped meanwhile: put it again";
+    dropped
+        .map(|(field, _)| error(field, "", problem))
+        .collect()
+}
+
+/// Fills in the secret that was left out, from what is there: sealed as it is, or its name.
 fn with_secret(
-    written: Resource,
+    written: ReadResource,
     spec: &mut Value,
     before: Option<&StoredResource>,
-) -> Result<Resource, Vec<FieldError>> {
-    let kind = written.kind();
+) -> Result<ReadResource, Vec<FieldError>> {
+    let kind = written.resource.kind();
     let mut filled = false;
-    if let Resource::AmqpConnection(it) = &written
-        && let Some(Resource::AmqpConnection(before)) = before.map(|before| &*before.resource)
-        && let Some(url) = it.management_url_kept(before)
-    {
-        spec["management_url"] = url.into();
+    if let Some(url) = before.and_then(|before| management_url_kept(&written, before)) {
+        spec["management_url"] = url;
         filled = true;
     }
-    if let Some(field) = kind.secret_field().filter(|_| written.secret().is_none()) {
-        match before.and_then(|before| before.resource.secret()) {
-            Some(secret) if written.keeps_its_secret() => {
-                check_secret_target(&written, spec, before, field)?;
-                spec[field] = secret.into();
+    let Some(field) = kind.secret_field() else {
+        return Ok(written);
+    };
+    let is_stored = written.secrets.get(field).is_some();
+    if is_stored && !written.resource.keeps_its_secret() {
+        let other = written.resource.secret_goes_with();
+        let problem = format!("goes with {other}: give both, or leave both out");
+        return Err(vec![error(field, "", problem)]);
+    }
+    if !is_stored && written.resource.secret().is_none() {
+        match before.and_then(|before| secret_json(before, field)) {
+            Some(secret) if written.resource.keeps_its_secret() => {
+                check_secret_target(&written.resource, spec, before, field)?;
+                spec[field] = secret;
                 filled = true;
             }
-            None if !written.may_lack_its_secret() => {
+            None if !written.resource.may_lack_its_secret() => {
                 let problem = format!(
                     "is required: there is no {kind} {:?} yet to keep it from",
-                    written.name()
+                    written.resource.name()
                 );
                 return Err(vec![error(field, "", problem)]);
             }
@@ -233,9 +251,33 @@ fn with_secret(
         }
     }
     if filled {
-        Resource::read(kind, spec)
+        ReadResource::from_spec(kind, spec)
     } else {
         Ok(written)
+    }
+}
+
+/// Returns the secret of a resource as it stands in its JSON.
+fn secret_json(stored: &StoredResource, field: &str) -> Option<Value> {
+    let in_clear = || stored.resource.secret().map(Value::from);
+    let kept = stored.secrets.get(field).map(StoredSecret::json);
+    kept.or_else(in_clear)
+}
+
+/// Returns the `management_url` of before, with its credentials, where it was put without them.
+fn management_url_kept(written: &ReadResource, before: &StoredResource) -> Option<Value> {
+    const FIELD: &str = "management_url";
+    let (Resource::AmqpConnection(it), Resource::AmqpConnection(was)) =
+        (&written.resource, &*before.resource)
+    else {
+        return None;
+    };
+    if written.secrets.get(FIELD).is_some() {
+        return None;
+    }
+    match before.secrets.get(FIELD) {
+        Some(sealed) => it.has_bare_management_url_of(was).then(|| sealed.json()),
+        None => it.management_url_kept(was).map(Value::from),
     }
 }
 

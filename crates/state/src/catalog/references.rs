@@ -4,7 +4,9 @@
 //! names it.
 
 use quorate_proto::command::FieldError;
-use quorate_resources::{BrokerFence, HttpChannel, Kind, Resource, ResourceReference};
+use quorate_resources::{
+    BrokerFence, HttpChannel, Kind, Resource, ResourceReference, StoredSecrets,
+};
 
 use super::Catalog;
 use crate::{announced_programs::AnnouncedPrograms, field_errors::error};
@@ -68,6 +70,44 @@ pub(super) fn missing(
         errors.push(error("builtin", name, problem));
     }
     errors
+}
+
+/// Returns errors for the secrets that the resource uses by name and may not use, or that don't
+/// exist.
+pub(super) fn unusable_secrets(
+    resource: &Resource,
+    secrets: &StoredSecrets,
+    catalog: &Catalog,
+) -> Vec<FieldError> {
+    let targets = resource.secret_targets();
+    let problem = |name: &str| match catalog.secret(name) {
+        None => {
+            let (there, count) = (catalog.list(Kind::Secret), catalog.count(Kind::Secret));
+            let there: Vec<&str> = there.map(|(name, _)| name).take(LISTED_MAX).collect();
+            Some(format!(
+                "there is no secret/{name}: create it first{}",
+                listed(&there, count)
+            ))
+        }
+        Some(it) if it.allows(&targets) => None,
+        Some(_) if targets.is_empty() => Some(format!(
+            "secret/{name} may not be used here: it has allowed_targets, and this is no connection and no service"
+        )),
+        Some(it) => {
+            let refused = targets
+                .iter()
+                .filter(|target| !it.allows(&[(*target).clone()]));
+            let refused: Vec<&str> = refused.map(String::as_str).collect();
+            Some(format!(
+                "secret/{name} may not be used here: its allowed_targets don't have {}",
+                refused.join(", ")
+            ))
+        }
+    };
+    let named = secrets.named();
+    named
+        .filter_map(|(field, name)| Some(error(field, name, problem(name)?)))
+        .collect()
 }
 
 fn all_listed(names: &[&str]) -> String {

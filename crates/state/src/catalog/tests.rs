@@ -17,6 +17,13 @@ fn channel(name: &str, path: &str, methods: &[&str]) -> Resource {
     Resource::read(Kind::HttpChannel, &spec).unwrap()
 }
 
+fn rules(announced: &AnnouncedPrograms) -> PutRules<'_> {
+    PutRules {
+        announced,
+        oldest_key: 0,
+    }
+}
+
 fn path() -> impl Strategy<Value = String> {
     let segment = prop::sample::select(&["a", "b", "{x}", "{y}", ""][..]);
     let rest = prop::sample::select(&["", "/{*rest}", "/"][..]);
@@ -38,12 +45,12 @@ proptest! {
     ) {
         let (one, other) = (channel("one", &one, &ones), channel("other", &other, &others));
         let mut index = CatalogIndex::default();
-        index.add(&other);
+        index.add(&other, &StoredSecrets::default());
         let (Resource::HttpChannel(a), Resource::HttpChannel(b)) = (&one, &other) else {
             unreachable!("two channels")
         };
         prop_assert_eq!(!index.rivals(&one).is_empty(), a.overlaps(b));
-        index.remove(&other);
+        index.remove(&other, &StoredSecrets::default());
         prop_assert_eq!(index, CatalogIndex::default());
     }
 }
@@ -212,7 +219,7 @@ fn put(catalog: &mut Catalog, name: &str, more: u64) -> Answer {
         name,
         &it.spec,
         None,
-        &AnnouncedPrograms::default(),
+        rules(&AnnouncedPrograms::default()),
     )
 }
 
@@ -221,7 +228,7 @@ fn put_all(catalog: &mut Catalog, puts: &[(&str, u64)]) -> Answer {
         .iter()
         .map(|(name, more)| batched(name, *more))
         .collect();
-    catalog.put_all(9, &puts, &AnnouncedPrograms::default())
+    catalog.put_all(9, &puts, rules(&AnnouncedPrograms::default()))
 }
 
 fn full(counted: QuotaKind, now: u64, most: u64) -> Answer {

@@ -4,9 +4,9 @@ use quorate_proto::command::FieldError;
 
 use super::{BATCH_BYTES_MAX, BATCH_MAX, Command};
 use crate::{
-    BatchedPut, announced_programs, check_resource,
+    BatchedPut, announced_programs, catalog, check_resource,
     field_errors::{error, in_batch},
-    idempotent_send, kv, operations, progress, recorded_connections, takeovers,
+    idempotent_send, keyring, kv, operations, progress, recorded_connections, takeovers,
 };
 
 impl Command {
@@ -36,6 +36,8 @@ impl Command {
             Command::AdvanceProgress { connectors, .. } => progress::check(connectors),
             Command::BeginSend(intent) => idempotent_send::check::key(&intent.key),
             Command::FinishSend(conclusion) => idempotent_send::check::outcome(&conclusion.outcome),
+            Command::Keyring(command) => keyring::check(command),
+            Command::ResealResources(resealed) => catalog::check_resealed(resealed),
             // The proposer of another promise knows the range of the timers; the state does not.
             Command::SetFailover { .. } => Vec::new(),
             Command::DeleteResource { .. }

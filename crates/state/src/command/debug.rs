@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Command, ConnectorProgress};
-use crate::BatchedPut;
+use crate::{BatchedPut, ResealedResource};
 
 /// Bytes that are not shown, by their number.
 struct HiddenBytes(usize);
@@ -19,6 +19,17 @@ impl fmt::Debug for BatchedPut {
         f.debug_struct("BatchedPut")
             .field("kind", &self.kind)
             .field("name", &self.name)
+            .field("spec", &HiddenBytes(self.spec.len()))
+            .finish()
+    }
+}
+
+impl fmt::Debug for ResealedResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResealedResource")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("revision", &self.revision)
             .field("spec", &HiddenBytes(self.spec.len()))
             .finish()
     }
@@ -92,6 +103,8 @@ impl fmt::Debug for Command {
             Command::AdvanceProgress { epoch, connectors } => shown!("Advance", epoch, connectors),
             Command::BeginSend(it) => f.debug_tuple("Intend").field(it).finish(),
             Command::FinishSend(it) => f.debug_tuple("Conclude").field(it).finish(),
+            Command::Keyring(it) => f.debug_tuple("Keyring").field(it).finish(),
+            Command::ResealResources(it) => f.debug_tuple("ResealResources").field(it).finish(),
         }
     }
 }

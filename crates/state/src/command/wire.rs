@@ -9,9 +9,10 @@ use wire::command::Write;
 
 use super::{Command, ConnectorProgress};
 use crate::{
-    BatchedPut, BrokerConnection, ConnectionsByConnector, OperatorAction, Reason, Takeover,
-    WritePrecondition, catalog,
+    BatchedPut, BrokerConnection, ConnectionsByConnector, OperatorAction, Reason, ResealedResource,
+    Takeover, WritePrecondition, catalog,
     field_errors::{NOT_KNOWN, error, not_as_known},
+    keyring,
 };
 
 impl Command {
@@ -84,6 +85,10 @@ impl Command {
             }),
             Command::BeginSend(intent) => Write::Intend((&**intent).into()),
             Command::FinishSend(conclusion) => Write::Conclude((&**conclusion).into()),
+            Command::Keyring(command) => keyring::to_wire(command),
+            Command::ResealResources(resealed) => Write::ResealResources(wire::ResealResources {
+                resources: resealed.iter().map(resealed_to_wire).collect(),
+            }),
         };
         wire::Command { write: Some(write) }.encode_to_vec().into()
     }
@@ -91,7 +96,11 @@ impl Command {
     /// Decodes a command from the log. Values share the memory of `bytes`. The error means that
     /// this version does not know the command, or a part of it.
     pub fn decode(bytes: Bytes) -> Result<Command, FieldError> {
-        Ok(match open(bytes)? {
+        let write = open(bytes)?;
+        if let Some(command) = keyring::from_wire(&write)? {
+            return Ok(Command::Keyring(command.into()));
+        }
+        Ok(match write {
             Write::PutResource(it) => put_resource(it)?,
             Write::PutResources(it) => Command::PutResources(
                 it.resources
@@ -155,6 +164,18 @@ impl Command {
             },
             Write::Intend(it) => Command::BeginSend(Box::new(it.try_into()?)),
             Write::Conclude(it) => Command::FinishSend(Box::new(it.try_into()?)),
+            Write::ResealResources(it) => Command::ResealResources(
+                it.resources
+                    .into_iter()
+                    .map(resealed)
+                    .collect::<Result<_, _>>()?,
+            ),
+            Write::AnnounceSealKey(_)
+            | Write::AddClusterKey(_)
+            | Write::AddKeyBoxes(_)
+            | Write::AcceptSealKey(_)
+            | Write::SetRecoveryKey(_)
+            | Write::DropClusterKey(_) => return Err(error("command", "", NOT_KNOWN)),
         })
     }
 }
@@ -250,12 +271,37 @@ fn batched(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
 /// does not know have to be found before anything is done.
 fn put(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
     let kind = kind(&it.kind)?;
-    catalog::read(kind, &it.name, &it.spec)
+    catalog::check_readable(kind, &it.name, &it.spec)
         .map_err(|unknown| not_as_known(&it.kind, &it.name, &unknown))?;
     Ok(BatchedPut {
         kind,
         name: it.name,
         spec: it.spec,
+    })
+}
+
+fn resealed_to_wire(it: &ResealedResource) -> wire::ResealedResource {
+    wire::ResealedResource {
+        kind: it.kind.as_str().into(),
+        name: it.name.clone(),
+        revision: it.revision,
+        spec: it.spec.clone(),
+    }
+}
+
+fn resealed(it: wire::ResealedResource) -> Result<ResealedResource, FieldError> {
+    let BatchedPut { kind, name, spec } = put(wire::PutResource {
+        kind: it.kind,
+        name: it.name,
+        spec: it.spec,
+        precondition: None,
+    })?;
+    let revision = it.revision;
+    Ok(ResealedResource {
+        kind,
+        name,
+        revision,
+        spec,
     })
 }
 

@@ -51,6 +51,7 @@ fn spec(kind: Kind, name: &str, other: &str, flavour: u8) -> Value {
         Kind::ZmqOutgoing => {
             json!({"name": name, "address": address(other), "method": "bind", "socket_type": "PUSH"})
         }
+        Kind::Secret => json!({"name": name}),
         Kind::BasicAuth => json!({"name": name, "username": other}),
         Kind::ApiKey => json!({"name": name, "header": other}),
         Kind::Jwt => {
@@ -76,9 +77,62 @@ fn spec(kind: Kind, name: &str, other: &str, flavour: u8) -> Value {
         spec["fence"] = "lease".into();
     }
     if let Some(field) = kind.secret_field().filter(|_| flavour.is_multiple_of(2)) {
-        spec[field] = format!("secret-{flavour}").into();
+        spec[field] = match flavour % 6 {
+            0 => sealed(u32::from(flavour % 3), flavour),
+            2 if kind != Kind::Secret => json!({"secret": other}),
+            _ => format!("secret-{flavour}").into(),
+        };
     }
     spec
+}
+
+fn sealed(key_version: u32, text: u8) -> Value {
+    let text = text.to_string();
+    json!({"$sealed": {"v": 1, "k": key_version, "s": "salt", "c": text, "f": text}})
+}
+
+fn keyring() -> impl Strategy<Value = Command> {
+    use crate::keyring::{KeyBox, KeyringCommand, RECOVERY};
+    let (member, key, version) = (1..4u64, 1..4u8, 1..4u32);
+    (member, key, version, 0..6u8).prop_map(|(member, key, version, what)| {
+        let public_key = [key; 32];
+        let content: bytes::Bytes = vec![key].into();
+        let to = |owner| KeyBox {
+            version,
+            owner,
+            public_key,
+            content: content.clone(),
+        };
+        let boxes = vec![to(member), to(RECOVERY)];
+        Command::Keyring(Box::new(match what {
+            0 => KeyringCommand::Announce { member, public_key },
+            1 => KeyringCommand::AddVersion {
+                version,
+                check: content,
+                boxes,
+            },
+            2 => KeyringCommand::AddBoxes { boxes },
+            3 => KeyringCommand::Accept { member, public_key },
+            4 => KeyringCommand::SetRecovery { public_key },
+            _ => KeyringCommand::DropVersion { version },
+        }))
+    })
+}
+
+fn reseal() -> impl Strategy<Value = Command> {
+    (name(), name(), 1..20u8, 1..60u64, 1..4u32).prop_map(
+        |(name, other, flavour, revision, key)| {
+            let kind = Kind::ApiKey;
+            let mut spec = spec(kind, &name, &other, flavour);
+            spec["key"] = sealed(key, flavour);
+            Command::ResealResources(vec![ResealedResource {
+                kind,
+                name,
+                revision,
+                spec: spec.to_string().into(),
+            }])
+        },
+    )
 }
 
 fn send_key() -> impl Strategy<Value = SendKey> {
@@ -187,6 +241,8 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         8 => put,
         3 => operate,
+        2 => keyring(),
+        1 => reseal(),
         2 => advance,
         3 => intend,
         2 => conclude,

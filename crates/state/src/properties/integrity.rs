@@ -42,7 +42,15 @@ pub(super) fn referential_integrity(
         if !(service && builtin && security && connection) {
             return Err(format!("{kind}/{name} hangs in the air: {it}"));
         }
-        let lacks = kind.secret_field().is_some() && stored.resource.secret().is_none();
+        let apart = |field| stored.secrets().get(field).is_some();
+        let is_there = |field| stored.resource.secret().is_some() || apart(field);
+        let lacks = kind.secret_field().is_some_and(|field| !is_there(field));
+        let mut named = stored.secrets().named();
+        if let Some((_, secret)) = named.find(|(_, secret)| !there("secret", secret)) {
+            return Err(format!(
+                "{kind}/{name} uses secret/{secret}, which is not there"
+            ));
+        }
         if lacks && !stored.resource.may_lack_its_secret() {
             return Err(format!("{kind}/{name} lost its secret"));
         }

@@ -8,7 +8,10 @@ use crate::Takeover;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(
+        oneof = "Body",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 60, 61, 62"
+    )]
     pub body: Option<Body>,
 }
 
@@ -43,6 +46,12 @@ pub(super) enum Body {
     Failover(FailoverRecord),
     #[prost(message, tag = "14")]
     Progress(ProgressRecord),
+    #[prost(message, tag = "60")]
+    Keyring(KeyringRecord),
+    #[prost(message, tag = "61")]
+    SealKey(SealKeyRecord),
+    #[prost(message, tag = "62")]
+    ClusterKey(ClusterKeyRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -130,6 +139,45 @@ pub struct FailoverRecord {
     pub revision: u64,
     #[prost(uint64, repeated, tag = "4")]
     pub applied: Vec<u64>,
+}
+
+/// Present once anything was done about the keyring; before the other records of it.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct KeyringRecord {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub recovery: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SealKeyRecord {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub public_key: Bytes,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub pending: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ClusterKeyRecord {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(uint64, tag = "2")]
+    pub added: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub check: Bytes,
+    #[prost(message, repeated, tag = "4")]
+    pub boxes: Vec<KeyBoxRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct KeyBoxRecord {
+    #[prost(uint64, tag = "1")]
+    pub owner: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub content: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -133,6 +133,7 @@ fn resources() -> [(Kind, Value); Kind::ALL.len()] {
     };
     let on = json!({"name": "a", "connection": "c", "queue": "q"});
     [
+        (Kind::Secret, json!({"name": "a"})),
         (Kind::BasicAuth, json!({"name": "a", "username": "u"})),
         (Kind::ApiKey, json!({"name": "a"})),
         (
