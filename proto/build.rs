@@ -11,6 +11,8 @@ use std::{env, error::Error, path::PathBuf};
 const WITH_SECRETS: &[&str] = &[
     ".quorate.command.PutResource",
     ".quorate.command.PutKey",
+    ".quorate.command.CreateToken",
+    ".quorate.command.CreateVoucherKey",
     ".quorate.connector.Configure",
     ".quorate.connector.Send",
     ".quorate.connector.Reply",

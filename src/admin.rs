@@ -1,7 +1,12 @@
 //! The administration API: REST, health and metrics. Errors are problem+json with a `code`.
 
+mod access;
+pub mod audit;
+mod authenticate;
+mod bearer_token;
 mod body_budget;
 mod browser_guard;
+mod caller;
 pub mod cluster_answers;
 mod cluster_settings;
 mod compute_slots;
@@ -13,9 +18,12 @@ mod invoke;
 mod join;
 pub mod kv;
 mod leader;
+mod local_socket;
+mod login_guard;
 pub mod member_report;
 mod members;
 pub mod metrics;
+mod on_behalf;
 pub mod operate;
 pub mod outgoing;
 pub mod peers;
@@ -29,14 +37,17 @@ mod serve;
 pub mod standbys;
 mod status;
 pub mod takeovers;
+pub mod tokens;
 mod transfer;
 mod unread_body;
 pub mod validate;
 pub mod warnings;
 pub mod watch;
+pub mod whoami;
 
 use std::{sync::Arc, time::Duration};
 
+use access::Routes;
 use axum::{
     Router,
     extract::{FromRef, Request},
@@ -53,7 +64,10 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{cluster::ClusterHandle, settings::InsecureFaces};
 
+pub use authenticate::AccessGate;
 pub use browser_guard::AllowedHosts;
+pub use caller::CallerProof;
+pub use local_socket::{LocalSocket, LocalSocketError};
 pub use serve::serve;
 
 /// The parts of the member that the handlers work with. Cheap to clone.
@@ -73,6 +87,8 @@ pub struct AdminContext {
     pub peers: AdminPeers,
     /// The host names under which this API may be called.
     pub allowed_hosts: Arc<AllowedHosts>,
+    /// The way in: who is asked who he is, and what failed.
+    pub access: Arc<AccessGate>,
     /// The listeners that may be reached beyond loopback without TLS, by this member's settings.
     pub insecure: InsecureFaces,
     /// Sentences on what this member's host can't do for it.
@@ -125,8 +141,39 @@ impl FromRef<AdminContext> for ClusterHandle {
 
 /// Builds the router of all administration calls.
 pub fn router(context: AdminContext) -> Router {
-    Router::new()
+    routes()
+        .into_router()
+        .fallback(problem::unknown_path)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            request_timeout::enforce_timeout,
+        ))
+        // Who is not let in takes no room from others.
+        .layer(middleware::from_fn_with_state(
+            body_budget::BodyBudget::for_requests(),
+            body_budget::admit_request,
+        ))
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            authenticate::authenticate,
+        ))
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            browser_guard::check,
+        ))
+        .layer(middleware::from_fn(unread_body::drain_unread))
+        .layer(middleware::from_fn(in_span))
+        .with_state(context)
+}
+
+/// Collects all calls, each behind its entry of the table in [`access`].
+fn routes() -> Routes<AdminContext> {
+    Routes::new()
         .merge(health::routes())
+        .merge(whoami::routes())
+        .merge(tokens::routes())
+        .merge(audit::routes())
         .merge(leader::routes())
         .merge(members::routes())
         .merge(join::routes())
@@ -145,23 +192,6 @@ pub fn router(context: AdminContext) -> Router {
         .merge(kv::routes())
         .merge(watch::routes())
         .merge(secret_keys::routes())
-        .fallback(problem::unknown_path)
-        .method_not_allowed_fallback(problem::wrong_method)
-        .layer(middleware::from_fn_with_state(
-            context.clone(),
-            request_timeout::enforce_timeout,
-        ))
-        .layer(middleware::from_fn_with_state(
-            context.clone(),
-            browser_guard::check,
-        ))
-        .layer(middleware::from_fn_with_state(
-            body_budget::BodyBudget::for_requests(),
-            body_budget::admit_request,
-        ))
-        .layer(middleware::from_fn(unread_body::drain_unread))
-        .layer(middleware::from_fn(in_span))
-        .with_state(context)
 }
 
 /// Runs a request in a span of its own, without the query, which may hold what is secret. A handler

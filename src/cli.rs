@@ -3,8 +3,10 @@
 //! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or
 //! failed, 2 usage, 3 no leader or not reachable.
 
+mod admin;
 mod apply;
 mod argument_error;
+mod audit;
 mod balancer;
 pub mod client;
 mod cluster;
@@ -13,6 +15,7 @@ mod delete;
 pub mod error;
 mod export;
 mod get;
+mod host;
 mod kv;
 mod leader;
 mod members;
@@ -23,7 +26,9 @@ mod server;
 mod status;
 mod stop_signals;
 mod takeovers;
+mod token;
 mod transfer;
+mod whoami;
 
 use std::process::ExitCode;
 
@@ -80,6 +85,14 @@ enum CliCommand {
     Secret(secret::SecretArgs),
     /// The cluster's own settings, the same for all members
     Cluster(cluster::ClusterArgs),
+    /// Administrators, and others that may ask at the admin port
+    Admin(admin::AdminArgs),
+    /// Tokens, by which identities are known at the admin port
+    Token(token::TokenArgs),
+    /// Who has changed what, of late
+    Audit(audit::AuditArgs),
+    /// As whom the cluster knows you, and what your roles are
+    Whoami(host::HostArgs),
     /// Hand leadership, and with it the connectors, over to another member
     TransferLeadership(transfer::TransferArgs),
 }
@@ -122,6 +135,10 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::Connector(args) => on_one_thread(connector::run(args)),
         CliCommand::Secret(args) => on_one_thread(secret::run(args)),
         CliCommand::Cluster(args) => on_one_thread(cluster::run(args)),
+        CliCommand::Admin(args) => on_one_thread(admin::run(args)),
+        CliCommand::Token(args) => on_one_thread(token::run(args)),
+        CliCommand::Audit(args) => on_one_thread(audit::run(args)),
+        CliCommand::Whoami(args) => on_one_thread(whoami::run(args)),
         CliCommand::TransferLeadership(args) => on_one_thread(transfer::run(args)),
     }
 }

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_raft::{AppliedProposal, Node};
-use quorate_state::{Answer, Command, State};
+use quorate_resources::{AccessVerb, Kind};
+use quorate_state::{AccessRequirement, Actor, Answer, Command, Permissions, State};
 use quorate_types::{EffectiveTiming, ProposeError, ReadError, Timing};
 use quorate_vault::{SealError, Vault};
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ pub struct ClusterHandle {
     state: watch::Receiver<Arc<State>>,
     timing: watch::Receiver<EffectiveTiming>,
     vault: Arc<Vault>,
+    actor: Option<Arc<Actor>>,
 }
 
 impl ClusterHandle {
@@ -29,6 +31,16 @@ impl ClusterHandle {
             state,
             timing,
             vault,
+            actor: None,
+        }
+    }
+
+    /// Returns a handle whose writes are on behalf of an actor: they are refused, here and again
+    /// where they are applied, unless its permissions allow them.
+    pub fn acting_for(&self, actor: Option<Arc<Actor>>) -> ClusterHandle {
+        ClusterHandle {
+            actor,
+            ..self.clone()
         }
     }
 
@@ -74,6 +86,43 @@ impl ClusterHandle {
         Instant::now() + answer_within(self.timing().failover)
     }
 
+    /// Returns the answer that a write would get if it came next, as of `state`. Nothing changes.
+    pub fn dry_run(&self, state: &State, command: &Command) -> Answer {
+        if let Some(refused) = self.refusal(command) {
+            return refused;
+        }
+        match command.check() {
+            Ok(()) => self.redacted(state.dry_run(command)),
+            Err(errors) => Answer::Invalid(errors),
+        }
+    }
+
+    /// Returns the answer to a command that the actor may not propose.
+    fn refusal(&self, command: &Command) -> Option<Answer> {
+        let missing = self.state().refusal(self.actor.as_deref()?, command)?;
+        Some(Answer::Forbidden(missing.to_string()))
+    }
+
+    /// Returns true if the actor may read a resource.
+    pub fn may_read(&self, kind: Kind, name: &str) -> bool {
+        let required = AccessRequirement::on_resource(AccessVerb::Read, kind, name);
+        self.permissions().is_none_or(|it| it.allow(&required))
+    }
+
+    /// Takes out of an answer what it tells of things that the actor may not read.
+    fn redacted(&self, answer: Answer) -> Answer {
+        match self.permissions() {
+            Some(permissions) => answer.redacted(&permissions),
+            None => answer,
+        }
+    }
+
+    /// Returns what the actor may do now; `None`: there is no actor, and nothing is refused.
+    fn permissions(&self) -> Option<Permissions> {
+        let actor = self.actor.as_deref()?;
+        Some(self.state().permissions_of_actor(actor))
+    }
+
     /// Writes, from any member. When it returns, the write is applied on this member. A command
     /// that this member's rules refuse is not proposed; the index is then of no entry. What is
     /// proposed has its secrets sealed: this is the one way by which resources come into the log.
@@ -82,6 +131,9 @@ impl ClusterHandle {
         command: Command,
         deadline: Instant,
     ) -> Result<(u64, Answer), ProposeError> {
+        if let Some(refused) = self.refusal(&command) {
+            return Ok((0, refused));
+        }
         if let Err(errors) = command.check() {
             return Ok((0, Answer::Invalid(errors)));
         }
@@ -90,8 +142,11 @@ impl ClusterHandle {
         if let Some(answered) = self.before_commit(&command, deadline).await {
             return Ok(answered);
         }
-        let proposed = self.node.propose(command.encode(), deadline);
-        read_answer(proposed.instrument(proposal_span(&command, None)).await?)
+        let encoded = command.encode_for(self.actor.as_deref());
+        let proposed = self.node.propose(encoded, deadline);
+        let (index, answer) =
+            read_answer(proposed.instrument(proposal_span(&command, None)).await?)?;
+        Ok((index, self.redacted(answer)))
     }
 
     /// Seals the secrets of a put. Where there is no key for that yet, as in the first moments of a

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::command::FieldError;
 use quorate_raft as raft;
-use quorate_state::{Answer, Command, Machine, State, StateEvent};
+use quorate_state::{Answer, Command, Machine, ProposedCommand, State, StateEvent};
 use quorate_types::{Timing, TimingError};
 use tokio::sync::watch;
 use tracing::{debug, info};
@@ -55,15 +55,16 @@ impl raft::StateMachine for StateReplica {
             leader,
             bytes,
         } = entry;
-        let known = Command::decode(Bytes::copy_from_slice(bytes)).and_then(promised);
-        let command = match known {
-            Ok(command) if !passed_over(&command) => command,
+        let known = ProposedCommand::decode(Bytes::copy_from_slice(bytes)).and_then(promised);
+        let ProposedCommand { command, actor } = match known {
+            Ok(it) if !passed_over(&it.command) => it,
             Err(error) if !planted(Mutant::UnknownCommandPassedOver) => {
                 return Err(io::Error::other(UnknownCommand::at(index, error)));
             }
             _ => return Ok(Answer::Invalid(Vec::new()).encode()),
         };
-        let (answer, events) = self.machine.apply(index, term, leader, &command);
+        let entry = (index, term, leader);
+        let (answer, events) = self.machine.apply_for(actor.as_ref(), entry, &command);
         let news = self.caught_up.load(Ordering::Relaxed);
         events.iter().for_each(|event| log_event(event, news));
         Ok(answer.encode())
@@ -99,11 +100,11 @@ impl raft::StateMachine for StateReplica {
 
 /// Refuses a promise that this version can't make: a member that goes by another promise than the
 /// cluster's has other leases than the others count on.
-fn promised(command: Command) -> Result<Command, FieldError> {
-    if let Command::SetFailover { failover_ms, .. } = &command {
+fn promised(proposed: ProposedCommand) -> Result<ProposedCommand, FieldError> {
+    if let Command::SetFailover { failover_ms, .. } = &proposed.command {
         can_promise(*failover_ms)?;
     }
-    Ok(command)
+    Ok(proposed)
 }
 
 fn can_promise(failover_ms: u64) -> Result<(), FieldError> {

@@ -6,7 +6,9 @@
 //! goes the other way round; see [`drain`].
 
 mod announce;
+mod audit_file;
 mod background_tasks;
+mod builder;
 mod connector_setup;
 mod consensus_runtime;
 mod critical_tasks;
@@ -22,6 +24,7 @@ mod reign_log;
 mod sealed_leader;
 mod sealing_members;
 mod start_mode;
+mod voucher_key;
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +40,7 @@ use quorate_raft::{Node, NodeOptions, SnapshotPolicy};
 use quorate_service::{Service, ServiceDispatcher, Services};
 use quorate_state::State;
 use quorate_supervisor as connector;
-use quorate_types::{EffectiveTiming, Member, Timing};
+use quorate_types::{EffectiveTiming, Member};
 use quorate_vault::{Vault, key_file};
 use tokio::sync::watch;
 use url::Url;
@@ -49,6 +52,7 @@ use crate::{
     settings::Settings,
 };
 
+pub use builder::ServerBuilder;
 pub use error::ServerError;
 pub use start_mode::StartMode;
 
@@ -62,56 +66,8 @@ use ports::BoundPorts;
 pub struct Server {
     settings: Settings,
     start_mode: StartMode,
+    join_token: Option<Arc<str>>,
     services: BTreeMap<String, Arc<dyn Service>>,
-}
-
-/// Puts a [`Server`] together.
-pub struct ServerBuilder {
-    settings: Settings,
-    start_mode: StartMode,
-    services: Vec<(String, Arc<dyn Service>)>,
-}
-
-impl ServerBuilder {
-    /// Sets how the member comes to be part of a cluster, the first time; [`StartMode::Resume`] is
-    /// the default. A member that has been part of a cluster before resumes in any mode.
-    pub fn start_mode(mut self, start_mode: StartMode) -> ServerBuilder {
-        self.start_mode = start_mode;
-        self
-    }
-
-    /// Adds a service that this program carries in code, under a name of its own.
-    pub fn service(mut self, name: impl Into<String>, service: impl Service) -> ServerBuilder {
-        self.services.push((name.into(), Arc::new(service)));
-        self
-    }
-
-    /// Checks what can be checked without touching anything, and returns the server.
-    pub fn build(self) -> Result<Server, ServerError> {
-        Timing::from_failover_ms(self.settings.failover_ms)
-            .map_err(|error| ServerError::Refused(error.to_string()))?;
-        let mut services = BTreeMap::new();
-        for (name, service) in self.services {
-            quorate_resources::check_name(&name).map_err(|problem| {
-                ServerError::Refused(format!("the service name {name:?} {problem}"))
-            })?;
-            if matches!(name.as_str(), "ping" | "echo") {
-                return Err(ServerError::Refused(format!(
-                    "the service {name:?} is built in; give yours another name"
-                )));
-            }
-            if services.insert(name.clone(), service).is_some() {
-                return Err(ServerError::Refused(format!(
-                    "two services are called {name:?}"
-                )));
-            }
-        }
-        Ok(Server {
-            settings: self.settings,
-            start_mode: self.start_mode,
-            services,
-        })
-    }
 }
 
 /// A member that runs, between its start and its end.
@@ -129,15 +85,6 @@ struct RunningServer {
 }
 
 impl Server {
-    /// Begins to put a member together.
-    pub fn builder(settings: Settings) -> ServerBuilder {
-        ServerBuilder {
-            settings,
-            start_mode: StartMode::Resume,
-            services: Vec::new(),
-        }
-    }
-
     /// Runs until `shutdown`, then hands over and drains. Returns earlier only with an error, when
     /// the member could not start, or lost a part that it can't be without.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
@@ -167,9 +114,11 @@ impl Server {
         let Server {
             settings,
             start_mode,
+            join_token,
             services,
         } = self;
         let (peers, host_warnings) = prepare(&settings)?;
+        let peers = peers.with_token(join_token);
         let ports = BoundPorts::bind(&settings).await?;
         let seal_key = key_file::read_or_make(&settings.keys_dir)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
@@ -184,6 +133,7 @@ impl Server {
         } = StartedConsensus::start(&settings, start_mode, &peers).await?;
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
+        peers.vouch_by(state.clone());
         let vault = Arc::new(Vault::new(node.cluster(), node.id(), seal_key));
         let cluster = ClusterHandle::new(node, state.clone(), vault);
         let (services, dispatcher) = start_services(&settings, &cluster, services);
@@ -222,12 +172,19 @@ impl Server {
             draining: draining_seen,
             peers: peers.clone(),
             allowed_hosts: allowed_hosts(&settings),
+            access: Arc::new(admin::AccessGate::new(settings.security.mode)),
             insecure: settings.insecure,
             host_warnings,
             intents: Arc::default(),
         };
         let users = settings.hardening.loopback;
-        listeners.admin(ports.admin, admin::router(context), users, &mut tasks);
+        let router = admin::router(context);
+        if let Some(path) = &settings.security.local_socket {
+            let socket = admin::LocalSocket::bind(path)
+                .map_err(|error| ServerError::Refused(error.to_string()))?;
+            listeners.local_socket(socket, router.clone(), &mut tasks);
+        }
+        listeners.admin(ports.admin, router, users, &mut tasks);
         follow_consensus(&cluster, state, &mut tasks);
         let background = BackgroundTasks {
             cluster: &cluster,

@@ -12,6 +12,7 @@ mod hardening;
 mod insecure;
 mod layers;
 mod reader;
+mod security;
 
 use std::{
     net::SocketAddr,
@@ -27,6 +28,7 @@ pub use hardening::{HardeningSettings, LoopbackUsers};
 pub use insecure::InsecureFaces;
 pub use quorate_log::{LogFormat, LogSettings};
 pub use reader::{LOG_LEVEL, is_log_level};
+pub use security::{SecurityMode, SecuritySettings, socket_beside};
 
 use layers::SettingsLayers;
 use quorate_platform::ip_network::IpNetwork;
@@ -136,6 +138,8 @@ pub struct Settings {
     pub egress: EgressSettings,
     /// The settings of this process and those of connectors.
     pub hardening: HardeningSettings,
+    /// The settings about callers of the admin port.
+    pub security: SecuritySettings,
     /// The settings of the log.
     pub log: LogSettings,
     /// The limits of snapshots.
@@ -244,6 +248,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         allow: r.networks("egress.allow", ""),
     };
     let hardening = hardening::read(r);
+    let security = security::read(r, (folder, &data_dir), insecure);
     let log = LogSettings {
         level: r.log_level("log.level", "info"),
         format: r.log_format("log.format"),
@@ -273,6 +278,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         connectors,
         egress,
         hardening,
+        security,
         log,
         snapshot,
         warnings: Vec::new(),

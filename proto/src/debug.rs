@@ -21,6 +21,8 @@ macro_rules! show {
 show! {
     command::PutResource { kind, name, precondition }
     command::PutKey { key, precondition }
+    command::CreateToken { id, identity, now_ms, not_after_ms }
+    command::CreateVoucherKey {}
     connector::Configure { kind, name, generation, drain_ms }
     connector::Send { send, message_id, content_type, cid, within_ms }
     connector::Reply { content_type }
@@ -77,7 +79,10 @@ mod tests {
             spec: SECRET,
             ..Default::default()
         });
-        let command = command::Command { write: Some(write) };
+        let command = command::Command {
+            write: Some(write),
+            actor: None,
+        };
         let configure = connector::Configure {
             name: "orders".into(),
             settings: SECRET,

@@ -7,10 +7,9 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{State, rejection::JsonRejection},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use http::StatusCode;
 use quorate_clock::Instant;
@@ -23,20 +22,23 @@ use serde_json::Value;
 
 use super::{
     AdminContext,
+    access::{self, Routes},
+    caller::CallerCluster,
     cluster_answers::ClusterSettings,
     problem::{ApiProblem, FieldProblem},
     revision_headers::with_revision,
 };
 
-const PATH: &str = "/v1/cluster/settings";
 const FIELD: &str = "failover_ms";
 
 /// Time beyond the lease that has to run out first, for members that are a little late.
 const SLOW_MEMBERS: Duration = Duration::from_secs(3);
 
 /// The route.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new().route(PATH, get(settings).put(change))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new()
+        .on(&access::SETTINGS, settings)
+        .on(&access::CHANGE_SETTINGS, change)
 }
 
 async fn settings(State(context): State<AdminContext>) -> Result<Response, ApiProblem> {
@@ -78,6 +80,7 @@ fn none_yet() -> ApiProblem {
 
 async fn change(
     State(context): State<AdminContext>,
+    CallerCluster(cluster): CallerCluster,
     body: Result<Json<Value>, JsonRejection>,
 ) -> Result<Response, ApiProblem> {
     let Json(body) = body?;
@@ -88,7 +91,7 @@ async fn change(
         first: false,
     };
     let deadline = context.cluster.write_deadline();
-    let (_, answer) = context.cluster.propose(command, deadline).await?;
+    let (_, answer) = cluster.propose(command, deadline).await?;
     let Answer::Done { revision, .. } = answer else {
         let refusal = ApiProblem::from_answer("the cluster's settings", answer);
         return Err(refusal.expect("invariant: it was not done"));

@@ -21,22 +21,24 @@ mod resource_path;
 use std::time::Duration;
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Json,
     body::Bytes,
     extract::{
-        DefaultBodyLimit, FromRef, Path, Query, State as From,
+        FromRef, Path, Query, State as From,
         rejection::{BytesRejection, PathRejection, QueryRejection},
     },
     response::{IntoResponse, Response},
-    routing::get,
 };
 use http::{HeaderMap, header::ETAG};
 use quorate_resources::{Kind, Resource};
 use quorate_state::{Command, ResourceWarning, SPEC_BYTES_MAX};
-use resource_path::{PutBody, ResourcePath, parse_kind};
+pub(super) use resource_path::parse_kind;
+use resource_path::{PutBody, ResourcePath};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    access::{self, Routes},
+    caller::{Caller, CallerCluster},
     compute_slots::ComputeSlots,
     problem::ApiProblem,
     proposed_write::{self, CompletedWrite},
@@ -48,6 +50,7 @@ use super::{
 use crate::cluster::ClusterHandle;
 
 pub use batch::BatchWritten;
+use listing::ListedKinds;
 pub use listing::{ResourceRow, ResourcesAnswer};
 
 /// The time that slow members are waited for after a write.
@@ -57,20 +60,19 @@ const SLOW_MEMBERS: Duration = Duration::from_millis(250);
 const LISTS_MAX: usize = 2;
 
 /// The routes.
-pub fn routes<S>() -> Router<S>
+pub(super) fn routes<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     ClusterHandle: FromRef<S>,
 {
-    Router::new()
-        .route("/v1/config", get(list_all))
-        .route("/v1/config/{kind}", get(list_kind))
-        .route(
-            "/v1/config/{kind}/{name}",
-            get(read).put(put).delete(delete),
-        )
-        .layer(DefaultBodyLimit::max(SPEC_BYTES_MAX))
-        .layer(Extension(ComputeSlots::new(LISTS_MAX)))
+    Routes::new()
+        .on(&access::LIST_RESOURCES, list_all)
+        .on(&access::LIST_KIND, list_kind)
+        .on(&access::READ_RESOURCE, read)
+        .on(&access::PUT_RESOURCE, put)
+        .on(&access::DELETE_RESOURCE, delete)
+        .body_max(SPEC_BYTES_MAX)
+        .layers(|router| router.layer(Extension(ComputeSlots::new(LISTS_MAX))))
         .merge(batch::routes())
 }
 
@@ -83,10 +85,16 @@ struct ConfigWriteQuery {
 
 async fn list_all(
     From(cluster): From<ClusterHandle>,
+    caller: Caller,
     Extension(slots): Extension<ComputeSlots>,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, ApiProblem> {
-    list(&cluster, &slots, None, query).await
+    let listed = if caller.is_unrestricted() {
+        ListedKinds::All
+    } else {
+        ListedKinds::AllButSecurity
+    };
+    list(&cluster, &slots, listed, query).await
 }
 
 async fn list_kind(
@@ -96,13 +104,14 @@ async fn list_kind(
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, ApiProblem> {
     let Path(kind) = path?;
-    list(&cluster, &slots, Some(parse_kind(&kind)?), query).await
+    let listed = ListedKinds::One(parse_kind(&kind)?);
+    list(&cluster, &slots, listed, query).await
 }
 
 async fn list(
     cluster: &ClusterHandle,
     slots: &ComputeSlots,
-    kind: Option<Kind>,
+    kinds: ListedKinds,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, ApiProblem> {
     let Query(query) = query?;
@@ -110,7 +119,7 @@ async fn list(
     let revision = state.revision();
     let slot = slots.acquire().await?;
     let listed = slot
-        .run(move |_| Json(ResourcesAnswer::from_state(&state, kind)).into_response())
+        .run(move |_| Json(ResourcesAnswer::from_state(&state, kinds)).into_response())
         .await?;
     Ok(with_revision(revision, listed))
 }
@@ -136,7 +145,7 @@ async fn read(
 }
 
 async fn put(
-    From(cluster): From<ClusterHandle>,
+    CallerCluster(cluster): CallerCluster,
     path: Result<Path<(String, String)>, PathRejection>,
     query: Result<Query<ConfigWriteQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -166,7 +175,7 @@ async fn put(
 }
 
 async fn delete(
-    From(cluster): From<ClusterHandle>,
+    CallerCluster(cluster): CallerCluster,
     path: Result<Path<(String, String)>, PathRejection>,
     query: Result<Query<ConfigWriteQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -212,12 +221,13 @@ async fn write(
     let is_own = |it: &ResourceWarning| (it.kind, &it.name) == (target.kind, &target.name);
     let warnings = warnings
         .into_iter()
+        .filter(|it| is_own(it) || cluster.may_read(it.kind, &it.name))
         .map(|it| if is_own(&it) { it.text } else { it.to_string() });
     let warnings = warnings.collect();
     let subject = target.to_string();
     let (index, done) = if dry_run {
         let state = cluster.fresh_state(deadline).await?;
-        let done = CompletedWrite::from_answer(&subject, state.dry_run(&command))?;
+        let done = CompletedWrite::from_answer(&subject, cluster.dry_run(&state, &command))?;
         (None, hide_secret_match(resource, done))
     } else {
         let (index, done) = proposed_write::propose(cluster, &subject, command, deadline).await?;

@@ -148,6 +148,11 @@ enum PlaceState {
 }
 
 impl ConnectionPlace {
+    /// Returns the address at the other end.
+    pub(super) fn host(&self) -> IpAddr {
+        self.host
+    }
+
     /// Waits until the connection has to be closed. Cancel safe.
     pub(super) async fn evicted(&self) {
         self.closing.cancelled().await;

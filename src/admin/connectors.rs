@@ -3,13 +3,14 @@
 //! Only the connector server has the rows, so the other members ask it; each other member is asked
 //! what it has standing by.
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use http::{HeaderMap, StatusCode};
 use quorate_clock::Instant;
 use quorate_supervisor::connector_status::ConnectorStatus;
 
 use super::{
     AdminContext,
+    access::{self, Routes},
     cluster_answers::ConnectorsAnswer,
     member_report::{self, MemberReply},
     peers::PASSED_ON,
@@ -20,8 +21,8 @@ use super::{
 const PATH: &str = "/v1/connectors";
 
 /// The route.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new().route(PATH, get(connectors))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::CONNECTORS, connectors)
 }
 
 async fn connectors(

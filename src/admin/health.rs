@@ -4,15 +4,17 @@
 //! configuration, and a balancer that took every member out would stop them all.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
-    routing::{MethodFilter, on},
 };
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::AdminContext;
+use super::{
+    AdminContext,
+    access::{self, Routes},
+};
 
 /// The paths. Every caller is answered, since the answer is no more than a status.
 pub(super) const PATHS: [&str; 4] = [
@@ -23,14 +25,12 @@ pub(super) const PATHS: [&str; 4] = [
 ];
 
 /// The routes.
-pub(super) fn routes() -> Router<AdminContext> {
-    // HEAD goes with GET; HAProxy's own default is OPTIONS.
-    let asked = MethodFilter::GET.or(MethodFilter::OPTIONS);
-    Router::new()
-        .route("/health/live", on(asked, live))
-        .route("/health/ready", on(asked, ready))
-        .route("/leader", on(asked, leader))
-        .route("/connector-server", on(asked, connector_server))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new()
+        .on(&access::HEALTH_LIVE, live)
+        .on(&access::HEALTH_READY, ready)
+        .on(&access::HEALTH_LEADER, leader)
+        .on(&access::HEALTH_CONNECTOR_SERVER, connector_server)
 }
 
 async fn live() -> Response {

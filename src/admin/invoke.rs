@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
     body::{Body, Bytes},
     extract::{
-        DefaultBodyLimit, Path, RawQuery, State,
+        Path, RawQuery, State,
         rejection::{BytesRejection, PathRejection},
     },
     response::Response,
-    routing::post,
 };
 use http::{HeaderMap, Method, StatusCode};
 use quorate_clock::Instant;
@@ -21,7 +19,11 @@ use quorate_service::{
 };
 use quorate_state as state;
 
-use super::{AdminContext, problem::ApiProblem};
+use super::{
+    AdminContext,
+    access::{self, Routes},
+    problem::ApiProblem,
+};
 
 /// The largest body.
 pub(super) const BODY_MAX: usize = 16 << 20;
@@ -30,10 +32,8 @@ pub(super) const BODY_MAX: usize = 16 << 20;
 const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The route.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new()
-        .route("/v1/services/{name}/invoke", post(invoke))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::INVOKE, invoke).body_max(BODY_MAX)
 }
 
 /// The text for a body that is too long.

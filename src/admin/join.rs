@@ -1,9 +1,8 @@
 //! `POST /v1/cluster/join`: admits a newcomer as a member. Any member answers.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{State, rejection::JsonRejection},
-    routing::post,
 };
 use http::StatusCode;
 use quorate_types::{Member, MemberList, ProposeError};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdminContext,
+    access::{self, Routes},
     cluster_answers::{JoinAnswer, JoinFailover},
     problem::{ApiProblem, FieldProblem},
 };
@@ -31,8 +31,8 @@ pub(super) struct JoinRequest {
 }
 
 /// The route.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new().route("/v1/cluster/join", post(join))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::JOIN, join)
 }
 
 async fn join(

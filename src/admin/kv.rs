@@ -13,14 +13,13 @@
 //! on with `after` set to the last key.
 
 use axum::{
-    Json, Router,
+    Json,
     body::Bytes,
     extract::{
-        DefaultBodyLimit, FromRef, Query, RawQuery, State as From,
+        FromRef, Query, RawQuery, State as From,
         rejection::{BytesRejection, QueryRejection},
     },
     response::{IntoResponse, Response},
-    routing::get,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
@@ -33,6 +32,8 @@ use quorate_state::{Answer, Command, KEY_BYTES_MAX, State, VALUE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    access::{self, Routes},
+    caller::CallerCluster,
     problem::ApiProblem,
     proposed_write::{self, CompletedWrite},
     revision_headers::{
@@ -42,23 +43,28 @@ use super::{
 };
 use crate::cluster::ClusterHandle;
 
-const PATH: &str = "/v1/kv/";
+/// The path before a key.
+pub(super) const PATH: &str = "/v1/kv/";
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 /// The bytes of values after which a list ends early: a list is held in memory.
 const LISTED_BYTES: usize = 4 << 20;
 
 /// The routes.
-pub fn routes<S>() -> Router<S>
+pub(super) fn routes<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     ClusterHandle: FromRef<S>,
 {
-    Router::new()
-        .route("/v1/kv", get(list))
-        .route("/v1/kv/", get(read).put(put).delete(delete))
-        .route("/v1/kv/{*key}", get(read).put(put).delete(delete))
-        .layer(DefaultBodyLimit::max(VALUE_BYTES_MAX))
+    Routes::new()
+        .on(&access::LIST_KEYS, list)
+        .on(&access::READ_NO_KEY, read)
+        .on(&access::PUT_NO_KEY, put)
+        .on(&access::DELETE_NO_KEY, delete)
+        .on(&access::READ_KEY, read)
+        .on(&access::PUT_KEY, put)
+        .on(&access::DELETE_KEY, delete)
+        .body_max(VALUE_BYTES_MAX)
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,7 +97,7 @@ fn missing(key: &str) -> ApiProblem {
 }
 
 async fn put(
-    From(cluster): From<ClusterHandle>,
+    CallerCluster(cluster): CallerCluster,
     uri: Uri,
     query: Result<Query<KeyWriteQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -127,7 +133,7 @@ async fn put(
 }
 
 async fn delete(
-    From(cluster): From<ClusterHandle>,
+    CallerCluster(cluster): CallerCluster,
     uri: Uri,
     query: Result<Query<KeyWriteQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -185,7 +191,7 @@ fn subject(key: &str) -> String {
 }
 
 /// Reads the key in a path: the part after `/v1/kv/`, percent-decoded.
-fn key_in(path: &str) -> Result<String, ApiProblem> {
+pub(super) fn key_in(path: &str) -> Result<String, ApiProblem> {
     let rest = path.strip_prefix(PATH).unwrap_or_default();
     let key = decoded(rest, "the key")?;
     match key.len() {

@@ -1,18 +1,19 @@
 //! `GET /v1/cluster/leader`: the same answer from every member.
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use quorate_state::Reign;
 use quorate_types::{Leadership, MemberId, MemberList, Role};
 
 use super::{
     AdminContext,
+    access::{self, Routes},
     cluster_answers::{ConnectorServer, LeaderAnswer, MemberRef, failure_tolerance},
     problem::ApiProblem,
 };
 
 /// The route.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new().route("/v1/cluster/leader", get(leader))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::LEADER, leader)
 }
 
 async fn leader(State(context): State<AdminContext>) -> Result<Json<LeaderAnswer>, ApiProblem> {

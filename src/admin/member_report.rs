@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use futures_util::future::join_all;
 use quorate_clock::{Instant, wall_time};
 use quorate_raft::TimingPressure;
@@ -15,6 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     AdminContext,
+    access::{self, Routes},
     peers::{CONNECT, PeerError},
 };
 
@@ -131,8 +132,8 @@ impl StrainRow {
 }
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
-    Router::new().route(PATH, get(answer))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::MEMBER_REPORT, answer)
 }
 
 async fn answer(State(context): State<AdminContext>) -> Json<MemberReport> {

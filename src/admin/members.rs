@@ -2,12 +2,13 @@
 //!
 //! Only the leader knows which members are behind and which are silent, so the others ask it.
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use http::HeaderMap;
 use quorate_types::{MemberId, MemberStatus};
 
 use super::{
     AdminContext,
+    access::{self, Routes},
     cluster_answers::{MemberRow, MemberState, MembersAnswer},
     peers::PASSED_ON,
 };
@@ -16,8 +17,8 @@ use super::{
 const PATH: &str = "/v1/cluster/members";
 
 /// The route.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new().route(PATH, get(members))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::MEMBERS, members)
 }
 
 async fn members(State(context): State<AdminContext>, headers: HeaderMap) -> Json<MembersAnswer> {

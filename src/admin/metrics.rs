@@ -4,7 +4,7 @@ mod recorder;
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use axum::{extract::State, http::header, response::IntoResponse};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use quorate_resources::Kind;
@@ -12,7 +12,10 @@ use quorate_state::Catalog;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
 
 use self::recorder::{MemberRecorder, MetricsHandle, SeriesName};
-use super::AdminContext;
+use super::{
+    AdminContext,
+    access::{self, Routes},
+};
 
 /// The histogram buckets in seconds, from a fast disk's fsync to a slow service.
 const BUCKETS: [f64; 14] = [
@@ -182,11 +185,23 @@ fn describe() {
         "process_open_fds",
         "Open file handles of the member's own process"
     );
+    describe_counter!(
+        "quorate_audit_errors_total",
+        "Times that the audit trail could not be written"
+    );
+    describe_counter!(
+        "quorate_auth_failures_total",
+        "Requests that nobody was known by, by face and reason"
+    );
+    describe_counter!(
+        "quorate_authz_denied_total",
+        "Requests of someone who lacks a permission, by verb"
+    );
 }
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
-    Router::new().route("/metrics", get(metrics))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::METRICS, metrics)
 }
 
 async fn metrics(State(context): State<AdminContext>) -> impl IntoResponse {

@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
-    extract::{Path, State, rejection::PathRejection},
+    Json,
+    extract::{Path, rejection::PathRejection},
     response::Response,
-    routing::post,
 };
 use quorate_resources::Kind;
 use quorate_state::{Answer, Command, OperatorAction};
@@ -16,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdminContext,
+    access::{self, Routes},
+    caller::CallerCluster,
     problem::ApiProblem,
     revision_headers::{with_current_revision, with_revision},
 };
@@ -38,27 +39,16 @@ pub struct OperateAnswer {
 }
 
 /// The routes.
-pub fn routes() -> Router<AdminContext> {
-    let route = |action| {
-        post(
-            move |State(cluster): State<ClusterHandle>, path: ConnectorPath| async move {
-                with_current_revision(&cluster, operate(&cluster, path, action).await)
-            },
-        )
+pub(super) fn routes() -> Routes<AdminContext> {
+    let handler = |action| {
+        move |CallerCluster(cluster): CallerCluster, path: ConnectorPath| async move {
+            with_current_revision(&cluster, operate(&cluster, path, action).await)
+        }
     };
-    Router::new()
-        .route(
-            "/v1/connectors/{kind}/{name}/pause",
-            route(OperatorAction::Pause),
-        )
-        .route(
-            "/v1/connectors/{kind}/{name}/resume",
-            route(OperatorAction::Resume),
-        )
-        .route(
-            "/v1/connectors/{kind}/{name}/restart",
-            route(OperatorAction::Restart),
-        )
+    Routes::new()
+        .on(&access::PAUSE, handler(OperatorAction::Pause))
+        .on(&access::RESUME, handler(OperatorAction::Resume))
+        .on(&access::RESTART, handler(OperatorAction::Restart))
 }
 
 type ConnectorPath = Result<Path<(String, String)>, PathRejection>;

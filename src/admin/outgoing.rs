@@ -17,14 +17,12 @@ mod send_attempts;
 use std::time::Duration;
 
 use axum::{
-    Router,
     extract::{
-        DefaultBodyLimit, Path, RawQuery, State,
+        Path, RawQuery, State,
         rejection::{BytesRejection, PathRejection},
     },
     middleware::from_fn_with_state,
     response::Response,
-    routing::post,
 };
 use bytes::Bytes;
 use caller_attempts::CallerAttempts;
@@ -32,7 +30,13 @@ use http::{HeaderMap, HeaderName, Uri};
 use quorate_clock::Instant;
 use quorate_resources::Kind;
 
-use super::{AdminContext, peers::PASSED_ON, problem::ApiProblem};
+use super::{
+    AdminContext,
+    access::{self, Routes},
+    caller::Caller,
+    peers::PASSED_ON,
+    problem::ApiProblem,
+};
 
 pub use open_intents::OpenIntents;
 
@@ -44,18 +48,17 @@ const WITHIN_DEFAULT: Duration = Duration::from_secs(10);
 const WITHIN_MAX: Duration = Duration::from_secs(20);
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
-    Router::new()
-        .route("/v1/outgoing/{kind}/{name}/send", post(send))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(from_fn_with_state(
-            body_budget::budget(),
-            body_budget::admit_request,
-        ))
+pub(super) fn routes() -> Routes<AdminContext> {
+    let budget = from_fn_with_state(body_budget::budget(), body_budget::admit_request);
+    Routes::new()
+        .on(&access::SEND, send)
+        .body_max(BODY_MAX)
+        .layers(|router| router.layer(budget))
 }
 
 async fn send(
     State(context): State<AdminContext>,
+    caller: Caller,
     path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
     uri: Uri,
@@ -70,7 +73,7 @@ async fn send(
         let outcome = idempotent_send::send(&context, &call, deadline).await?;
         return Ok(outcome::into_response(outcome));
     }
-    let mut attempts = CallerAttempts::new(&context, &call, &uri, &headers, deadline);
+    let mut attempts = CallerAttempts::new(&context, &caller, &call, &uri, &headers, deadline);
     let outcome = send_attempts::settle(call.is_keyed(), &mut attempts).await;
     Ok(outcome.unwrap_or_else(outcome::into_response))
 }
@@ -120,8 +123,11 @@ fn within(headers: &HeaderMap) -> Result<Duration, ApiProblem> {
 #[cfg(test)]
 mod tests {
     use axum::{
+        Router,
         body::{Body, to_bytes},
+        extract::DefaultBodyLimit,
         http::Request,
+        routing::post,
     };
     use tower::ServiceExt;
 

@@ -1,17 +1,30 @@
 //! The client by which a member calls the administration API of others, within a deadline.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
 };
 use quorate_platform::http_client::{self, ResponseError, read_bounded};
 use quorate_service::headers::{strip_hop_by_hop, strip_identity};
+use quorate_state::State;
 use quorate_types::error_chain::root_cause;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use url::{Position, Url};
+
+use super::{
+    authenticate::now_ms,
+    caller::Caller,
+    on_behalf::{self, ON_BEHALF, VouchedPrincipal},
+};
 
 /// The time for a connection. A member that is there accepts at once; one that doesn't was surely
 /// not asked.
@@ -62,10 +75,23 @@ fn peer_cause(error: &reqwest::Error) -> String {
     }
 }
 
-/// The client of the other members' administration API.
-#[derive(Clone, Debug)]
+/// The client of the other members' administration API. What it asks bears the word of this member
+/// for whom it asks, as soon as the cluster has a key for it.
+#[derive(Clone)]
 pub struct AdminPeers {
     http: reqwest::Client,
+    principal: VouchedPrincipal,
+    state: Arc<OnceLock<watch::Receiver<Arc<State>>>>,
+    /// The token of a newcomer, which has no state yet.
+    token: Option<Arc<str>>,
+}
+
+impl fmt::Debug for AdminPeers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminPeers")
+            .field("principal", &self.principal)
+            .finish_non_exhaustive()
+    }
 }
 
 impl AdminPeers {
@@ -77,7 +103,58 @@ impl AdminPeers {
             .pool_idle_timeout(Duration::from_secs(10))
             .connect_timeout(CONNECT)
             .build()?;
-        Ok(AdminPeers { http })
+        Ok(AdminPeers {
+            http,
+            principal: VouchedPrincipal::default(),
+            state: Arc::default(),
+            token: None,
+        })
+    }
+
+    /// Has the client, and all copies of it, vouch for whom it asks by the key in this state.
+    pub fn vouch_by(&self, state: watch::Receiver<Arc<State>>) {
+        let _ = self.state.set(state);
+    }
+
+    /// Returns a client that shows a token while it can't vouch for anybody.
+    pub fn with_token(self, token: Option<Arc<str>>) -> AdminPeers {
+        AdminPeers { token, ..self }
+    }
+
+    /// Returns a client that asks on behalf of a caller of this member.
+    pub(super) fn on_behalf_of(&self, caller: &Caller) -> AdminPeers {
+        AdminPeers {
+            principal: VouchedPrincipal::of_caller(caller),
+            ..self.clone()
+        }
+    }
+
+    /// Begins a request at `admin` (`host:port`), marked as one of a member.
+    fn request(
+        &self,
+        method: Method,
+        admin: &str,
+        path_and_query: &str,
+        headers: HeaderMap,
+    ) -> reqwest::RequestBuilder {
+        let url = format!("http://{admin}{path_and_query}");
+        let mut request = self.http.request(method.clone(), &url).headers(headers);
+        request = request.header(PASSED_ON, "1");
+        if let Some(voucher) = self.voucher(&method, &url) {
+            request = request.header(ON_BEHALF, voucher);
+        } else if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        request
+    }
+
+    /// Signs for a request, as it will be sent.
+    fn voucher(&self, method: &Method, url: &str) -> Option<HeaderValue> {
+        let state = self.state.get()?.borrow().clone();
+        let key = state.access().voucher_key()?;
+        let url = Url::parse(url).ok()?;
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        on_behalf::sign(key, &self.principal, method, path, now_ms())
     }
 
     /// Sends a request to `admin` (`host:port`) and returns its answer, whatever the status.
@@ -89,11 +166,8 @@ impl AdminPeers {
         body: Option<serde_json::Value>,
         wait: Duration,
     ) -> Result<PeerAnswer, PeerError> {
-        let mut request = self
-            .http
-            .request(method, format!("http://{admin}{path}"))
-            .header(PASSED_ON, "1")
-            .timeout(wait);
+        let request = self.request(method, admin, path, HeaderMap::new());
+        let mut request = request.timeout(wait);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -115,13 +189,9 @@ impl AdminPeers {
         for name in [HOST, CONTENT_LENGTH, EXPECT] {
             headers.remove(name);
         }
-        let request = self
-            .http
-            .post(format!("http://{admin}{path_and_query}"))
-            .headers(headers)
-            .header(PASSED_ON, "1")
-            .body(body)
-            .timeout(wait);
+        headers.remove(PASSED_ON);
+        let request = self.request(Method::POST, admin, path_and_query, headers);
+        let request = request.body(body).timeout(wait);
         answer(admin, request).await
     }
 

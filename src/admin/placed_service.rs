@@ -12,12 +12,14 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use tower_service::Service;
 
 use super::{
+    authenticate::ConnectionOrigin,
     connection_table::{ConnectionPlace, ConnectionTable, HeldBody},
     health,
     problem::ApiProblem,
 };
 
-/// The API for one connection: notes when it has a request, and refuses one that has no place.
+/// The API for one connection: notes when it has a request and from where, and refuses one that has
+/// no place.
 #[derive(Clone)]
 pub(super) struct PlacedService<S> {
     inner: S,
@@ -51,7 +53,9 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> AnswerFuture {
+    fn call(&mut self, mut request: Request<B>) -> AnswerFuture {
+        let origin = ConnectionOrigin::Network(self.place.host());
+        request.extensions_mut().insert(origin);
         let connection = self.place.begin_request();
         let needs_place = !health::PATHS.contains(&request.uri().path());
         let held = needs_place.then(|| self.table.begin_request());

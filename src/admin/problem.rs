@@ -9,6 +9,8 @@
 //! | `forbidden_host` | 403 | `Host` is none of this member's names |
 //! | `forbidden_origin` | 403 | a browser asks for a page from elsewhere |
 //! | `header_required` | 403 | a browser's write lacks `Quorate-Requested-By` |
+//! | `unauthenticated` | 401 | nobody is known by what the request bears |
+//! | `forbidden` | 403 | a verb on a scope is missing, which the text names |
 //! | `not_found` | 404 | there is no such thing |
 //! | `method_not_allowed` | 405 | the path does not take this method |
 //! | `conflict` | 409 | others depend on it: `referenced_by` |
@@ -18,6 +20,7 @@
 //! | `too_large` | 413 | the body is longer than this call takes |
 //! | `unsupported_media_type` | 415 | the body is of a type that this call does not take |
 //! | `invalid` | 422 | each bad field stands in `errors` |
+//! | `too_many_failures` | 429 | too many logins failed from there: `Retry-After` |
 //! | `refused` | 502 | surely not sent: the broker said no, and would again |
 //! | `internal` | 500 | a fault of this program |
 //! | `no_quorum` | 503 | surely not done: no leader took it in time |
@@ -28,6 +31,8 @@
 //! | `quota` | 507 | nothing was written: the cluster keeps as much as it may |
 //! | `unknown_outcome` | 504 | it may have been done or not |
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
@@ -35,7 +40,7 @@ use axum::{
 };
 use http::{
     HeaderValue, Method, StatusCode, Uri,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use quorate_proto::command::FieldError;
 use quorate_state::{Answer, OverQuota, SENDS_MAX, SENDS_OF_ONE_MAX, SendAdmission};
@@ -97,6 +102,8 @@ struct ProblemBody {
     revision: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_revision: Option<u64>,
+    #[serde(skip)]
+    retry_after_s: Option<u64>,
 }
 
 fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
@@ -119,12 +126,45 @@ impl ApiProblem {
             referenced_by: Vec::new(),
             revision: None,
             oldest_revision: None,
+            retry_after_s: None,
         }))
     }
 
     /// Adds the first revision from which nothing is missing.
     pub fn with_oldest_revision(mut self, oldest: u64) -> ApiProblem {
         self.0.oldest_revision = Some(oldest);
+        self
+    }
+
+    /// Makes the problem of a request by which nobody is known.
+    pub fn unauthenticated(detail: impl Into<String>) -> ApiProblem {
+        ApiProblem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    /// Makes the problem of a caller who lacks a permission: `missing` is a verb on a scope.
+    pub fn forbidden(missing: &str) -> ApiProblem {
+        let verb = missing.split(' ').next().unwrap_or_default().to_owned();
+        metrics::counter!("quorate_authz_denied_total", "verb" => verb).increment(1);
+        let detail = format!(
+            "you may not do this: it needs {missing}. Whoever may grant that puts it into a role of yours"
+        );
+        ApiProblem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// Makes the problem of a source from which too many logins failed.
+    pub fn too_many_failures(wait: Duration) -> ApiProblem {
+        let seconds = wait.as_secs() + 1;
+        let detail =
+            format!("too many logins from this address have failed; try again in {seconds} s");
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut problem = ApiProblem::new(status, "too_many_failures", detail);
+        problem.0.retry_after_s = Some(seconds);
+        problem
+    }
+
+    /// Adds a sentence to the text for people.
+    pub fn with_more(mut self, sentence: &str) -> ApiProblem {
+        self.0.detail = format!("{}. {sentence}", self.0.detail);
         self
     }
 
@@ -206,6 +246,7 @@ impl ApiProblem {
                 problem
             }
             Answer::Ignored(why) => ApiProblem::new(StatusCode::CONFLICT, "conflict", why),
+            Answer::Forbidden(missing) => ApiProblem::forbidden(&missing),
             Answer::Full(over) => ApiProblem::from(over),
             Answer::SendAdmitted(SendAdmission::Full) => ApiProblem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -236,6 +277,7 @@ impl ApiProblem {
 impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         let status = self.0.status;
+        let retry_after_s = self.0.retry_after_s;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -244,6 +286,12 @@ impl IntoResponse for ApiProblem {
         );
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(seconds) = retry_after_s {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -337,79 +385,4 @@ impl From<QueryRejection> for ApiProblem {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::body::to_bytes;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    async fn sent(problem: ApiProblem) -> (StatusCode, Value) {
-        let response = problem.into_response();
-        assert_eq!(
-            response.headers()[CONTENT_TYPE],
-            "application/problem+json",
-            "the type of a problem"
-        );
-        let status = response.status();
-        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap())
-    }
-
-    #[tokio::test]
-    async fn answers_of_the_state() {
-        let of = |answer| ApiProblem::from_answer("service/orders", answer);
-        let done = Answer::Done {
-            revision: 1,
-            changed: true,
-            created: true,
-        };
-        assert_eq!(of(done), None);
-        let (status, body) = sent(of(Answer::PreconditionFailed { revision: 7 }).unwrap()).await;
-        assert_eq!(status, 412);
-        assert_eq!(
-            body,
-            json!({
-                "status": 412, "code": "precondition_failed", "title": "Precondition failed",
-                "detail": "service/orders has revision 7; nothing was written", "revision": 7,
-            })
-        );
-        let (status, body) = sent(of(Answer::NotFound).unwrap()).await;
-        assert_eq!((status.as_u16(), &body["code"]), (404, &json!("not_found")));
-        let by = vec!["http_channel/a".to_owned()];
-        let (status, body) = sent(of(Answer::Referenced(by)).unwrap()).await;
-        assert_eq!((status.as_u16(), &body["code"]), (409, &json!("conflict")));
-        assert_eq!(body["referenced_by"], json!(["http_channel/a"]));
-        let error = FieldError {
-            field: "port".into(),
-            value: "0".into(),
-            problem: "must be".into(),
-        };
-        let (status, body) = sent(of(Answer::Invalid(vec![error])).unwrap()).await;
-        assert_eq!((status.as_u16(), &body["code"]), (422, &json!("invalid")));
-        assert_eq!(
-            body["errors"],
-            json!([{"field": "port", "value": "0", "problem": "must be"}])
-        );
-    }
-
-    // guarantee: DATA-3
-    #[test]
-    fn three_write_outcomes_are_not_mixed() {
-        let code = |error: ProposeError| {
-            let problem = ApiProblem::from(error);
-            (problem.status().as_u16(), problem.code())
-        };
-        assert_eq!(
-            code(ProposeError::NoQuorum { waited_ms: 1 }),
-            (503, "no_quorum")
-        );
-        assert_eq!(
-            code(ProposeError::Refused(String::new())),
-            (503, "unavailable")
-        );
-        assert_eq!(
-            code(ProposeError::Unknown(String::new())),
-            (504, "unknown_outcome")
-        );
-    }
-}
+mod tests;

@@ -13,10 +13,9 @@
 //! the recovery key stays with who has it: `quorate secret recover` opens the boxes itself.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{State, rejection::JsonRejection},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::StatusCode;
@@ -28,7 +27,14 @@ use quorate_types::{MemberId, MemberStatus};
 use quorate_vault::NoKey;
 use serde::{Deserialize, Serialize};
 
-use super::{AdminContext, problem::ApiProblem, revision_headers::with_revision};
+use super::{
+    AdminContext,
+    access::{self, Routes},
+    caller::CallerCluster,
+    problem::ApiProblem,
+    revision_headers::with_revision,
+};
+use crate::cluster::ClusterHandle;
 
 /// The path of the keys.
 pub const PATH: &str = "/v1/security/keys";
@@ -133,13 +139,14 @@ struct AcceptRequest {
 }
 
 /// The routes.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new()
-        .route(PATH, get(keys))
-        .route("/v1/security/keys/rotate", post(rotate))
-        .route("/v1/security/keys/accept", post(accept))
-        .route("/v1/security/keys/recovery", put(set_recovery))
-        .route("/v1/security/keys/boxes", get(boxes).post(restore))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new()
+        .on(&access::KEYS, keys)
+        .on(&access::ROTATE_KEYS, rotate)
+        .on(&access::ACCEPT_KEY, accept)
+        .on(&access::SET_RECOVERY_KEY, set_recovery)
+        .on(&access::KEY_BOXES, boxes)
+        .on(&access::RESTORE_KEY_BOXES, restore)
 }
 
 async fn keys(State(context): State<AdminContext>) -> Result<Response, ApiProblem> {
@@ -149,7 +156,10 @@ async fn keys(State(context): State<AdminContext>) -> Result<Response, ApiProble
     Ok(with_revision(state.revision(), answer.into_response()))
 }
 
-async fn rotate(State(context): State<AdminContext>) -> Result<Response, ApiProblem> {
+async fn rotate(
+    State(context): State<AdminContext>,
+    CallerCluster(cluster): CallerCluster,
+) -> Result<Response, ApiProblem> {
     let deadline = context.cluster.write_deadline();
     let state = context.cluster.fresh_state(deadline).await?;
     let keyring = state.keyring();
@@ -169,7 +179,7 @@ async fn rotate(State(context): State<AdminContext>) -> Result<Response, ApiProb
         .collect();
     let next = context.cluster.vault().add_version(keyring, &members);
     let next = next.map_err(|error| ApiProblem::internal(error.to_string()))?;
-    match propose(&context, next).await {
+    match propose(&context, &cluster, next).await {
         Err(problem) if problem.code() == "conflict" => Err(rotation_running()),
         done => done.map(|answer| (StatusCode::ACCEPTED, answer).into_response()),
     }
@@ -177,6 +187,7 @@ async fn rotate(State(context): State<AdminContext>) -> Result<Response, ApiProb
 
 async fn accept(
     State(context): State<AdminContext>,
+    CallerCluster(cluster): CallerCluster,
     body: Result<Json<AcceptRequest>, JsonRejection>,
 ) -> Result<Response, ApiProblem> {
     let Json(AcceptRequest { member }) = body?;
@@ -196,13 +207,14 @@ async fn accept(
         member: id,
         public_key,
     };
-    propose(&context, accept)
+    propose(&context, &cluster, accept)
         .await
         .map(IntoResponse::into_response)
 }
 
 async fn set_recovery(
     State(context): State<AdminContext>,
+    CallerCluster(cluster): CallerCluster,
     body: Result<Json<RecoveryRequest>, JsonRejection>,
 ) -> Result<Response, ApiProblem> {
     let Json(RecoveryRequest { public_key }) = body?;
@@ -214,7 +226,7 @@ async fn set_recovery(
         return Err(sealed(why.to_string()));
     }
     let set = KeyringCommand::SetRecovery { public_key };
-    propose(&context, set)
+    propose(&context, &cluster, set)
         .await
         .map(IntoResponse::into_response)
 }
@@ -246,6 +258,7 @@ async fn boxes(State(context): State<AdminContext>) -> Result<Response, ApiProbl
 
 async fn restore(
     State(context): State<AdminContext>,
+    CallerCluster(cluster): CallerCluster,
     body: Result<Json<RestoredBoxes>, JsonRejection>,
 ) -> Result<Response, ApiProblem> {
     let Json(RestoredBoxes { boxes }) = body?;
@@ -259,17 +272,18 @@ async fn restore(
         if let Some(it) = boxes.iter().find(is_for_pending) {
             let (member, public_key) = (*member, it.public_key);
             let accept = KeyringCommand::Accept { member, public_key };
-            drop(propose(&context, accept).await?);
+            drop(propose(&context, &cluster, accept).await?);
         }
     }
     let add = KeyringCommand::AddBoxes { boxes };
-    propose(&context, add)
+    propose(&context, &cluster, add)
         .await
         .map(IntoResponse::into_response)
 }
 
 async fn propose(
     context: &AdminContext,
+    cluster: &ClusterHandle,
     command: KeyringCommand,
 ) -> Result<Json<KeysAnswer>, ApiProblem> {
     // A member of an older version ends at a command that it doesn't know.
@@ -278,7 +292,7 @@ async fn propose(
     }
     let deadline = context.cluster.write_deadline();
     let command = Command::Keyring(command.into());
-    let (_, answer) = context.cluster.propose(command, deadline).await?;
+    let (_, answer) = cluster.propose(command, deadline).await?;
     match answer {
         Answer::Done { .. } => Ok(Json(keys_answer(context, &context.cluster.state()))),
         refusal => {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use quorate_supervisor::connector_status::ConnectorState;
 use quorate_types::Role;
 
 use super::{
     AdminContext,
+    access::{self, Routes},
+    authenticate::now_ms,
     cluster_answers::{
         MemberProgram, MemberRow, MemberState, StatusAnswer, failure_tolerance, quorum,
     },
@@ -16,12 +18,12 @@ use super::{
     members,
     standbys::ConnectorRow,
     takeovers::TakeoverRow,
-    warnings::{not_asked, nothing_sealed, warnings},
+    warnings::{no_administrator, not_asked, nothing_sealed, warnings},
 };
 
 /// The route.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new().route("/v1/cluster/status", get(status))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::STATUS, status)
 }
 
 async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
@@ -100,6 +102,9 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
     answer.warnings.extend(not_asked);
     if state.keyring().newest() == 0 {
         answer.warnings.extend(nothing_sealed(&not_sealing));
+    }
+    if context.access.asks() {
+        answer.warnings.extend(no_administrator(&state, now_ms()));
     }
     Json(answer)
 }

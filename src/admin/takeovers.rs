@@ -7,13 +7,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use quorate_state::Takeover;
 use quorate_supervisor::takeover_reason;
 use serde::{Deserialize, Serialize};
 
 use super::{
     AdminContext,
+    access::{self, Routes},
     member_report::{self, LapsesRow},
 };
 
@@ -97,8 +98,8 @@ pub struct TakeoversAnswer {
 }
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
-    Router::new().route("/v1/cluster/takeovers", get(takeovers))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::TAKEOVERS, takeovers)
 }
 
 async fn takeovers(State(context): State<AdminContext>) -> Json<TakeoversAnswer> {

@@ -7,11 +7,10 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
+    Json,
     body::{Body, Bytes},
     extract::{State, rejection::BytesRejection},
     response::{IntoResponse, Response},
-    routing::post,
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use quorate_clock::Instant;
@@ -19,7 +18,10 @@ use quorate_types::{MemberId, MemberList, MemberStatus, Role, TransferError};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdminContext, leader,
+    AdminContext,
+    access::{self, Routes},
+    caller::Caller,
+    leader,
     peers::{PASSED_ON, PeerError},
     problem::ApiProblem,
 };
@@ -39,12 +41,13 @@ pub(super) struct TransferRequest {
 }
 
 /// The route.
-pub(super) fn routes() -> Router<AdminContext> {
-    Router::new().route(PATH, post(transfer))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new().on(&access::TRANSFER, transfer)
 }
 
 async fn transfer(
     State(context): State<AdminContext>,
+    caller: Caller,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiProblem> {
@@ -68,7 +71,7 @@ async fn transfer(
     if headers.contains_key(PASSED_ON) || leader.id == context.me() {
         return Err(ApiProblem::no_leader());
     }
-    pass_on(&context, &leader, &request).await
+    pass_on(&context, &caller, &leader, &request).await
 }
 
 /// Reads the body as JSON whatever its content type; anything else changes nothing.
@@ -208,14 +211,14 @@ fn problem(error: TransferError) -> ApiProblem {
 
 async fn pass_on(
     context: &AdminContext,
+    caller: &Caller,
     leader: &MemberStatus,
     request: &TransferRequest,
 ) -> Result<Response, ApiProblem> {
     let wait = context.drain + context.cluster.timing().failover * 4 + Duration::from_secs(5);
     let body = serde_json::to_value(request).unwrap_or_default();
-    let asked = context
-        .peers
-        .ask(Method::POST, &leader.member.admin, PATH, Some(body), wait);
+    let peers = context.peers.on_behalf_of(caller);
+    let asked = peers.ask(Method::POST, &leader.member.admin, PATH, Some(body), wait);
     match asked.await {
         Ok(answer) => {
             let kind = answer.headers.get(header::CONTENT_TYPE).cloned();

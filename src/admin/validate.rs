@@ -9,23 +9,24 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Json,
     body::Bytes,
     extract::{
-        DefaultBodyLimit, FromRequest, Request, State as Extract,
+        FromRequest, Request, State as Extract,
         rejection::{JsonRejection, MissingJsonContentType},
     },
     response::{IntoResponse, Response},
-    routing::post,
 };
 use http::{HeaderMap, header::CONTENT_TYPE};
 use quorate_resources::{Kind, Resource};
-use quorate_state::{Answer, Machine, State};
+use quorate_state::{Actor, Answer, Command, Machine, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     AdminContext,
+    access::{self, Routes},
+    caller::Caller,
     compute_slots::{CallerGone, ComputeSlots},
     problem::ApiProblem,
 };
@@ -104,15 +105,16 @@ pub struct ValidateAnswer {
 }
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
-    Router::new()
-        .route("/v1/config/validate", post(validate))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(Extension(ComputeSlots::new(1)))
+pub(super) fn routes() -> Routes<AdminContext> {
+    Routes::new()
+        .on(&access::VALIDATE, validate)
+        .body_max(BODY_BYTES_MAX)
+        .layers(|router| router.layer(Extension(ComputeSlots::new(1))))
 }
 
 async fn validate(
     Extract(context): Extract<AdminContext>,
+    caller: Caller,
     Extension(slots): Extension<ComputeSlots>,
     request: Request,
 ) -> Result<Response, ApiProblem> {
@@ -127,11 +129,12 @@ async fn validate(
     let answer = slot
         .run(move |gone| {
             let Json(request) = Json::<ValidateRequest>::from_bytes(&body)?;
-            let verdicts = judge_all(&state, request.resources, gone);
-            Ok::<_, JsonRejection>(Json(ValidateAnswer { verdicts }).into_response())
+            let actor = caller.actor().map(|it| &**it);
+            let verdicts = judge_all(&state, request.resources, actor, gone)?;
+            Ok::<_, ApiProblem>(Json(ValidateAnswer { verdicts }).into_response())
         })
         .await?;
-    Ok(answer?)
+    answer
 }
 
 /// The text for a body that is too long.
@@ -156,8 +159,9 @@ fn is_json(headers: &HeaderMap) -> Result<(), JsonRejection> {
 fn judge_all(
     state: &Arc<State>,
     resources: Vec<ProposedResource>,
+    actor: Option<&Actor>,
     gone: &CallerGone,
-) -> Vec<ResourceVerdict> {
+) -> Result<Vec<ResourceVerdict>, ApiProblem> {
     // A private copy: taking one is cheap, and so is throwing it away.
     let mut machine = Machine::from((**state).clone());
     let mut verdicts = Vec::with_capacity(resources.len());
@@ -165,18 +169,23 @@ fn judge_all(
         if position.is_multiple_of(LOOK_EVERY) && gone.is_set() {
             break;
         }
-        verdicts.push(judge(&mut machine, proposed));
+        verdicts.push(judge(&mut machine, proposed, actor)?);
     }
-    verdicts
+    Ok(verdicts)
 }
 
-fn judge(machine: &mut Machine, proposed: ProposedResource) -> ResourceVerdict {
+fn judge(
+    machine: &mut Machine,
+    proposed: ProposedResource,
+    actor: Option<&Actor>,
+) -> Result<ResourceVerdict, ApiProblem> {
     let ProposedResource { kind, name, spec } = proposed;
     // The secret could be guessed otherwise, and nobody would notice.
     let gives_secret = kind.secret_field().is_some()
         && Resource::parse(kind, &spec).is_ok_and(|it| it.gives_secret());
-    let answer = machine.try_put(kind, &name, spec);
+    let answer = try_put(machine, kind, &name, spec, actor);
     let (fate, errors) = match answer {
+        Answer::Forbidden(missing) => return Err(ApiProblem::forbidden(&missing)),
         Answer::Done { created: true, .. } => (ApplyEffect::Created, vec![]),
         Answer::Done { changed: true, .. } => (ApplyEffect::Changed, vec![]),
         Answer::Done { .. } if gives_secret => (ApplyEffect::Changed, vec![]),
@@ -200,12 +209,40 @@ fn judge(machine: &mut Machine, proposed: ProposedResource) -> ResourceVerdict {
             )
         }
     };
-    ResourceVerdict {
+    Ok(ResourceVerdict {
         kind,
         name,
         fate,
         errors,
+    })
+}
+
+/// Tries a put as `actor` would propose it: what he may not do, and what he may not read of others,
+/// he doesn't learn by trying.
+fn try_put(
+    machine: &mut Machine,
+    kind: Kind,
+    name: &str,
+    spec: Value,
+    actor: Option<&Actor>,
+) -> Answer {
+    let Some(actor) = actor else {
+        return machine.try_put(kind, name, spec);
+    };
+    let command = Command::PutResource {
+        kind,
+        name: name.to_owned(),
+        spec: spec.to_string().into(),
+        precondition: None,
+    };
+    if let Some(missing) = machine.state().refusal(actor, &command) {
+        return Answer::Forbidden(missing.to_string());
     }
+    if let Err(errors) = command.check() {
+        return Answer::Invalid(errors);
+    }
+    let permissions = machine.state().permissions_of_actor(actor);
+    machine.try_put(kind, name, spec).redacted(&permissions)
 }
 
 impl From<quorate_proto::command::FieldError> for FieldVerdict {
@@ -229,6 +266,10 @@ mod tests {
         ProposedResource { kind, name, spec }
     }
 
+    fn fate(machine: &mut Machine, proposed: ProposedResource) -> ApplyEffect {
+        judge(machine, proposed, None).unwrap().fate
+    }
+
     #[test]
     fn document_may_depend_on_an_earlier_one() {
         let service = json!({ "name": "orders", "upstream": "http://127.0.0.1:9" });
@@ -249,7 +290,7 @@ mod tests {
             ),
         ]
         .into_iter()
-        .map(|(kind, spec)| judge(&mut machine, proposed(kind, spec)).fate)
+        .map(|(kind, spec)| fate(&mut machine, proposed(kind, spec)))
         .collect();
         assert_eq!(
             fates,
@@ -268,11 +309,11 @@ mod tests {
     fn dry_run_with_secret_always_counts_as_changed() {
         let key = |it: &str| proposed(Kind::ApiKey, json!({"name": "k", "key": it}));
         let mut machine = Machine::default();
-        assert_eq!(judge(&mut machine, key("right")).fate, ApplyEffect::Created);
-        assert_eq!(judge(&mut machine, key("right")).fate, ApplyEffect::Changed);
-        assert_eq!(judge(&mut machine, key("wrong")).fate, ApplyEffect::Changed);
+        assert_eq!(fate(&mut machine, key("right")), ApplyEffect::Created);
+        assert_eq!(fate(&mut machine, key("right")), ApplyEffect::Changed);
+        assert_eq!(fate(&mut machine, key("wrong")), ApplyEffect::Changed);
         let without = proposed(Kind::ApiKey, json!({"name": "k"}));
-        assert_eq!(judge(&mut machine, without).fate, ApplyEffect::Unchanged);
+        assert_eq!(fate(&mut machine, without), ApplyEffect::Unchanged);
     }
 
     #[test]
@@ -280,7 +321,7 @@ mod tests {
         let service = || json!({ "name": "a", "upstream": "http://127.0.0.1:9" });
         let resources = || vec![proposed(Kind::Service, service())];
         let state = Arc::new(State::default());
-        let judged = |gone: &CallerGone| judge_all(&state, resources(), gone).len();
+        let judged = |gone: &CallerGone| judge_all(&state, resources(), None, gone).unwrap().len();
         assert_eq!(judged(&CallerGone::default()), 1);
         assert_eq!(judged(&CallerGone::already()), 0);
     }

@@ -1,5 +1,6 @@
 //! The sentences under `quorate status`: matters that an operator should look at, with the remedy.
 
+use quorate_state::State;
 use quorate_types::Member;
 
 use super::{
@@ -92,6 +93,16 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             .filter_map(|(member, lapses)| lapsed(member, lapses)),
     );
     warnings
+}
+
+/// Warns while nobody but the users of the hosts can administer a cluster that asks everybody.
+pub fn no_administrator(state: &State, now_ms: u64) -> Option<String> {
+    let is_administrator = |name: &str| state.permissions_of(name).is_everything();
+    let mut tokens = state.access().tokens().all();
+    let has_one = tokens.any(|(_, it)| it.is_live(now_ms) && is_administrator(&it.identity));
+    (!has_one).then(|| {
+        "there is no administrator yet: quorate admin create --name NAME --config FILE, on the host of a member with its settings".into()
+    })
 }
 
 /// Warns of a member that is heard by consensus and can't be connected to at the address that it

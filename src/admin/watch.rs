@@ -18,6 +18,9 @@
 //!   slowly that it falls out of the history gets the same as a last event, `compacted`. A revision
 //!   beyond the end of the log was never sent by this cluster: 400 with the code `future_revision`,
 //!   if a quorum can confirm that; otherwise the revision is waited for.
+//! - **Permission.** A watch is let in only where one grant covers its whole prefix. Each chunk is
+//!   checked anew against the state that it is read from: once the permission is gone, or the token,
+//!   the last event is `forbidden`.
 //! - **End.** Nothing is queued for a reader: it has a place in the history, and reads on when its
 //!   connection takes more. A reader that takes nothing for long is cut off (see
 //!   [`super::serve`]). A member that is stopped ends its streams first of all.
@@ -32,11 +35,10 @@ mod watch_stream;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    Extension, Router,
+    Extension,
     body::Body,
     extract::{Query, RawQuery, State as From, rejection::QueryRejection},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use futures_util::stream;
 use http::{
@@ -45,13 +47,22 @@ use http::{
 };
 use metrics::gauge;
 use quorate_planted::{Mutant, planted};
-use quorate_state::ChangesCompacted;
+use quorate_resources::AccessVerb;
+use quorate_state::{AccessRequirement, AccessScope, ChangesCompacted, State};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use watch_request::{WatchQuery, WatchRequest};
 use watch_stream::{WatchSource, WatchStream};
 
-use super::{AdminContext, kv::decoded, problem::ApiProblem, revision_headers::with_revision};
+use super::{
+    AdminContext,
+    access::{self, Routes},
+    authenticate::still_may,
+    caller::Caller,
+    kv::decoded,
+    problem::ApiProblem,
+    revision_headers::with_revision,
+};
 
 /// The number of streams that a member has open at a time. Each is one of the admin port's
 /// connections, of which enough must be left for everything else.
@@ -137,15 +148,16 @@ impl Drop for WatchSlot {
 }
 
 /// The route.
-pub fn routes() -> Router<AdminContext> {
+pub(super) fn routes() -> Routes<AdminContext> {
     let slots = WatchSlots(Arc::new(Semaphore::new(WATCHERS_MAX)));
-    Router::new()
-        .route("/v1/watch", get(watch))
-        .layer(Extension(slots))
+    Routes::new()
+        .on(&access::WATCH, watch)
+        .layers(|router| router.layer(Extension(slots)))
 }
 
 async fn watch(
     From(context): From<AdminContext>,
+    caller: Caller,
     Extension(slots): Extension<WatchSlots>,
     RawQuery(raw): RawQuery,
     query: Result<Query<WatchQuery>, QueryRejection>,
@@ -182,10 +194,13 @@ async fn watch(
         Ok(_) => {}
         Err(gone) => return Err(compacted(after, gone)),
     }
+    let scope = AccessScope::Prefix(ask.prefix.clone());
+    let required = AccessRequirement::new(AccessVerb::Read, scope);
     let source = WatchSource {
         states: cluster.watch_state(),
         draining: context.draining.clone(),
         hears: Box::new(move || is_in_touch(&context)),
+        allowed: Box::new(move |state: &State| still_may(&caller, state, &required)),
     };
     let follower = WatchStream::new(source, ask.prefix, after, ALIVE_EVERY, slot);
     let chunks = stream::unfold(follower, |mut follower| async move {

@@ -44,7 +44,7 @@ impl ClusterFollower {
             dir: settings.dir.clone(),
             seeds: settings.members.clone(),
             cache: MemberCache::load(&settings.dir),
-            asker: MemberClient::new(),
+            asker: MemberClient::new(settings.token_file.clone()),
             resolver: AddressResolver::default(),
             source: None,
             silent: false,

@@ -1,9 +1,12 @@
 //! The client that asks a member for the cluster's list of members.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -59,6 +62,12 @@ pub(super) enum MemberClientError {
     #[error("it answered {0}")]
     Refused(StatusCode),
     #[error(
+        "it answered {0}: it asks who the balancer is. Give it a token whose identity may read the cluster, `token_file` in its settings"
+    )]
+    NotKnown(StatusCode),
+    #[error("the token file {}: {problem}", path.display())]
+    Token { path: PathBuf, problem: String },
+    #[error(
         "it answered {status}, since it does not answer to the name in {admin}: add the name to admin.allowed_hosts of that member, or put the name in its admin.advertise into `members` of the balancer"
     )]
     ForbiddenHost { status: StatusCode, admin: String },
@@ -68,10 +77,13 @@ pub(super) enum MemberClientError {
 /// which speaks TLS as well and so can't be made on a machine without CA certificates.
 pub(super) struct MemberClient {
     client: Client<HttpConnector, Empty<Bytes>>,
+    token_file: Option<PathBuf>,
 }
 
 impl MemberClient {
-    pub(super) fn new() -> MemberClient {
+    /// `token_file` has the token that is shown to the members; it is read for each call, so that it
+    /// can be replaced.
+    pub(super) fn new(token_file: Option<PathBuf>) -> MemberClient {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(ANSWER / 2));
         connector.set_nodelay(true);
@@ -79,6 +91,7 @@ impl MemberClient {
             client: Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(1)
                 .build(connector),
+            token_file,
         }
     }
 
@@ -90,10 +103,14 @@ impl MemberClient {
 
     async fn ask(&self, admin: &str) -> Result<ClusterAnswer, MemberClientError> {
         let url = format!("http://{admin}/v1/cluster/members");
-        let uri = url
-            .parse()
+        let mut request = Request::get(&url)
+            .body(Empty::new())
             .map_err(|_| MemberClientError::NotAUrl(url.clone()))?;
-        let reply = self.client.get(uri).await;
+        if let Some(file) = &self.token_file {
+            let token = bearer(file).await?;
+            request.headers_mut().insert(AUTHORIZATION, token);
+        }
+        let reply = self.client.request(request).await;
         let reply = reply.map_err(MemberClientError::Unreachable)?;
         let status = reply.status();
         let body = Limited::new(reply.into_body(), ANSWER_BYTES)
@@ -106,6 +123,20 @@ impl MemberClient {
         let body = body.map_err(MemberClientError::Unreadable)?;
         parse(&body.to_bytes())
     }
+}
+
+/// Reads the token, as it is shown.
+async fn bearer(file: &Path) -> Result<HeaderValue, MemberClientError> {
+    let wrong = |problem: String| MemberClientError::Token {
+        path: file.to_owned(),
+        problem,
+    };
+    let text = tokio::fs::read_to_string(file).await;
+    let text = text.map_err(|error| wrong(error.to_string()))?;
+    let value = HeaderValue::try_from(format!("Bearer {}", text.trim()));
+    let mut value = value.map_err(|_| wrong("it must have a token, and nothing else".into()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Reads an answer with an error's status.
@@ -121,7 +152,10 @@ fn refusal(admin: &str, status: StatusCode, body: &[u8]) -> MemberClientError {
             admin: admin.to_owned(),
         };
     }
-    MemberClientError::Refused(status)
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => MemberClientError::NotKnown(status),
+        _ => MemberClientError::Refused(status),
+    }
 }
 
 /// Reads an answer. An empty list is an error: a balancer in front of no member helps nobody.
@@ -153,8 +187,12 @@ mod tests {
         ] {
             assert!(error.contains(part), "{part}: {error}");
         }
-        for body in [&br#"{"code": "forbidden_origin"}"#[..], b"<html>", b""] {
-            assert_eq!(told(body), "it answered 403 Forbidden");
+        for body in [&br#"{"code": "forbidden"}"#[..], b"<html>", b""] {
+            let error = told(body);
+            assert!(
+                error.contains("403") && error.contains("`token_file`"),
+                "{error}"
+            );
         }
     }
 }

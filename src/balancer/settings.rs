@@ -25,6 +25,8 @@ pub struct BalancerSettings {
     pub members: Vec<String>,
     /// HAProxy: a name to look for on the PATH, or a path.
     pub haproxy: String,
+    /// File with the token that is shown to members which ask who the balancer is.
+    pub token_file: Option<PathBuf>,
     /// The folder for HAProxy's configuration, the socket and the `pid` file.
     pub dir: PathBuf,
     /// Who is served `/zato-lb-stats`.
@@ -122,6 +124,7 @@ struct BalancerSettingsFile {
     insecure: bool,
     members: Vec<String>,
     haproxy: String,
+    token_file: Option<PathBuf>,
     dir: PathBuf,
     #[serde(deserialize_with = "stats")]
     stats: StatsPage,
@@ -196,6 +199,7 @@ impl Default for BalancerSettingsFile {
             insecure: false,
             members: Vec::new(),
             haproxy: "haproxy".to_owned(),
+            token_file: None,
             dir: PathBuf::from("."),
             stats: StatsPage::ThisHost,
             tls: None,
@@ -261,6 +265,7 @@ impl BalancerSettingsFile {
                 bind,
                 members,
                 haproxy: self.haproxy,
+                token_file: self.token_file.map(|it| home.join(it)),
                 dir: home.join(self.dir),
                 stats: self.stats,
                 tls: self.tls.map(|table| FrontFiles {

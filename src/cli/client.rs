@@ -11,13 +11,20 @@ mod attempt;
 mod call;
 mod problem;
 mod stream;
+pub mod token;
 pub mod urls;
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use http::Method;
+use http::{HeaderMap, Method, header::AUTHORIZATION};
 use quorate_platform::http_client;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
@@ -46,6 +53,12 @@ pub struct ClientArgs {
     /// Admin URLs of members, tried in turn
     #[arg(long, env = "QUORATE_ADMIN", value_name = "URL[,URL...]", default_value = urls::DEFAULT, value_parser = urls::parse)]
     pub admin: urls::AdminUrls,
+    /// File with the token that is shown to the members
+    #[arg(long, env = "QUORATE_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Local socket of a member on this host, which is asked instead
+    #[arg(long, env = "QUORATE_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     pub output: OutputFormat,
@@ -60,26 +73,71 @@ pub struct AdminClient {
     urls: Vec<Url>,
     http: reqwest::Client,
     timeout: Duration,
+    /// The folder of the local socket, by which it has a short path.
+    _folder: Option<Arc<File>>,
 }
 
 impl AdminClient {
     /// Makes the client that the options describe.
     pub fn new(args: &ClientArgs) -> Result<AdminClient, CliError> {
-        AdminClient::with_urls(args.admin.0.clone(), Duration::from_secs(args.timeout))
+        let timeout = Duration::from_secs(args.timeout);
+        if let Some(socket) = &args.socket {
+            return AdminClient::at_socket(socket, timeout);
+        }
+        let token = token::header(args.token_file.as_deref())?;
+        let headers = token.map(|token| (AUTHORIZATION, token));
+        let http = builder(timeout).default_headers(HeaderMap::from_iter(headers));
+        AdminClient::built(http, args.admin.0.clone(), timeout, None)
+    }
+
+    /// Makes a client of a member's local socket. The socket's path may be longer than the 107 bytes
+    /// that the system takes: it is reached through its open folder.
+    fn at_socket(socket: &Path, timeout: Duration) -> Result<AdminClient, CliError> {
+        let failed = |what: &dyn std::fmt::Display| {
+            CliError::Unreachable(format!(
+                "the local socket {}: {what}. Does the member run, with security.mode = \"on\", and is it yours?",
+                socket.display()
+            ))
+        };
+        let name = socket
+            .file_name()
+            .ok_or_else(|| failed(&"it has no name"))?;
+        let folder = match socket.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let folder = File::open(folder).map_err(|error| failed(&error))?;
+        if let Err(error) = socket.metadata() {
+            return Err(failed(&error));
+        }
+        let short = Path::new("/proc/self/fd")
+            .join(folder.as_raw_fd().to_string())
+            .join(name);
+        let http = builder(timeout).unix_socket(short);
+        let url = Url::parse("http://localhost").expect("invariant: this is a URL");
+        AdminClient::built(http, vec![url], timeout, Some(Arc::new(folder)))
     }
 
     /// Makes a client of these URLs.
     pub fn with_urls(urls: Vec<Url>, timeout: Duration) -> Result<AdminClient, CliError> {
+        AdminClient::built(builder(timeout), urls, timeout, None)
+    }
+
+    fn built(
+        http: reqwest::ClientBuilder,
+        urls: Vec<Url>,
+        timeout: Duration,
+        folder: Option<Arc<File>>,
+    ) -> Result<AdminClient, CliError> {
         urls::check_userinfo(&urls)?;
-        let http = http_client::builder()
-            .connect_timeout(Duration::from_secs(1).min(timeout))
-            .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
+        let http = http
             .build()
             .map_err(|error| CliError::Refused(format!("can't set up the HTTP client: {error}")))?;
         Ok(AdminClient {
             urls,
             http,
             timeout,
+            _folder: folder,
         })
     }
 
@@ -180,6 +238,12 @@ impl AdminClient {
         }
         weak.ok_or_else(|| no_member_answered(&misses))
     }
+}
+
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
+    http_client::builder()
+        .connect_timeout(Duration::from_secs(1).min(timeout))
+        .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
 }
 
 fn unknown(call: &ApiCall, url: &Url, why: &str) -> CliError {

@@ -18,6 +18,7 @@ pub(super) async fn run(args: ClientArgs) -> Result<(), CliError> {
         .iter()
         .filter(|it| Resource::read(it.kind, &it.resource).is_ok_and(|it| it.takes_a_secret()))
         .count();
+    let listing_left_out = listing.left_out.clone();
     match args.output {
         OutputFormat::Json => {
             let documents = listing
@@ -35,6 +36,13 @@ pub(super) async fn run(args: ClientArgs) -> Result<(), CliError> {
             );
             output::bytes(text.as_bytes())?;
         }
+    }
+    if !listing_left_out.is_empty() {
+        let kinds: Vec<&str> = listing_left_out.iter().map(|it| it.as_str()).collect();
+        quorate_log::print_note(format_args!(
+            "left out, since you may not read them: {}",
+            kinds.join(", ")
+        ));
     }
     if secrets > 0 {
         quorate_log::print_note(format_args!(

@@ -86,6 +86,8 @@ fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::Jwt => &["issuer", "audience", "algorithms"],
         Kind::ClientCertificate => &["names"],
         Kind::Hmac => &["header", "timestamp_header"],
+        Kind::AccessRole => &[],
+        Kind::Identity => &["roles", "disabled"],
     }
 }
 

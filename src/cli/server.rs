@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use quorate_platform::{open_file_limit, process_secrecy};
 use tokio::runtime;
 
-use super::{argument_error::CliArgumentError, client::urls, error::CliError, stop_signals};
+use super::{
+    argument_error::CliArgumentError,
+    client::{token, urls},
+    error::CliError,
+    stop_signals,
+};
 use crate::{
     server::{Server, ServerError, StartMode},
     settings::Settings,
@@ -23,6 +28,9 @@ pub(super) struct ServerArgs {
     /// Join the cluster that one of these admin URLs belongs to; a member of it goes on as it is
     #[arg(long, value_name = "ADMIN_URL[,ADMIN_URL...]", value_parser = urls::parse)]
     join: Option<urls::AdminUrls>,
+    /// File with the token that a newcomer shows to a cluster which asks who joins
+    #[arg(long, env = "QUORATE_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Allow to listen beyond loopback without TLS
     #[arg(long)]
     insecure: bool,
@@ -59,10 +67,15 @@ pub(super) fn run(args: ServerArgs) -> Result<(), CliError> {
         (false, Some(urls)) => StartMode::Join(urls.0),
         (false, None) => StartMode::Resume,
     };
-    let server = Server::builder(settings)
-        .start_mode(start_mode)
-        .build()
-        .map_err(failure)?;
+    let mut builder = Server::builder(settings).start_mode(start_mode);
+    if let Some(file) = &args.token_file {
+        match token::read_file(file) {
+            Ok(token) => builder = builder.join_token(token),
+            // A newcomer is told when it is refused; a member goes on without.
+            Err(error) => quorate_log::print_note(format_args!("{error}")),
+        }
+    }
+    let server = builder.build().map_err(failure)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

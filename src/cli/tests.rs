@@ -59,6 +59,18 @@ fn documented_command_lines_are_accepted() {
         "cluster set failover_ms 2000",
         "transfer-leadership",
         "transfer-leadership --to member-2",
+        "admin create --name ann --config quorate.toml",
+        "admin create --name bob --role reader --ttl never --socket run/admin.sock",
+        "admin list --token-file ann.token",
+        "admin revoke bob",
+        "admin revoke-all --config quorate.toml",
+        "token create --identity ann --ttl 12h",
+        "token list --identity ann",
+        "token revoke k3vw8sda",
+        "whoami --admin http://127.0.0.1:1 --token-file ann.token",
+        "audit --from 7 --actor ann --output json",
+        "audit verify audit/audit.jsonl",
+        "server --config a.toml --join http://127.0.0.1:17110 --token-file ann.token",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");
@@ -99,6 +111,12 @@ fn bad_arguments_are_usage_errors_with_a_remedy() {
             "the kinds are secret, basic_auth",
         ),
         ("connector send amqp_outgoing a b --header x", "NAME=VALUE"),
+        ("admin create", "--name"),
+        ("token create --identity a --ttl soon", "--ttl"),
+        (
+            "token create --identity a --token qt1_a",
+            "unexpected argument",
+        ),
         ("member add", "unrecognized subcommand"),
         ("snapshot save", "unrecognized subcommand"),
         ("apply -f a --prune", "unexpected argument"),

@@ -6,16 +6,17 @@ use quorate_supervisor::SupervisorHandle;
 use url::Url;
 
 use super::{
-    announce,
+    announce, audit_file,
     critical_tasks::CriticalTasks,
     failover::{FailoverKeeper, LocalFailoverRecord},
     keyring, moved_members, reign_log,
     sealed_leader::SealedLeader,
+    voucher_key,
 };
 use crate::{
     admin::{self, peers::AdminPeers},
     cluster::ClusterHandle,
-    settings::Settings,
+    settings::{SecurityMode, Settings},
 };
 
 /// The parts that the background tasks of a member are started with.
@@ -64,6 +65,14 @@ impl BackgroundTasks<'_> {
             failover_ms: settings.failover_ms,
         };
         tasks.background("the failover promise", keeper.keep());
+        if settings.security.mode == SecurityMode::On {
+            if let Some(file) = settings.security.audit_file.clone() {
+                let keeping = audit_file::keep(cluster.clone(), file);
+                tasks.background("the audit trail", keeping);
+            }
+            let creation = voucher_key::create(cluster.clone());
+            tasks.background("the voucher key", creation);
+        }
     }
 }
 

@@ -151,6 +151,17 @@ impl MemberListeners {
         });
     }
 
+    /// Serves REST at the local socket, for as long as the port.
+    pub(super) fn local_socket(
+        &mut self,
+        socket: admin::LocalSocket,
+        router: Router,
+        tasks: &mut CriticalTasks,
+    ) {
+        let token = self.admin.token.clone();
+        tasks.background("the local socket", socket.serve(router, token));
+    }
+
     /// Serves REST, health and metrics.
     pub(super) fn admin(
         &mut self,

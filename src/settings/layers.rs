@@ -47,7 +47,7 @@ pub(super) struct GivenSetting {
 }
 
 /// The file's sections.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "http",
     "admin",
     "peer",
@@ -58,13 +58,20 @@ const SECTIONS: [&str; 10] = [
     "egress",
     "security",
     "connectors",
+    "audit",
 ];
 
 /// The prefix of every environment variable that sets something.
 const PREFIX: &str = "QUORATE_";
 
 /// Variables that are read elsewhere.
-const OTHER_VARIABLES: [&str; 2] = ["QUORATE_ADMIN", "QUORATE_CONFIG"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "QUORATE_ADMIN",
+    "QUORATE_CONFIG",
+    "QUORATE_SOCKET",
+    "QUORATE_TOKEN",
+    "QUORATE_TOKEN_FILE",
+];
 
 fn is_read_elsewhere(name: &str) -> bool {
     #[cfg(feature = "mutants")]

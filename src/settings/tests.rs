@@ -515,3 +515,45 @@ fn hardening_is_on_unless_settings_say_otherwise() {
         assert!(bad[0].problem.contains(told), "{line}: {bad:?}");
     }
 }
+
+#[test]
+fn security_is_off_until_it_is_asked_for() {
+    let settings = load("name = \"a\"").unwrap();
+    assert_eq!(settings.security.mode, SecurityMode::Local);
+    assert_eq!(settings.security.local_socket, None);
+    let trusted = "name = \"a\"\ninsecure = [\"admin\", \"peer\"]\n[security]\nmode = \"on\"";
+    let settings = load(trusted).unwrap();
+    assert_eq!(settings.security.mode, SecurityMode::On);
+    let socket = Path::new("/srv/member-1/run/admin.sock");
+    assert_eq!(settings.security.local_socket.as_deref(), Some(socket));
+    let audit = Path::new("/srv/member-1/audit/audit.jsonl");
+    assert_eq!(settings.security.audit_file.as_deref(), Some(audit));
+    let closed = load(&format!("{trusted}\nlocal_admin = false")).unwrap();
+    assert_eq!(closed.security.local_socket, None);
+}
+
+#[test]
+fn tokens_over_plain_ports_need_word() {
+    for insecure in [
+        "",
+        "insecure = [\"admin\"]\n",
+        "insecure = [\"http\", \"peer\"]\n",
+    ] {
+        let text = format!("name = \"a\"\n{insecure}security.mode = \"on\"");
+        let wrong = errors(load(&text));
+        assert_eq!(wrong[0].key, "security.mode");
+        assert!(
+            wrong[0]
+                .problem
+                .contains("insecure = [\"admin\", \"peer\"]"),
+            "{wrong:?}"
+        );
+    }
+    for (text, key) in [
+        ("security.mode = \"off\"", "security.mode"),
+        ("security.local_admin = 1", "security.local_admin"),
+        ("security.local_admn = true", "security.local_admn"),
+    ] {
+        assert_eq!(errors(load(&format!("name = \"a\"\n{text}")))[0].key, key);
+    }
+}

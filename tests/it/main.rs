@@ -17,6 +17,7 @@ mod failover;
 mod growth;
 mod handover;
 mod hardening;
+mod identity;
 mod kills;
 mod membership;
 mod moved;

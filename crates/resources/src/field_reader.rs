@@ -150,6 +150,43 @@ impl<'a> FieldReader<'a> {
         it
     }
 
+    /// Reads a list of objects, at least one, each with fields of its own.
+    pub(crate) fn nested_list<T>(
+        &mut self,
+        field: &'static str,
+        most: usize,
+        read: impl Fn(&mut FieldReader<'a>) -> T,
+    ) -> Vec<T> {
+        let Some(mut given) = self.take(field) else {
+            self.refuse_unreadable(field, "", "is required; it must be a list of objects");
+            return Vec::new();
+        };
+        let Some(list) = given.value.as_array() else {
+            given.refuse_unreadable("must be a list of objects");
+            return Vec::new();
+        };
+        if list.is_empty() || list.len() > most {
+            let count = format!("{} of them", list.len());
+            self.refuse(field, &count, format!("must list 1 to {most} objects"));
+        }
+        let mut items = Vec::with_capacity(list.len());
+        for (position, value) in list.iter().enumerate() {
+            let place = format!("{field}[{position}]");
+            let map = value.as_object();
+            if map.is_none() {
+                let problem = "must be an object with fields of its own";
+                self.refuse_unreadable(&place, &quoted(value), problem);
+            }
+            let prefix = format!("{}{place}.", self.prefix);
+            let mut inner = FieldReader::over(prefix, map.unwrap_or(&NOTHING));
+            items.push(read(&mut inner));
+            inner.refuse_unknown();
+            self.errors.append(&mut inner.errors);
+            self.unknown.append(&mut inner.unknown);
+        }
+        items
+    }
+
     fn refuse_unknown(&mut self) {
         let map = self.map;
         for field in map.keys().map(String::as_str) {

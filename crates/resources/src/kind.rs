@@ -41,6 +41,10 @@ macro_rules! for_each_kind {
             ZmqChannel = "zmq_channel",
             /// A ZeroMQ socket that messages are sent with.
             ZmqOutgoing = "zmq_outgoing",
+            /// What those may do who have the role.
+            AccessRole = "role",
+            /// Someone, or a program, that may ask at the admin port.
+            Identity = "identity",
         }
     };
 }
@@ -81,6 +85,11 @@ impl Kind {
     /// Returns `true` if a resource of this kind may be without its secret.
     pub fn may_lack_its_secret(self) -> bool {
         matches!(self, Kind::IbmMqConnection | Kind::Jwt | Kind::Service)
+    }
+
+    /// Returns `true` if its resources say who may do what: no grant on all kinds reaches them.
+    pub fn is_security(self) -> bool {
+        matches!(self, Kind::AccessRole | Kind::Identity)
     }
 
     /// Returns `true` if its resources take messages in, by a connector.

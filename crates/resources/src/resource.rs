@@ -6,9 +6,9 @@ use quorate_proto::command::FieldError;
 use serde_json::Value;
 
 use crate::{
-    AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, ClientCertificate, Hmac,
-    HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Jwt, Kind, Secret, Service,
-    ZmqChannel, ZmqOutgoing,
+    AccessRole, AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, ClientCertificate,
+    Hmac, HttpChannel, IbmMqChannel, IbmMqConnection, IbmMqOutgoing, Identity, Jwt, Kind, Secret,
+    Service, ZmqChannel, ZmqOutgoing,
     declaration::{DeclaredKind, FieldNature, FieldSecrecy},
     field_reader::ParseOutcome,
     kind::for_each_kind,

@@ -37,6 +37,8 @@ pub enum Answer {
     SendAdmitted(SendAdmission),
     /// Nothing was put: there is no room.
     Full(OverQuota),
+    /// Nothing was done: the actor may not do this, or no longer. What was missing, in words.
+    Forbidden(String),
 }
 
 impl Answer {
@@ -79,6 +81,9 @@ impl Answer {
             Answer::Referenced(by) => Outcome::Referenced(wire::Referenced { by: by.clone() }),
             Answer::Ignored(why) => Outcome::Ignored(wire::Ignored { why: why.clone() }),
             Answer::SendAdmitted(admission) => Outcome::Intended(admission.into()),
+            Answer::Forbidden(missing) => Outcome::Forbidden(wire::Forbidden {
+                missing: missing.clone(),
+            }),
             Answer::Full(OverQuota { counted, now, most }) => Outcome::Full(wire::Full {
                 counted: wire::Counted::from(*counted).into(),
                 now: *now,
@@ -108,6 +113,7 @@ impl Answer {
             Outcome::Referenced(it) => Answer::Referenced(it.by),
             Outcome::Ignored(it) => Answer::Ignored(it.why),
             Outcome::Intended(it) => Answer::SendAdmitted(idempotent_send::wire::admission(it)?),
+            Outcome::Forbidden(it) => Answer::Forbidden(it.missing),
             Outcome::Full(it) => Answer::Full(OverQuota {
                 counted: counted(it.counted())?,
                 now: it.now,

@@ -32,8 +32,8 @@ use quorate_resources::Kind;
 use quorate_types::MemberId;
 
 use super::{
-    BatchedPut, ConnectionsByConnector, KeyringCommand, OperatorAction, ResealedResource,
-    SendConclusion, SendIntent, Takeover, WritePrecondition,
+    Actor, BatchedPut, ConnectionsByConnector, KeyringCommand, NewToken, OperatorAction,
+    ResealedResource, SendConclusion, SendIntent, Takeover, VoucherKey, WritePrecondition,
 };
 
 /// Most resources that one command puts.
@@ -170,6 +170,25 @@ pub enum Command {
     Keyring(Box<KeyringCommand>),
     /// Secrets were sealed by a newer version of the cluster's key.
     ResealResources(Vec<ResealedResource>),
+    /// Creates a token of an identity.
+    CreateToken(Box<NewToken>),
+    /// Revokes a token.
+    RevokeToken {
+        /// Id of the token.
+        id: String,
+    },
+    /// Makes the key by which members vouch to each other; one that is there stays.
+    CreateVoucherKey(VoucherKey),
+}
+
+/// Command as it stands in the log: with the one on whose behalf it is proposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposedCommand {
+    /// The command.
+    pub command: Command,
+    /// Principal whose permissions are checked where it is applied; `None`: the member itself, or a
+    /// caller at a member that asks nobody.
+    pub actor: Option<Actor>,
 }
 
 impl Command {
@@ -195,6 +214,9 @@ impl Command {
             Command::FinishSend(_) => "finish_send",
             Command::Keyring(command) => command.name(),
             Command::ResealResources(_) => "reseal_resources",
+            Command::CreateToken(_) => "create_token",
+            Command::RevokeToken { .. } => "revoke_token",
+            Command::CreateVoucherKey(_) => "create_voucher_key",
         }
     }
 

@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
 
+mod access;
 mod announced_programs;
 mod answer;
+mod audit;
 mod catalog;
 mod changelog;
 pub mod command;
@@ -28,15 +30,20 @@ mod snapshot;
 mod takeovers;
 mod write_precondition;
 
+pub use access::{
+    AccessRequirement, AccessScope, AccessTable, Actor, NewToken, Permissions, StoredToken,
+    TOKENS_OF_ONE_MAX, TokenTable, VoucherKey,
+};
 pub use announced_programs::AnnouncedProgram;
 pub use answer::Answer;
+pub use audit::{AUDIT_MAX, AuditLine, AuditTrail, chained as chained_audit_hash};
 pub use catalog::{
     BatchedPut, Catalog, DEPENDENTS_MAX, OpenResource, OpenedCatalog, RESEALED_MAX,
     ResealedResource, ResourceWarning, SPEC_BYTES_MAX, StoredResource, check as check_resource,
     check_parsed as check_parsed_resource,
 };
 pub use changelog::{CHANGES_BYTES_MAX, CHANGES_MAX, ChangesCompacted, KeyChange, KeyChangelog};
-pub use command::{BATCH_BYTES_MAX, BATCH_MAX, Command, ConnectorProgress};
+pub use command::{BATCH_BYTES_MAX, BATCH_MAX, Command, ConnectorProgress, ProposedCommand};
 pub use failover::FailoverPromise;
 pub use idempotency::{IdempotencyEntry, IdempotencyTable, KEPT_MS, SENDS_MAX, SENDS_OF_ONE_MAX};
 pub use idempotent_send::{
@@ -74,6 +81,8 @@ pub struct State {
     progress: ProgressTable,
     idempotency: IdempotencyTable,
     keyring: Keyring,
+    access: AccessTable,
+    audit: AuditTrail,
 }
 
 impl State {
@@ -140,6 +149,16 @@ impl State {
     /// Returns the keyring.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
+    }
+
+    /// Returns the tokens and the voucher key.
+    pub fn access(&self) -> &AccessTable {
+        &self.access
+    }
+
+    /// Returns the latest lines of the audit trail.
+    pub fn audit(&self) -> &AuditTrail {
+        &self.audit
     }
 
     /// Returns the log index that last changed what is read from an opened catalog: a resource, or

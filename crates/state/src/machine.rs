@@ -7,8 +7,8 @@ use quorate_types::MemberId;
 use serde_json::Value;
 
 use super::{
-    AnnouncedProgram, Answer, BatchedPut, Catalog, Command, OperatorAction, SendKey, State,
-    catalog::PutRules, check_parsed_resource, failover,
+    Actor, AnnouncedProgram, Answer, BatchedPut, Catalog, Command, OperatorAction, SendKey, State,
+    audit::AuditSubject, catalog::PutRules, check_parsed_resource, failover,
 };
 
 /// Change that a command has made.
@@ -126,6 +126,15 @@ pub enum StateEvent {
         /// Idempotency key.
         key: SendKey,
     },
+    /// A token was created or revoked.
+    TokenChanged {
+        /// Id of the token.
+        id: String,
+        /// True if it counts from now on.
+        created: bool,
+    },
+    /// The key by which members vouch to each other was made.
+    VoucherKeyCreated,
 }
 
 /// State, and the one way to change it.
@@ -154,8 +163,27 @@ impl Machine {
         leader: MemberId,
         command: &Command,
     ) -> (Answer, Vec<StateEvent>) {
+        self.apply_for(None, (index, term, leader), command)
+    }
+
+    /// As [`Machine::apply`], on behalf of an actor: one that may not, as of this place in the log,
+    /// changes nothing. `entry` are index, term and leader.
+    pub fn apply_for(
+        &mut self,
+        actor: Option<&Actor>,
+        entry: (u64, u64, MemberId),
+        command: &Command,
+    ) -> (Answer, Vec<StateEvent>) {
+        let (index, term, leader) = entry;
         self.state.applied = index;
-        let answer = self.decide(index, term, leader, command);
+        let subject = actor.map(|_| AuditSubject::of(command, &self.state.catalog));
+        let answer = match actor.and_then(|actor| self.state.refusal(actor, command)) {
+            Some(missing) => Answer::Forbidden(missing.to_string()),
+            None => self.decide(index, term, leader, command),
+        };
+        if let (Some(actor), Some(subject)) = (actor, subject) {
+            self.state.audit.append(index, actor, subject, &answer);
+        }
         if !answer.changed() {
             return (answer, Vec::new());
         }
@@ -177,6 +205,7 @@ impl Machine {
             progress,
             idempotency,
             keyring,
+            access,
             ..
         } = &mut self.state;
         let rules = PutRules {
@@ -189,8 +218,21 @@ impl Machine {
                 name,
                 spec,
                 precondition,
-            } => catalog.put(index, *kind, name, spec, *precondition, rules),
-            Command::PutResources(puts) => catalog.put_all(index, puts, rules),
+            } => {
+                let answer = catalog.put(index, *kind, name, spec, *precondition, rules);
+                if answer.changed() {
+                    access.resource_changed(index, *kind, None);
+                }
+                answer
+            }
+            Command::PutResources(puts) => {
+                let answer = catalog.put_all(index, puts, rules);
+                if answer.changed() {
+                    puts.iter()
+                        .for_each(|it| access.resource_changed(index, it.kind, None));
+                }
+                answer
+            }
             Command::DeleteResource {
                 kind,
                 name,
@@ -200,6 +242,7 @@ impl Machine {
                 if answer.changed() {
                     operations.forget(index, *kind, name);
                     progress.forget(*kind, name);
+                    access.resource_changed(index, *kind, Some(name));
                 }
                 answer
             }
@@ -249,6 +292,12 @@ impl Machine {
             Command::FinishSend(it) => idempotency.finish_send(index, reign, it),
             Command::Keyring(command) => keyring.apply(index, command, catalog),
             Command::ResealResources(resealed) => catalog.reseal(index, resealed),
+            Command::CreateToken(it) => {
+                let is_there = catalog.get(Kind::Identity, &it.identity).is_some();
+                access.create_token(index, it, is_there)
+            }
+            Command::RevokeToken { id } => access.revoke_token(index, id),
+            Command::CreateVoucherKey(key) => access.create_key(index, key),
         }
     }
 
@@ -358,5 +407,14 @@ fn events(index: u64, command: &Command, catalog: &Catalog) -> Vec<StateEvent> {
         Command::FinishSend(conclusion) => StateEvent::SendFinished {
             key: conclusion.key.clone(),
         },
+        Command::CreateToken(token) => StateEvent::TokenChanged {
+            id: token.id.clone(),
+            created: true,
+        },
+        Command::RevokeToken { id } => StateEvent::TokenChanged {
+            id: id.clone(),
+            created: false,
+        },
+        Command::CreateVoucherKey(_) => StateEvent::VoucherKeyCreated,
     }]
 }

@@ -6,6 +6,7 @@
 //! its own rules. A part that a newer version has added is refused, a field of a record like a
 //! record, and never dropped: the member would have another state than those that know it.
 
+mod access_section;
 mod changes;
 mod cluster_section;
 mod keyring_section;
@@ -20,8 +21,8 @@ use record_framing::{RecordReader, RecordWriter};
 use records::{Body, Header, KeyRecord};
 
 use super::{
-    Catalog, ConnectorOperations, IdempotencyTable, Keyring, KvEntry, KvStore, ProgressTable,
-    Reign, State, TakeoverLog, announced_programs::AnnouncedPrograms,
+    AccessTable, AuditTrail, Catalog, ConnectorOperations, IdempotencyTable, Keyring, KvEntry,
+    KvStore, ProgressTable, Reign, State, TakeoverLog, announced_programs::AnnouncedPrograms,
     recorded_connections::RecordedConnections,
 };
 
@@ -46,6 +47,8 @@ impl State {
         keyring_section::write(&self.keyring, &mut out)?;
         resource_section::write(self, &mut out)?;
         send_section::write(&self.idempotency, &mut out)?;
+        access_section::write(&self.access, &mut out)?;
+        access_section::write_audit(&self.audit, &mut out)?;
         for (key, entry) in self.kv.list("", None) {
             out.record(Body::Key(KeyRecord {
                 key: key.into(),
@@ -96,6 +99,9 @@ impl State {
                 Body::Progress(it) => resource_section::restore_progress(&mut state, it)?,
                 Body::Clock(it) => state.idempotency.clock = it.into(),
                 Body::Sending(it) => send_section::restore_send(&mut state.idempotency, it)?,
+                Body::Access(it) => access_section::restore_access(&mut state.access, &it)?,
+                Body::Audit(it) => access_section::restore_audit(&mut state.audit, it)?,
+                Body::Token(it) => access_section::restore_token(&mut state.access, &it)?,
                 Body::Key(KeyRecord {
                     key,
                     revision,
@@ -134,6 +140,8 @@ fn empty_state(header: &Header) -> State {
         progress: ProgressTable::default(),
         idempotency: IdempotencyTable::default(),
         keyring: Keyring::default(),
+        access: AccessTable::default(),
+        audit: AuditTrail::default(),
     }
 }
 

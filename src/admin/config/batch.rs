@@ -8,10 +8,9 @@
 use std::collections::BTreeSet;
 
 use axum::{
-    Json, Router,
-    extract::{DefaultBodyLimit, FromRef, State as From, rejection::JsonRejection},
+    Json,
+    extract::{FromRef, rejection::JsonRejection},
     response::Response,
-    routing::post,
 };
 use quorate_resources::Resource;
 use quorate_state::{Answer, BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ResourceWarning};
@@ -20,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::SLOW_MEMBERS;
 use crate::{
     admin::{
+        access::{self, Routes},
+        caller::CallerCluster,
         problem::ApiProblem,
         revision_headers::{with_current_revision, written_response},
         validate::{ProposedResource, ValidateRequest},
@@ -48,18 +49,18 @@ pub struct BatchWritten {
 }
 
 /// The route.
-pub(super) fn routes<S>() -> Router<S>
+pub(super) fn routes<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     ClusterHandle: FromRef<S>,
 {
-    Router::new()
-        .route("/v1/config/apply", post(apply))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+    Routes::new()
+        .on(&access::APPLY, apply)
+        .body_max(BODY_BYTES_MAX)
 }
 
 async fn apply(
-    From(cluster): From<ClusterHandle>,
+    CallerCluster(cluster): CallerCluster,
     body: Result<Json<ValidateRequest>, JsonRejection>,
 ) -> Response {
     let written = async {
@@ -121,6 +122,7 @@ async fn put_all(
             Err(ApiProblem::invalid(detail, errors))
         }
         Answer::Full(over) => Err(over.into()),
+        Answer::Forbidden(missing) => Err(ApiProblem::forbidden(&missing)),
         other => Err(ApiProblem::internal(format!(
             "a batch was answered {other:?}"
         ))),
@@ -135,6 +137,7 @@ fn warnings(cluster: &ClusterHandle, resources: &[ProposedResource]) -> Vec<Stri
         .filter_map(|it| Resource::parse(it.kind, &it.spec).ok());
     let warned: BTreeSet<ResourceWarning> = parsed
         .flat_map(|it| cluster.state().catalog().warnings(&it))
+        .filter(|it| cluster.may_read(it.kind, &it.name))
         .collect();
     warned.iter().map(ToString::to_string).collect()
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::{Body, to_bytes},
     extract::FromRef,
 };
@@ -17,7 +17,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::{
-    admin::{config, kv},
+    admin::{caller::Caller, config, kv},
     cluster::ClusterHandle,
     replica::StateReplica,
 };
@@ -98,9 +98,11 @@ impl TestApi {
         let first = vault.add_version(cluster.state().keyring(), &members);
         let first = Command::Keyring(first.unwrap().into());
         cluster.propose(first, deadline).await.unwrap();
-        let router = Router::new()
-            .merge(config::routes())
+        let anyone = Caller::anyone();
+        let router = config::routes()
             .merge(kv::routes())
+            .into_router()
+            .layer(Extension(anyone))
             .with_state(TestClusterState(cluster.clone()));
         TestApi {
             router,

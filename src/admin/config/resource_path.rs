@@ -74,7 +74,7 @@ impl ResourcePath {
 }
 
 /// Parses a kind; an unknown one is a path that does not exist.
-pub(super) fn parse_kind(kind: &str) -> Result<Kind, ApiProblem> {
+pub(in crate::admin) fn parse_kind(kind: &str) -> Result<Kind, ApiProblem> {
     kind.parse()
         .map_err(|unknown: UnknownKind| ApiProblem::not_found(unknown.to_string()))
 }

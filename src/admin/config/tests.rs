@@ -2,7 +2,10 @@ use quorate_resources::Kind;
 use quorate_state::{Command, Machine};
 use serde_json::{Value, json};
 
-use super::{listing::ResourcesAnswer, resource_path::ResourcePath};
+use super::{
+    listing::{ListedKinds, ResourcesAnswer},
+    resource_path::ResourcePath,
+};
 
 fn thing(kind: Kind, name: &str) -> ResourcePath {
     ResourcePath {
@@ -76,11 +79,11 @@ fn lists_show_no_secrets() {
             },
         );
     }
-    let all = ResourcesAnswer::from_state(machine.state(), None);
+    let all = ResourcesAnswer::from_state(machine.state(), ListedKinds::All);
     let names: Vec<&str> = all.resources.iter().map(|it| it.name.as_str()).collect();
     assert_eq!((names, all.revision), (vec!["k", "r"], 2));
     assert_eq!(
-        ResourcesAnswer::from_state(machine.state(), Some(Kind::ApiKey))
+        ResourcesAnswer::from_state(machine.state(), ListedKinds::One(Kind::ApiKey))
             .resources
             .len(),
         1

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::admin::{
     AdminContext,
+    caller::Caller,
     peers::{PeerAnswer, PeerError},
     problem::ApiProblem,
 };
@@ -36,6 +37,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// The attempts for a request of a caller.
 pub(super) struct CallerAttempts<'a> {
     context: &'a AdminContext,
+    caller: &'a Caller,
     call: &'a SendCall,
     uri: &'a Uri,
     headers: &'a HeaderMap,
@@ -50,6 +52,7 @@ impl<'a> CallerAttempts<'a> {
     /// Starts without an attempt. `uri` and `headers` are those of the request.
     pub(super) fn new(
         context: &'a AdminContext,
+        caller: &'a Caller,
         call: &'a SendCall,
         uri: &'a Uri,
         headers: &'a HeaderMap,
@@ -57,6 +60,7 @@ impl<'a> CallerAttempts<'a> {
     ) -> CallerAttempts<'a> {
         CallerAttempts {
             context,
+            caller,
             call,
             uri,
             headers,
@@ -91,7 +95,8 @@ impl SendAttempts for CallerAttempts<'_> {
         headers.insert(WITHIN, (within.as_millis() as u64).into());
         let path = self.uri.path_and_query().map_or("/", |it| it.as_str());
         let (admin, body) = (&holder.member.admin, self.call.body());
-        let asked = context.peers.pass_on(admin, path, headers, body, left);
+        let peers = context.peers.on_behalf_of(self.caller);
+        let asked = peers.pass_on(admin, path, headers, body, left);
         tokio::select! {
             asked = asked => remote_result(asked),
             () = replaced(context, holder.id) => AttemptResult::Unknown(

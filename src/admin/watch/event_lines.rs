@@ -52,6 +52,12 @@ pub(super) fn compacted(problem: &ApiProblem) -> Bytes {
     format!("event: compacted\ndata: {}\n\n", json(problem)).into()
 }
 
+/// Writes the last event for a reader that may not read these keys any more.
+pub(super) fn forbidden(prefix: &str) -> Bytes {
+    let problem = ApiProblem::forbidden(&format!("read on every key that begins with {prefix:?}"));
+    format!("event: forbidden\ndata: {}\n\n", json(&problem)).into()
+}
+
 /// Writes the last event of a member that is being stopped.
 pub(super) fn stopping(position: u64) -> Bytes {
     format!(": this member is being stopped; go on at another\nid: {position}\n\n").into()

@@ -62,6 +62,7 @@ impl WatchedMember {
             WatchSource {
                 states: self.states.subscribe(),
                 draining: self.draining.subscribe(),
+                allowed: Box::new(|_| true),
                 hears: Box::new({
                     let hears = self.hears.clone();
                     move || hears.load(Ordering::SeqCst)

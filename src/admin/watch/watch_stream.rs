@@ -25,6 +25,8 @@ pub(super) struct WatchSource {
     pub draining: watch::Receiver<bool>,
     /// True while the member hears the leader, or as leader a quorum.
     pub hears: Box<dyn Fn() -> bool + Send>,
+    /// True while the reader may read what it watches, as of a state.
+    pub allowed: Box<dyn Fn(&State) -> bool + Send>,
 }
 
 /// A reader's stream.
@@ -92,6 +94,7 @@ impl WatchStream {
             states,
             draining,
             hears,
+            allowed,
         } = &mut self.source;
         loop {
             if *draining.borrow() {
@@ -99,6 +102,10 @@ impl WatchStream {
                 return Some(event_lines::stopping(self.position));
             }
             let state = states.borrow_and_update().clone();
+            if !allowed(&state) {
+                self.ended = true;
+                return Some(event_lines::forbidden(&self.prefix));
+            }
             let found = match look(&state, &self.prefix, self.position) {
                 Ok(found) => found,
                 Err(gone) => {
@@ -122,6 +129,10 @@ impl WatchStream {
                     stopping.ok()?;
                 }
                 () = sleep_until(self.alive_at) => {
+                    // A token may have expired meanwhile.
+                    if !allowed(&states.borrow()) {
+                        continue;
+                    }
                     return Some(if hears() {
                         event_lines::alive(self.position)
                     } else {

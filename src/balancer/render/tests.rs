@@ -9,6 +9,7 @@ fn settings() -> BalancerSettings {
         bind: "127.0.0.1:11223".parse().unwrap(),
         members: vec!["127.0.0.1:17110".to_owned()],
         haproxy: "haproxy".to_owned(),
+        token_file: None,
         dir: PathBuf::from("/nowhere"),
         stats: StatsPage::ThisHost,
         tls: None,

@@ -180,7 +180,7 @@ impl KeyWatch {
             "cut_off" => Ok(Some(WatchEnd::Lost(
                 "it hears no leader and may be late".into(),
             ))),
-            "compacted" => Err(self.refused(&read(event)?)),
+            "compacted" | "forbidden" => Err(self.refused(&read(event)?)),
             // Of a later version.
             _ => Ok(None),
         }
@@ -304,8 +304,13 @@ mod tests {
         for part in ["gone", "quorate kv list --prefix 'a b'", "--from"] {
             assert!(failure.to_string().contains(part), "{failure}");
         }
-        let other = fail(event("other"));
-        assert_eq!(other.to_string(), "gone");
+        let forbidden = SseEvent {
+            name: "forbidden".into(),
+            ..event("forbidden")
+        };
+        for other in [event("other"), forbidden] {
+            assert_eq!(fail(other).to_string(), "gone");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_clock::Instant;
 use quorate_raft::{CommittedCommand, MachineSnapshot, StateMachine};
 use quorate_state::Command as Put;
+use quorate_types::Timing;
 use tokio::time::timeout;
 
 use super::*;

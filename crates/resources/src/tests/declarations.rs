@@ -3,7 +3,7 @@
 use super::*;
 
 /// Values of which each field takes one.
-fn candidates() -> [Value; 22] {
+fn candidates() -> [Value; 23] {
     [
         json!("a"),
         json!("api_key/a"),
@@ -26,6 +26,7 @@ fn candidates() -> [Value; 22] {
         json!({"ca": "a", "server_name": "a"}),
         json!({"scheme": "bearer", "username": "a", "header": "a", "certificate": "a"}),
         json!({"per": "source", "requests": 1, "window_s": 1, "burst": 1}),
+        json!([{"verbs": ["read"]}]),
         json!({
             "retries": 1, "backoff_ms": 1, "backoff_max_ms": 1, "dead_letter": "a",
         }),

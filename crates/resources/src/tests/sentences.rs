@@ -45,6 +45,8 @@ pub(super) fn whole(kind: Kind) -> Value {
         Kind::Jwt => security::jwt(),
         Kind::ClientCertificate => security::certificate(),
         Kind::Hmac => security::hmac(),
+        Kind::AccessRole => json!({"name": "a", "grants": [{"verbs": ["read"]}]}),
+        Kind::Identity => json!({"name": "a", "roles": ["reader"]}),
         Kind::Service => service(),
         Kind::HttpChannel => http_channel(),
         Kind::AmqpConnection => connection(),

@@ -105,6 +105,9 @@ impl fmt::Debug for Command {
             Command::FinishSend(it) => f.debug_tuple("Conclude").field(it).finish(),
             Command::Keyring(it) => f.debug_tuple("Keyring").field(it).finish(),
             Command::ResealResources(it) => f.debug_tuple("ResealResources").field(it).finish(),
+            Command::CreateToken(it) => f.debug_tuple("CreateToken").field(it).finish(),
+            Command::RevokeToken { id } => shown!("RevokeToken", id),
+            Command::CreateVoucherKey(it) => f.debug_tuple("CreateVoucherKey").field(it).finish(),
         }
     }
 }

@@ -7,19 +7,32 @@ use quorate_resources::Kind;
 use quorate_types::MemberId;
 use wire::command::Write;
 
-use super::{Command, ConnectorProgress};
+use super::{Command, ConnectorProgress, ProposedCommand};
 use crate::{
-    BatchedPut, BrokerConnection, ConnectionsByConnector, OperatorAction, Reason, ResealedResource,
-    Takeover, WritePrecondition, catalog,
+    Actor, BatchedPut, BrokerConnection, ConnectionsByConnector, OperatorAction, Reason,
+    ResealedResource, Takeover, WritePrecondition, access, catalog,
     field_errors::{NOT_KNOWN, error, not_as_known},
     keyring,
 };
 
 impl Command {
-    /// Encodes the command for the log.
+    /// Encodes the command for the log, on nobody's behalf.
     pub fn encode(&self) -> Bytes {
+        self.encode_for(None)
+    }
+
+    /// Encodes the command for the log, on behalf of an actor.
+    pub fn encode_for(&self, actor: Option<&Actor>) -> Bytes {
+        let command = wire::Command {
+            write: Some(self.to_wire()),
+            actor: actor.map(Into::into),
+        };
+        command.encode_to_vec().into()
+    }
+
+    fn to_wire(&self) -> Write {
         let to_wire = |it: &Option<WritePrecondition>| it.map(wire::Precondition::from);
-        let write = match self {
+        match self {
             Command::PutResource {
                 kind,
                 name,
@@ -89,14 +102,24 @@ impl Command {
             Command::ResealResources(resealed) => Write::ResealResources(wire::ResealResources {
                 resources: resealed.iter().map(resealed_to_wire).collect(),
             }),
-        };
-        wire::Command { write: Some(write) }.encode_to_vec().into()
+            Command::CreateToken(token) => Write::CreateToken((&**token).into()),
+            Command::RevokeToken { id } => Write::RevokeToken(wire::RevokeToken { id: id.clone() }),
+            Command::CreateVoucherKey(key) => Write::CreateVoucherKey(wire::CreateVoucherKey {
+                key: Bytes::copy_from_slice(key.bytes()),
+            }),
+        }
     }
 
-    /// Decodes a command from the log. Values share the memory of `bytes`. The error means that
-    /// this version does not know the command, or a part of it.
+    /// Decodes a command that is on nobody's behalf, as [`ProposedCommand::decode`] does.
     pub fn decode(bytes: Bytes) -> Result<Command, FieldError> {
-        let write = open(bytes)?;
+        let ProposedCommand { command, actor } = ProposedCommand::decode(bytes)?;
+        match actor {
+            None => Ok(command),
+            Some(actor) => Err(error("actor", &*actor.identity, "is not expected here")),
+        }
+    }
+
+    fn from_wire(write: Write) -> Result<Command, FieldError> {
         if let Some(command) = keyring::from_wire(&write)? {
             return Ok(Command::Keyring(command.into()));
         }
@@ -170,6 +193,11 @@ impl Command {
                     .map(resealed)
                     .collect::<Result<_, _>>()?,
             ),
+            Write::CreateToken(it) => Command::CreateToken(Box::new(it.try_into()?)),
+            Write::RevokeToken(it) => Command::RevokeToken { id: it.id },
+            Write::CreateVoucherKey(it) => {
+                Command::CreateVoucherKey(access::wire::voucher_key(&it.key)?)
+            }
             Write::AnnounceSealKey(_)
             | Write::AddClusterKey(_)
             | Write::AddKeyBoxes(_)
@@ -180,8 +208,20 @@ impl Command {
     }
 }
 
+impl ProposedCommand {
+    /// Decodes a command from the log. Values share the memory of `bytes`. The error means that
+    /// this version does not know the command, or a part of it.
+    pub fn decode(bytes: Bytes) -> Result<ProposedCommand, FieldError> {
+        let (write, actor) = open(bytes)?;
+        Ok(ProposedCommand {
+            command: Command::from_wire(write)?,
+            actor,
+        })
+    }
+}
+
 /// Takes the command out of its envelope; refuses one with parts that this version does not know.
-fn open(bytes: Bytes) -> Result<Write, FieldError> {
+fn open(bytes: Bytes) -> Result<(Write, Option<Actor>), FieldError> {
     let (length, number) = (bytes.len(), number(&bytes));
     let command = wire::Command::decode(bytes)
         .map_err(|problem| error("command", &number, format!("can't be read: {problem}")))?;
@@ -194,7 +234,7 @@ fn open(bytes: Bytes) -> Result<Write, FieldError> {
         let problem = "has a part that this version does not know";
         return Err(error("command", number, problem));
     }
-    Ok(write)
+    Ok((write, command.actor.map(Into::into)))
 }
 
 /// Returns the number of the command in its envelope, for a reader who has to find out what it is.

@@ -168,6 +168,7 @@ fn unknown_action_is_no_command() {
         };
         let command = wire::Command {
             write: Some(wire::command::Write::Operate(operate)),
+            actor: None,
         };
         let refused = Command::decode(command.encode_to_vec().into()).unwrap_err();
         assert_eq!(refused.field, "order");

@@ -59,6 +59,10 @@ fn spec(kind: Kind, name: &str, other: &str, flavour: u8) -> Value {
         }
         Kind::ClientCertificate => json!({"name": name, "ca": other, "names": ["a"]}),
         Kind::Hmac => json!({"name": name, "header": other}),
+        Kind::AccessRole => {
+            json!({"name": name, "grants": [{"verbs": ["read"], "prefixes": [other]}]})
+        }
+        Kind::Identity => json!({"name": name, "roles": [other, "reader"]}),
     };
     if kind == Kind::HttpChannel && flavour.is_multiple_of(2) {
         spec["security"] = format!("api_key/{other}").into();

@@ -10,7 +10,7 @@ use crate::Takeover;
 pub(super) struct Record {
     #[prost(
         oneof = "Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 60, 61, 62"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 60, 61, 62, 80, 81, 82"
     )]
     pub body: Option<Body>,
 }
@@ -52,6 +52,48 @@ pub(super) enum Body {
     SealKey(SealKeyRecord),
     #[prost(message, tag = "62")]
     ClusterKey(ClusterKeyRecord),
+    #[prost(message, tag = "80")]
+    Access(AccessRecord),
+    #[prost(message, tag = "81")]
+    Token(TokenRecord),
+    #[prost(message, tag = "82")]
+    Audit(AuditRecord),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AuditRecord {
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    #[prost(string, tag = "2")]
+    pub text: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub prev: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub hash: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AccessRecord {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub voucher_key: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TokenRecord {
+    #[prost(string, tag = "1")]
+    pub id: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub hash: Bytes,
+    #[prost(string, tag = "3")]
+    pub identity: String,
+    #[prost(uint64, tag = "4")]
+    pub created_ms: u64,
+    #[prost(uint64, optional, tag = "5")]
+    pub not_after_ms: Option<u64>,
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -66,6 +66,7 @@ fn unreadable_bytes_are_no_command() {
             name: "a".into(),
             precondition,
         })),
+        actor: None,
     };
     let unknown_precondition = Some(wire::Precondition { holds: None });
     for (bytes, field) in [
@@ -145,6 +146,11 @@ fn resources() -> [(Kind, Value); Kind::ALL.len()] {
             json!({"name": "a", "ca": "c", "names": ["a"]}),
         ),
         (Kind::Hmac, json!({"name": "a", "header": "X-Signature"})),
+        (
+            Kind::AccessRole,
+            json!({"name": "a", "grants": [{"verbs": ["read"]}]}),
+        ),
+        (Kind::Identity, json!({"name": "a"})),
         (Kind::Service, service("a")),
         (Kind::HttpChannel, http_channel("a", "/a", "s")),
         (
