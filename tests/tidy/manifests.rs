@@ -13,6 +13,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("rfh2", &[]),
     ("types", &["clock"]),
+    ("tls", &["clock", "log"]),
     ("platform", &["clock", "types"]),
     ("resources", &["proto"]),
     ("state", &["planted", "proto", "resources", "types"]),
@@ -44,6 +45,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "proto",
             "resources",
             "state",
+            "tls",
             "types",
         ],
     ),
@@ -66,7 +68,12 @@ const KNOWS: &[(&str, &[&str])] = &[
         "vault",
         &["keyring", "platform", "resources", "state", "types"],
     ),
-    ("raft", &["clock", "planted", "platform", "proto", "types"]),
+    (
+        "raft",
+        &[
+            "clock", "log", "planted", "platform", "proto", "tls", "types",
+        ],
+    ),
     // The chaos suite knows the product as a program alone.
     ("jepsen", &["clock", "testkit"]),
     ("testkit", &["clock"]),
