@@ -86,9 +86,10 @@ histories: setup ## the fence's deciders in made-up groups, thousands of histori
 		cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --test histories -- --nocapture histories_hold
 
 # The tests build the program with the bugs in its place, so it is built again after them.
-histories-selftest: setup ## planted bugs of the fence have to be found by the histories (SEEDS=20, BUGS=lease-too-long,...)
+histories-selftest: setup ## planted bugs of the fence and of the check of callers have to be found (SEEDS=20, BUGS=lease-too-long,...)
 	@failed=0; \
 	HISTORIES_SEEDS=$(or $(SEEDS),1) HISTORIES_BUGS=$(BUGS) cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --features quorate/mutants --test histories -- --nocapture planted || failed=1; \
+	$(if $(BUGS),,cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --features quorate/mutants --test members -- --nocapture planted || failed=1;) \
 	cargo build --workspace $(CARGO_FLAGS) $(GUARDED) || failed=1; \
 	exit $$failed
 

@@ -7,6 +7,8 @@ mod bearer_token;
 mod body_budget;
 mod browser_guard;
 mod caller;
+pub mod certificates;
+pub mod client_identity;
 pub mod cluster_answers;
 mod cluster_settings;
 mod compute_slots;
@@ -58,6 +60,7 @@ use outgoing::OpenIntents;
 use peers::AdminPeers;
 use quorate_service::Services;
 use quorate_supervisor as connector;
+use quorate_tls::MemberTls;
 use quorate_types::{Leadership, MemberId, MemberStatus};
 use tokio::sync::watch::Receiver;
 use tracing::{Instrument, field::Empty};
@@ -93,6 +96,8 @@ pub struct AdminContext {
     pub insecure: InsecureFaces,
     /// Sentences on what this member's host can't do for it.
     pub host_warnings: Arc<[String]>,
+    /// The member's certificate, if it has TLS.
+    pub tls: Option<Arc<MemberTls>>,
     /// The messages that this member is sending under idempotency keys.
     pub intents: Arc<OpenIntents>,
 }

@@ -30,22 +30,30 @@ mod haproxy_program;
 mod haproxy_supervisor;
 mod member_cache;
 mod member_client;
+mod members_tls;
 mod pid_file;
 mod render;
 mod runtime_socket;
 pub mod settings;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use quorate_tls::keep_reloaded;
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use error::{BadBalancerSetting, BalancerError, ConfigCheckError};
 pub use front_certificate::{FrontFileError, FrontFiles};
+pub use members_tls::MembersTlsFiles;
 pub use settings::{BalancerSettings, StatsPage};
 
 use follower::ClusterFollower;
 use haproxy_supervisor::HaproxySupervisor;
+use members_tls::MembersTls;
 
 /// The time for which the first answer of a member is waited for before HAProxy is started with the
 /// members known from an earlier run, if any.
@@ -58,24 +66,36 @@ const TICK: Duration = Duration::from_millis(100);
 /// Runs the balancer as the file `config` says, until `shutdown`.
 ///
 /// An error means that the balancer could not start. Once HAProxy runs, it is started again when it
-/// ends, and a configuration that it refuses leaves the one before in force.
-pub async fn run(config: &Path, shutdown: CancellationToken) -> Result<(), BalancerError> {
-    serve(BalancerSettings::load(config)?, shutdown).await
+/// ends, and a configuration that it refuses leaves the one before in force. Certificates are
+/// reloaded at once for each word on `reload`.
+pub async fn run(
+    config: &Path,
+    shutdown: CancellationToken,
+    reload: mpsc::Receiver<()>,
+) -> Result<(), BalancerError> {
+    serve(BalancerSettings::load(config)?, shutdown, reload).await
 }
 
 /// As [`run`], with settings that have been read.
 pub async fn serve(
-    settings: BalancerSettings,
+    mut settings: BalancerSettings,
     shutdown: CancellationToken,
+    reload: mpsc::Receiver<()>,
 ) -> Result<(), BalancerError> {
     files::make_folder(&settings.dir)?;
     let _pid = pid_file::BalancerPidFile::take(&settings.dir)?;
     let program = haproxy_program::HaproxyProgram::find(&settings.haproxy).await?;
-    let mut follower = ClusterFollower::start(&settings);
+    let tls = load_tls(&settings).await?;
+    settings.check_tls = tls.as_ref().map(|tls| tls.checks());
+    let mut follower = ClusterFollower::start(&settings, tls.as_deref());
     follower.first(FIRST_ANSWER).await;
 
     let bind = settings.bind;
     let mut engine = HaproxySupervisor::start(settings, program, follower.view()).await?;
+    let _reloading = tls.map(|tls| {
+        let reloading = tokio::spawn(keep_reloaded(vec![tls], reload));
+        AbortOnDropHandle::new(reloading)
+    });
     tracing::info!(%bind, "the balancer is in service");
 
     let mut tick = interval(TICK);
@@ -90,4 +110,14 @@ pub async fn serve(
     }
     engine.stop().await;
     Ok(())
+}
+
+/// Loads the certificate by which members are asked.
+async fn load_tls(settings: &BalancerSettings) -> Result<Option<Arc<MembersTls>>, BalancerError> {
+    let Some(files) = settings.members_tls.clone() else {
+        return Ok(None);
+    };
+    let loaded = spawn_blocking(move || MembersTls::load(files)).await;
+    let loaded = loaded.map_err(|error| BalancerError::Start(error.to_string()))?;
+    loaded.map(Some).map_err(BalancerError::Tls)
 }

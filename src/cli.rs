@@ -8,6 +8,8 @@ mod apply;
 mod argument_error;
 mod audit;
 mod balancer;
+mod cert;
+mod certificate_writer;
 pub mod client;
 mod cluster;
 mod connector;
@@ -83,6 +85,8 @@ enum CliCommand {
     Connector(connector::ConnectorArgs),
     /// Passwords and keys by name, and the key by which the cluster seals them
     Secret(secret::SecretArgs),
+    /// Make certificates for members, balancers and clients, without any member
+    Cert(cert::CertArgs),
     /// The cluster's own settings, the same for all members
     Cluster(cluster::ClusterArgs),
     /// Administrators, and others that may ask at the admin port
@@ -134,6 +138,7 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::Kv(args) => on_one_thread(kv::run(args)),
         CliCommand::Connector(args) => on_one_thread(connector::run(args)),
         CliCommand::Secret(args) => on_one_thread(secret::run(args)),
+        CliCommand::Cert(args) => cert::run(args),
         CliCommand::Cluster(args) => on_one_thread(cluster::run(args)),
         CliCommand::Admin(args) => on_one_thread(admin::run(args)),
         CliCommand::Token(args) => on_one_thread(token::run(args)),

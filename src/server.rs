@@ -40,9 +40,13 @@ use quorate_raft::{Node, NodeOptions, SnapshotPolicy};
 use quorate_service::{Service, ServiceDispatcher, Services};
 use quorate_state::State;
 use quorate_supervisor as connector;
+use quorate_tls::{MemberTls, keep_reloaded};
 use quorate_types::{EffectiveTiming, Member};
 use quorate_vault::{Vault, key_file};
-use tokio::sync::watch;
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
 use url::Url;
 
 use crate::{
@@ -68,6 +72,7 @@ pub struct Server {
     start_mode: StartMode,
     join_token: Option<Arc<str>>,
     services: BTreeMap<String, Arc<dyn Service>>,
+    reload: mpsc::Receiver<()>,
 }
 
 /// A member that runs, between its start and its end.
@@ -116,8 +121,10 @@ impl Server {
             start_mode,
             join_token,
             services,
+            reload,
         } = self;
-        let (peers, host_warnings) = prepare(&settings)?;
+        let tls = load_tls(&settings).await?;
+        let (peers, host_warnings) = prepare(&settings, tls.as_deref())?;
         let peers = peers.with_token(join_token);
         let ports = BoundPorts::bind(&settings).await?;
         let seal_key = key_file::read_or_make(&settings.keys_dir)
@@ -130,13 +137,13 @@ impl Server {
             caught_up,
             failover,
             others,
-        } = StartedConsensus::start(&settings, start_mode, &peers).await?;
+        } = StartedConsensus::start(&settings, start_mode, &peers, tls.as_deref()).await?;
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
         peers.vouch_by(state.clone());
         let vault = Arc::new(Vault::new(node.cluster(), node.id(), seal_key));
         let cluster = ClusterHandle::new(node, state.clone(), vault);
-        let (services, dispatcher) = start_services(&settings, &cluster, services);
+        let (services, dispatcher) = start_services(&settings, &cluster, services, tls.as_deref());
         let (draining, draining_seen) = watch::channel(false);
         let mut tasks = CriticalTasks::new();
         let mut listeners = listeners::MemberListeners::default();
@@ -147,6 +154,7 @@ impl Server {
                 &cluster,
                 services.clone(),
                 settings.hardening.loopback,
+                tls.as_deref(),
                 &mut tasks,
             )
             .map_err(|error| ServerError::Refused(format!("the peer port: {error}")))?;
@@ -175,6 +183,7 @@ impl Server {
             access: Arc::new(admin::AccessGate::new(settings.security.mode)),
             insecure: settings.insecure,
             host_warnings,
+            tls: tls.clone(),
             intents: Arc::default(),
         };
         let users = settings.hardening.loopback;
@@ -184,7 +193,11 @@ impl Server {
                 .map_err(|error| ServerError::Refused(error.to_string()))?;
             listeners.local_socket(socket, router.clone(), &mut tasks);
         }
-        listeners.admin(ports.admin, router, users, &mut tasks);
+        listeners.admin(ports.admin, router, users, tls.as_deref(), &mut tasks);
+        if let Some(tls) = tls {
+            let reloading = keep_reloaded(vec![tls], reload);
+            tasks.background("the reloading of certificates", reloading);
+        }
         follow_consensus(&cluster, state, &mut tasks);
         let background = BackgroundTasks {
             cluster: &cluster,
@@ -228,8 +241,23 @@ fn log_start(settings: &Settings, node: &Node) {
     );
 }
 
+/// Loads the member's certificate, before anything is written or bound.
+async fn load_tls(settings: &Settings) -> Result<Option<Arc<MemberTls>>, ServerError> {
+    let Some(files) = settings.tls.clone() else {
+        return Ok(None);
+    };
+    let name = settings.name.clone();
+    let loaded = spawn_blocking(move || MemberTls::load(files, &name)).await;
+    let loaded = loaded.map_err(|error| ServerError::Refused(error.to_string()))?;
+    let loaded = loaded.map_err(|error| ServerError::Refused(error.to_string()))?;
+    Ok(Some(loaded))
+}
+
 /// Does what needs no cluster: checks folders, installs metrics and TLS, makes the HTTP client.
-fn prepare(settings: &Settings) -> Result<(AdminPeers, Arc<[String]>), ServerError> {
+fn prepare(
+    settings: &Settings,
+    tls: Option<&MemberTls>,
+) -> Result<(AdminPeers, Arc<[String]>), ServerError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -241,7 +269,7 @@ fn prepare(settings: &Settings) -> Result<(AdminPeers, Arc<[String]>), ServerErr
     metrics::gauge!("quorate_insecure").set(f64::from(insecure));
     let host_warnings = hardening::look_at_host(&settings.hardening)
         .map_err(|error| ServerError::Refused(error.to_string()))?;
-    let peers = AdminPeers::new()
+    let peers = AdminPeers::new(tls)
         .map_err(|error| ServerError::Refused(format!("can't set up the HTTP client: {error}")))?;
     Ok((peers, host_warnings.into()))
 }
@@ -261,6 +289,7 @@ impl StartedConsensus {
         settings: &Settings,
         start_mode: StartMode,
         peers: &AdminPeers,
+        tls: Option<&MemberTls>,
     ) -> Result<StartedConsensus, ServerError> {
         let start_mode::StartDecision {
             node_start,
@@ -273,7 +302,7 @@ impl StartedConsensus {
             ServerError::Refused(format!("can't start the threads of consensus: {error}"))
         })?;
         let node = Node::start(
-            node_options(settings, failover.timing()),
+            node_options(settings, failover.timing(), tls),
             node_start,
             replica,
         );
@@ -297,6 +326,7 @@ fn start_services(
     settings: &Settings,
     cluster: &ClusterHandle,
     services: BTreeMap<String, Arc<dyn Service>>,
+    tls: Option<&MemberTls>,
 ) -> (Arc<Services>, Arc<ServiceDispatcher>) {
     let node = cluster.node();
     let members = node.watch_members();
@@ -310,6 +340,7 @@ fn start_services(
         members,
         node.unreachable_members(),
         services.clone(),
+        tls.map(MemberTls::connector),
     );
     (services, dispatcher)
 }
@@ -333,7 +364,11 @@ fn check_folders(settings: &Settings) -> Result<(), FolderError> {
     private_folder::check(&settings.connectors.zmq_ipc_dir, connector::IPC_DIR_HOLDS)
 }
 
-fn node_options(settings: &Settings, timing: EffectiveTiming) -> NodeOptions {
+fn node_options(
+    settings: &Settings,
+    timing: EffectiveTiming,
+    tls: Option<&MemberTls>,
+) -> NodeOptions {
     NodeOptions {
         dir: settings.data_dir.clone(),
         member: Member {
@@ -349,6 +384,7 @@ fn node_options(settings: &Settings, timing: EffectiveTiming) -> NodeOptions {
             keep: settings.snapshot.keep,
         },
         lock_wait: settings.lock_wait,
+        tls: tls.map(MemberTls::connector),
     }
 }
 

@@ -13,6 +13,7 @@ mod insecure;
 mod layers;
 mod reader;
 mod security;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -32,6 +33,7 @@ pub use security::{SecurityMode, SecuritySettings, socket_beside};
 
 use layers::SettingsLayers;
 use quorate_platform::ip_network::IpNetwork;
+use quorate_tls::MemberTlsFiles;
 use reader::SettingsReader;
 
 /// The address of a listener, and the one that others use.
@@ -121,6 +123,9 @@ pub struct Settings {
     pub standby_max: usize,
     /// Listeners that may be reached beyond loopback without TLS.
     pub insecure: InsecureFaces,
+    /// The certificate of the peer and admin ports, and the authorities of their callers. Without
+    /// it both are plain.
+    pub tls: Option<MemberTlsFiles>,
     /// The address of the services.
     pub http: ListenAddress,
     /// The limits for clients of the services.
@@ -222,6 +227,10 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
     let drain = r.millis("drain_ms", 4_000, 0..=6_000);
     let standby_max = r.integer("standby_max", 200, 0..=1_000) as usize;
     let insecure = insecure::read(r);
+    let errors = r.errors();
+    let tls = tls::read(r, folder);
+    // Bad files are told once, and not as a missing permission too.
+    let has_tls = tls.is_some() || r.errors() > errors;
     let http = address::face(r, "http", 17010, insecure.http);
     let http_limits = HttpLimits {
         connections_max: r.integer("http.connections_max", 8_192, 1..=1_000_000) as usize,
@@ -236,11 +245,11 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         "http.answer_wait_ms",
         "an answer is waited for as long as its service's timeout_ms and retries say",
     );
-    let admin = address::face(r, "admin", 17110, insecure.admin);
+    let admin = address::face(r, "admin", 17110, insecure.admin || has_tls);
     let admin_allowed_hosts = r
         .list("admin.allowed_hosts", address::check_host)
         .unwrap_or_default();
-    let peer = address::face(r, "peer", 17210, insecure.peer);
+    let peer = address::face(r, "peer", 17210, insecure.peer || has_tls);
     address::distinct(r, [("http", &http), ("admin", &admin), ("peer", &peer)]);
     let connectors = connector_rules(r, folder, &data_dir, insecure);
     let egress = EgressSettings {
@@ -248,7 +257,11 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         allow: r.networks("egress.allow", ""),
     };
     let hardening = hardening::read(r);
-    let security = security::read(r, (folder, &data_dir), insecure);
+    let security = security::read(
+        r,
+        (folder, &data_dir),
+        has_tls || (insecure.admin && insecure.peer),
+    );
     let log = LogSettings {
         level: r.log_level("log.level", "info"),
         format: r.log_format("log.format"),
@@ -270,6 +283,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         drain,
         standby_max,
         insecure,
+        tls,
         http: http?,
         http_limits,
         admin: admin?,

@@ -22,7 +22,7 @@ mod votes;
 mod uncommitted_answers;
 
 pub use liveness::closed_first;
-pub use network::peer_server;
+pub use network::{PeerCaller, PeerIncoming, PeerStream, peer_server};
 #[doc(hidden)]
 pub use node::decision_harness;
 pub use node::{

@@ -2,7 +2,9 @@
 
 mod append_intake;
 mod call_errors;
+mod caller_check;
 mod cluster_gate;
+mod peer_incoming;
 mod peer_link;
 mod peers;
 mod pipeline;
@@ -13,7 +15,9 @@ mod snapshot_transfer;
 
 pub(crate) use append_intake::AppendIntake;
 pub(crate) use call_errors::{CallEffect, call_effect};
+pub(crate) use caller_check::CallerCheck;
 pub(crate) use cluster_gate::ClusterGate;
+pub use peer_incoming::{PeerCaller, PeerIncoming, PeerStream};
 pub(crate) use peer_link::PeerLinkFactory;
 pub(crate) use peers::{PeerConnections, PeerDialer, PeerDirectory};
 pub(crate) use round_trips::RoundTrips;

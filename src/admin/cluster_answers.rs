@@ -7,6 +7,7 @@ use quorate_types::{Member, MemberId, Role};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    certificates::CertificateRow,
     member_report::{LapsesRow, StrainRow},
     standbys::ConnectorRow,
     takeovers::TakeoverRow,
@@ -238,6 +239,9 @@ pub struct StatusAnswer {
     /// and can't.
     #[serde(default)]
     pub sealed: BTreeMap<String, String>,
+    /// Certificates by member name, of members that answer and have TLS.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, Vec<CertificateRow>>,
     /// Sentences on what an operator should look at.
     pub warnings: Vec<String>,
 }

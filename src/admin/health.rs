@@ -42,7 +42,9 @@ async fn ready(State(context): State<AdminContext>) -> Response {
     let state = context.cluster.state();
     // Until its first announcement is in, the others don't know which services it carries.
     let announced = state.announced_programs().contains_key(&context.me());
-    let ready = !draining && announced;
+    // Others refuse its calls, and callers may refuse its port.
+    let expired = context.tls.as_ref().is_some_and(|tls| tls.has_expired());
+    let ready = !draining && announced && !expired;
     let applied = state.applied();
     answer(
         ready,

@@ -1,7 +1,7 @@
 //! `POST /v1/cluster/join`: admits a newcomer as a member. Any member answers.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{State, rejection::JsonRejection},
 };
 use http::StatusCode;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AdminContext,
     access::{self, Routes},
+    client_identity::AdminCaller,
     cluster_answers::{JoinAnswer, JoinFailover},
     problem::{ApiProblem, FieldProblem},
 };
@@ -37,10 +38,12 @@ pub(super) fn routes() -> Routes<AdminContext> {
 
 async fn join(
     State(context): State<AdminContext>,
+    Extension(caller): Extension<AdminCaller>,
     body: Result<Json<JoinRequest>, JsonRejection>,
 ) -> Result<Json<JoinAnswer>, ApiProblem> {
     let Json(request) = body?;
     check(&request)?;
+    caller.may_join_as(&request.name)?;
     let JoinRequest {
         name,
         http,

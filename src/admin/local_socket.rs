@@ -35,7 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::authenticate::ConnectionOrigin;
+use super::{authenticate::ConnectionOrigin, client_identity::AdminCaller};
 
 /// Contents of the folder, in words.
 const HOLDS: &str = "whoever reaches the socket in it commands the cluster";
@@ -152,6 +152,8 @@ async fn answer(stream: UnixStream, router: Router) {
         request
             .extensions_mut()
             .insert(ConnectionOrigin::LocalSocket);
+        // Nobody shows a certificate there.
+        request.extensions_mut().insert(AdminCaller::default());
         service.call(request)
     });
     let connection = http1::Builder::new()

@@ -16,6 +16,7 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     AdminContext,
     access::{self, Routes},
+    certificates::{self, CertificateRow},
     peers::{CONNECT, PeerError},
 };
 
@@ -58,6 +59,9 @@ pub struct MemberReport {
     /// Reason why the member can't open the cluster's secrets, if it can't.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<String>,
+    /// The certificates of the member, if it has TLS.
+    #[serde(default)]
+    pub certificates: Vec<CertificateRow>,
 }
 
 /// The lapses of a member's leases as the connector server, while it stayed one or before it was
@@ -162,6 +166,7 @@ pub fn local_report(context: &AdminContext) -> MemberReport {
         host_warnings: context.host_warnings.to_vec(),
         seals: true,
         sealed: sealed(context),
+        certificates: certificates::rows(context.tls.as_deref(), now.1),
     }
 }
 

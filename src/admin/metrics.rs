@@ -86,6 +86,19 @@ fn describe() {
         "The version of the cluster's key that the member seals secrets by; 0 while it has none"
     );
     describe_gauge!(
+        "quorate_certificate_expiry_seconds",
+        Unit::Seconds,
+        "The time that a certificate has left: of the member, of the authority that it trusts"
+    );
+    describe_counter!(
+        "quorate_certificate_reload_failures_total",
+        "Looks at files of certificates that were bad, so that the old ones stayed"
+    );
+    describe_counter!(
+        "quorate_tls_handshakes_total",
+        "Handshakes by port and outcome"
+    );
+    describe_gauge!(
         "quorate_leader_heard_seconds",
         Unit::Seconds,
         "How long ago the leader, or as leader a quorum, was heard"

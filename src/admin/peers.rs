@@ -15,6 +15,7 @@ use http::{
 use quorate_platform::http_client::{self, ResponseError, read_bounded};
 use quorate_service::headers::{strip_hop_by_hop, strip_identity};
 use quorate_state::State;
+use quorate_tls::MemberTls;
 use quorate_types::error_chain::root_cause;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -80,6 +81,7 @@ fn peer_cause(error: &reqwest::Error) -> String {
 #[derive(Clone)]
 pub struct AdminPeers {
     http: reqwest::Client,
+    scheme: &'static str,
     principal: VouchedPrincipal,
     state: Arc<OnceLock<watch::Receiver<Arc<State>>>>,
     /// The token of a newcomer, which has no state yet.
@@ -95,16 +97,24 @@ impl fmt::Debug for AdminPeers {
 }
 
 impl AdminPeers {
-    /// Makes the client. Connections are kept for the next call.
-    pub fn new() -> Result<AdminPeers, reqwest::Error> {
-        let http = http_client::builder()
+    /// Makes the client; with TLS it speaks nothing else. Connections are kept for the next call.
+    pub fn new(tls: Option<&MemberTls>) -> Result<AdminPeers, reqwest::Error> {
+        let builder = http_client::builder()
             .pool_max_idle_per_host(2)
             // A member closes a connection that is idle for 30 s, perhaps as the next call sets out.
             .pool_idle_timeout(Duration::from_secs(10))
-            .connect_timeout(CONNECT)
-            .build()?;
+            .connect_timeout(CONNECT);
+        let (builder, scheme) = match tls {
+            None => (builder, "http"),
+            Some(tls) => {
+                let builder = builder.tls_backend_preconfigured(tls.admin_client());
+                (builder.https_only(true), "https")
+            }
+        };
+        let http = builder.build()?;
         Ok(AdminPeers {
             http,
+            scheme,
             principal: VouchedPrincipal::default(),
             state: Arc::default(),
             token: None,
@@ -137,7 +147,7 @@ impl AdminPeers {
         path_and_query: &str,
         headers: HeaderMap,
     ) -> reqwest::RequestBuilder {
-        let url = format!("http://{admin}{path_and_query}");
+        let url = format!("{}://{admin}{path_and_query}", self.scheme);
         let mut request = self.http.request(method.clone(), &url).headers(headers);
         request = request.header(PASSED_ON, "1");
         if let Some(voucher) = self.voucher(&method, &url) {
@@ -254,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn unreachable_member_error_names_the_cause() {
-        let peers = AdminPeers::new().unwrap();
+        let peers = AdminPeers::new(None).unwrap();
         let wait = Duration::from_secs(5);
         for (admin, cause) in [
             ("nowhere.invalid:17110", "lookup"),

@@ -11,16 +11,17 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use quorate_log::RateLimit;
+use quorate_tls::{FaceListener, FaceStream};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    client_identity::{AdminCaller, CallerService},
     connection_table::{ConnectionPlace, ConnectionTable},
     placed_service::PlacedService,
 };
@@ -40,7 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves these users of this host, and all other hosts, until `shutdown`, then finishes the
 /// requests that run, at most for `drain`. Only the loss of the listener itself is an error.
 pub async fn serve(
-    listener: TcpListener,
+    mut listener: FaceListener,
     router: Router,
     users: LoopbackUsers,
     shutdown: CancellationToken,
@@ -56,7 +57,7 @@ pub async fn serve(
         };
         match accepted {
             // Without a word to it.
-            Ok((stream, _)) if !users.admit(&stream) => {
+            Ok((stream, _)) if !users.admit(stream.tcp()) => {
                 if let Some(left_out) = log_limit.due("user") {
                     tracing::warn!(
                         left_out,
@@ -91,17 +92,18 @@ pub async fn serve(
 }
 
 fn connection(
-    stream: TcpStream,
+    stream: FaceStream,
     place: Arc<ConnectionPlace>,
     table: &ConnectionTable,
     router: Router,
     graceful: &GracefulShutdown,
 ) {
-    // Small answers should not wait for more to send with them.
-    let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
+    let caller = AdminCaller::from_stream(&stream);
+    let _ = SockRef::from(stream.tcp()).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
     let stream = with_write_timeout(stream, TAKE_TIMEOUT);
+    // Who is refused takes no place from others.
     let service = PlacedService::new(router, table.clone(), place.clone());
+    let service = CallerService::new(service, caller);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

@@ -186,6 +186,7 @@ mod tests {
             host_warnings: Vec::new(),
             seals: true,
             sealed: None,
+            certificates: Vec::new(),
         });
         (member, own)
     }

@@ -10,6 +10,7 @@ use super::{
     AdminContext,
     access::{self, Routes},
     authenticate::now_ms,
+    certificates::CertificateRow,
     cluster_answers::{
         MemberProgram, MemberRow, MemberState, StatusAnswer, failure_tolerance, quorum,
     },
@@ -66,6 +67,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         host_warnings,
         sealed,
         not_sealing,
+        certificates,
     } = ReportedByMembers::collect(asked);
     let counts = connectors.as_deref().ok().map(count_by_state);
     let mut answer = StatusAnswer {
@@ -96,6 +98,7 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         insecure,
         host_warnings,
         sealed,
+        certificates,
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());
@@ -120,6 +123,7 @@ struct ReportedByMembers {
     sealed: BTreeMap<String, String>,
     /// Names of members that did not say that they seal.
     not_sealing: Vec<String>,
+    certificates: BTreeMap<String, Vec<CertificateRow>>,
 }
 
 impl ReportedByMembers {
@@ -143,6 +147,10 @@ impl ReportedByMembers {
             }
             if let Some(why) = report.sealed {
                 reported.sealed.insert(name.clone(), why);
+            }
+            if !report.certificates.is_empty() {
+                let certificates = report.certificates;
+                reported.certificates.insert(name.clone(), certificates);
             }
             reported.strain.insert(name.clone(), report.strain);
             if report.lapses.count > 0 {

@@ -4,6 +4,7 @@ use quorate_state::State;
 use quorate_types::Member;
 
 use super::{
+    certificates::expiring,
     cluster_answers::{ClusterSettings, MemberState, StatusAnswer},
     member_report::{LapsesRow, MemberReportError, StrainRow},
     standbys::{ConnectorRow, standby_warnings},
@@ -86,6 +87,10 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
     for (member, sentences) in &status.host_warnings {
         warnings.extend(sentences.iter().map(|it| format!("{member}: {it}")));
     }
+    let certificates = status.certificates.iter();
+    warnings.extend(
+        certificates.flat_map(|(member, rows)| rows.iter().filter_map(|row| expiring(member, row))),
+    );
     warnings.extend(
         status
             .lapses
@@ -229,7 +234,7 @@ mod tests {
             admin: admin.to_owned(),
             ..Member::default()
         };
-        let peers = AdminPeers::new().unwrap();
+        let peers = AdminPeers::new(None).unwrap();
         let wait = CONNECT + Duration::from_millis(100);
         let answer = peers.get::<serde_json::Value>(admin, "/v1/member", wait);
         (member, answer.await.unwrap_err().into())

@@ -36,6 +36,9 @@ pub enum BalancerError {
         /// The system's error.
         error: io::Error,
     },
+    /// The certificate by which members are asked can't be used.
+    #[error(transparent)]
+    Tls(quorate_tls::TlsError),
     /// There is no HAProxy, or none that can be used.
     #[error("{0}")]
     Program(String),
@@ -95,8 +98,16 @@ pub enum BadBalancerSetting {
     )]
     NoMembers,
     /// `members` has something that is not an admin URL.
-    #[error("members has {0:?}; an admin URL is like \"http://127.0.0.1:17110\"")]
+    #[error(
+        "members has {0:?}; an admin URL is like \"http://127.0.0.1:17110\", or \"https://10.0.0.1:17110\" with [members_tls]"
+    )]
     NotAnAdminUrl(String),
+    /// A URL's scheme and `members_tls` contradict each other.
+    #[error(
+        "members has {0:?}, and {1}; members with TLS need https and all of members_tls.ca, \
+         members_tls.cert and members_tls.key (`quorate cert issue --balancer NAME` makes the last two)"
+    )]
+    OtherScheme(String, &'static str),
     /// `haproxy` is empty.
     #[error("haproxy is empty; give the program's name or path")]
     NoHaproxy,

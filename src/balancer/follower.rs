@@ -17,6 +17,7 @@ use super::{
     backend_servers::{AddressResolver, BackendServer},
     member_cache::MemberCache,
     member_client::{ClusterAnswer, MemberClient},
+    members_tls::MembersTls,
 };
 
 /// The part of the cluster that HAProxy has to know.
@@ -37,14 +38,14 @@ pub(super) struct ClusterFollower {
 }
 
 impl ClusterFollower {
-    pub(super) fn start(settings: &BalancerSettings) -> ClusterFollower {
+    pub(super) fn start(settings: &BalancerSettings, tls: Option<&MembersTls>) -> ClusterFollower {
         let (view_tx, view) = watch::channel(Arc::default());
         let (heard_tx, heard) = watch::channel(false);
         let following = FollowerTask {
             dir: settings.dir.clone(),
             seeds: settings.members.clone(),
             cache: MemberCache::load(&settings.dir),
-            asker: MemberClient::new(settings.token_file.clone()),
+            asker: MemberClient::new(tls, settings.token_file.clone()),
             resolver: AddressResolver::default(),
             source: None,
             silent: false,

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -15,6 +16,8 @@ use hyper_util::{
 use quorate_types::error_chain::root_cause;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+
+use super::members_tls::MembersTls;
 
 /// The time for a member's whole answer.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -76,21 +79,45 @@ pub(super) enum MemberClientError {
 /// The client that asks members. hyper's own and not the one of [`quorate_platform::http_client`],
 /// which speaks TLS as well and so can't be made on a machine without CA certificates.
 pub(super) struct MemberClient {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: SchemeClient,
+    scheme: &'static str,
     token_file: Option<PathBuf>,
+}
+
+/// hyper's client, by the scheme that members speak.
+enum SchemeClient {
+    Http(Client<HttpConnector, Empty<Bytes>>),
+    Https(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>),
 }
 
 impl MemberClient {
     /// `token_file` has the token that is shown to the members; it is read for each call, so that it
     /// can be replaced.
-    pub(super) fn new(token_file: Option<PathBuf>) -> MemberClient {
+    pub(super) fn new(tls: Option<&MembersTls>, token_file: Option<PathBuf>) -> MemberClient {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(ANSWER / 2));
         connector.set_nodelay(true);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_max_idle_per_host(1);
+        let Some(tls) = tls else {
+            return MemberClient {
+                client: SchemeClient::Http(builder.build(connector)),
+                scheme: "http",
+                token_file,
+            };
+        };
+        connector.enforce_http(false);
+        let mut config = tls.client();
+        // The connector asks for HTTP/1.1 by itself, and wants to be the only one that does.
+        config.alpn_protocols.clear();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_only()
+            .enable_http1()
+            .wrap_connector(connector);
         MemberClient {
-            client: Client::builder(TokioExecutor::new())
-                .pool_max_idle_per_host(1)
-                .build(connector),
+            client: SchemeClient::Https(builder.build(connector)),
+            scheme: "https",
             token_file,
         }
     }
@@ -102,7 +129,7 @@ impl MemberClient {
     }
 
     async fn ask(&self, admin: &str) -> Result<ClusterAnswer, MemberClientError> {
-        let url = format!("http://{admin}/v1/cluster/members");
+        let url = format!("{}://{admin}/v1/cluster/members", self.scheme);
         let mut request = Request::get(&url)
             .body(Empty::new())
             .map_err(|_| MemberClientError::NotAUrl(url.clone()))?;
@@ -110,7 +137,10 @@ impl MemberClient {
             let token = bearer(file).await?;
             request.headers_mut().insert(AUTHORIZATION, token);
         }
-        let reply = self.client.request(request).await;
+        let reply = match &self.client {
+            SchemeClient::Http(client) => client.request(request).await,
+            SchemeClient::Https(client) => client.request(request).await,
+        };
         let reply = reply.map_err(MemberClientError::Unreachable)?;
         let status = reply.status();
         let body = Limited::new(reply.into_body(), ANSWER_BYTES)

@@ -5,7 +5,7 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{BalancerSettings, StatsPage, backend_servers::BackendServer};
+use super::{BalancerSettings, StatsPage, backend_servers::BackendServer, members_tls::CheckTls};
 
 /// The backend that holds the members.
 pub(super) const BACKEND: &str = "members";
@@ -236,11 +236,29 @@ fn backend(settings: &BalancerSettings, servers: &[BackendServer]) -> String {
 /// no defaults from the file.
 pub(super) fn keywords(settings: &BalancerSettings, server: &BackendServer) -> String {
     let check = settings.check.as_millis();
+    // A member is known by its name in the cluster, wherever it is.
+    let tls = settings.check_tls.as_ref().map(|tls| {
+        let CheckTls { ca, server_name } = tls;
+        format!(
+            "check-ssl verify required ca-file {ca} check-sni {server_name} verifyhost {server_name} ",
+            ca = quoted(&ca.to_string_lossy()),
+        )
+    });
     format!(
-        "check addr {addr} port {port} inter {check}ms fastinter {fast}ms downinter {check}ms rise 1 fall 2 \
+        "check {tls}addr {addr} port {port} inter {check}ms fastinter {fast}ms downinter {check}ms rise 1 fall 2 \
          observe layer4 error-limit 3 on-error mark-down pool-purge-delay 1s",
+        tls = tls.unwrap_or_default(),
         addr = server.admin.ip(),
         port = server.admin.port(),
         fast = (check / 2).max(1),
     )
+}
+
+/// Returns a word of HAProxy's file. Within single quotes all is as it is, but for these.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c);
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -11,10 +11,14 @@ use std::{
     time::Duration,
 };
 
+use quorate_tls::CertificateFiles;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::{BalancerError, error::BadBalancerSetting, files, front_certificate::FrontFiles};
+use super::{
+    BalancerError, MembersTlsFiles, error::BadBalancerSetting, files,
+    front_certificate::FrontFiles, members_tls::CheckTls,
+};
 
 /// Settings that have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,10 @@ pub struct BalancerSettings {
     pub bind: SocketAddr,
     /// `host:port` of the administration of members to begin with.
     pub members: Vec<String>,
+    /// The files for TLS to the admin ports of members; without them these are plain.
+    pub members_tls: Option<MembersTlsFiles>,
+    /// What HAProxy has to know of these files, once they were loaded.
+    pub(super) check_tls: Option<CheckTls>,
     /// HAProxy: a name to look for on the PATH, or a path.
     pub haproxy: String,
     /// File with the token that is shown to members which ask who the balancer is.
@@ -89,11 +97,12 @@ impl BalancerSettings {
 }
 
 /// Writes a settings file for `bind` and these members into `dir`, unless there is one,
-/// and returns its path. Makes the folder.
+/// and returns its path. `more` ends the file. Makes the folder.
 pub fn write_default(
     dir: &Path,
     bind: SocketAddr,
     admin_urls: &[String],
+    more: &str,
 ) -> Result<PathBuf, BalancerError> {
     let path = dir.join("balancer.toml");
     if path.exists() {
@@ -109,7 +118,7 @@ pub fn write_default(
          # Where requests come in.\n\
          bind = \"{bind}\"\n\n\
          # Members to ask who the members are; those that join later are found by themselves.\n\
-         members = [\n{}]\n",
+         members = [\n{}]\n{more}",
         members.concat()
     );
     files::replace(&path, &text)?;
@@ -123,6 +132,7 @@ struct BalancerSettingsFile {
     bind: String,
     insecure: bool,
     members: Vec<String>,
+    members_tls: Option<MembersTlsTable>,
     haproxy: String,
     token_file: Option<PathBuf>,
     dir: PathBuf,
@@ -146,6 +156,27 @@ struct BalancerSettingsFile {
 struct FrontTable {
     cert: PathBuf,
     key: PathBuf,
+}
+
+/// The table `members_tls`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MembersTlsTable {
+    ca: PathBuf,
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl MembersTlsTable {
+    fn files(self, home: &Path) -> MembersTlsFiles {
+        MembersTlsFiles {
+            pair: CertificateFiles {
+                cert: home.join(self.cert),
+                key: home.join(self.key),
+            },
+            ca: home.join(self.ca),
+        }
+    }
 }
 
 /// Reads who is served the statistics. `true`, of earlier versions, is this host.
@@ -198,6 +229,7 @@ impl Default for BalancerSettingsFile {
             bind: "127.0.0.1:11223".to_owned(),
             insecure: false,
             members: Vec::new(),
+            members_tls: None,
             haproxy: "haproxy".to_owned(),
             token_file: None,
             dir: PathBuf::from("."),
@@ -226,7 +258,7 @@ impl BalancerSettingsFile {
             problems.push(BadBalancerSetting::NoMembers);
         }
         for url in &self.members {
-            match admin(url) {
+            match admin(url, self.members_tls.is_some()) {
                 Ok(address) => members.push(address),
                 Err(problem) => problems.push(problem),
             }
@@ -264,6 +296,8 @@ impl BalancerSettingsFile {
             (Some(bind), Some(maxconn), true) => Ok(BalancerSettings {
                 bind,
                 members,
+                members_tls: self.members_tls.map(|table| table.files(home)),
+                check_tls: None,
                 haproxy: self.haproxy,
                 token_file: self.token_file.map(|it| home.join(it)),
                 dir: home.join(self.dir),
@@ -302,16 +336,24 @@ fn address(bind: &str, may_be_open: bool) -> Result<SocketAddr, BadBalancerSetti
 }
 
 /// Returns `host:port` of an admin URL.
-fn admin(url: &str) -> Result<String, BadBalancerSetting> {
+fn admin(url: &str, has_tls: bool) -> Result<String, BadBalancerSetting> {
     let wrong = || BadBalancerSetting::NotAnAdminUrl(url.to_owned());
     let parsed = Url::parse(url).map_err(|_| wrong())?;
-    let plain = parsed.scheme() == "http"
+    let plain = matches!(parsed.scheme(), "http" | "https")
         && matches!(parsed.path(), "" | "/")
         && parsed.query().is_none()
         && parsed.fragment().is_none()
         && parsed.username().is_empty()
         && parsed.password().is_none();
     match (plain, parsed.host_str(), parsed.port_or_known_default()) {
+        (true, Some(_), Some(_)) if has_tls != (parsed.scheme() == "https") => {
+            let why = if has_tls {
+                "members_tls is there"
+            } else {
+                "members_tls is not there"
+            };
+            Err(BadBalancerSetting::OtherScheme(url.to_owned(), why))
+        }
         (true, Some(host), Some(port)) if port > 0 => Ok(format!("{host}:{port}")),
         _ => Err(wrong()),
     }

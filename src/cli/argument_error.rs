@@ -27,7 +27,7 @@ pub enum CliArgumentError {
         cause: url::ParseError,
     },
     /// A URL of another scheme.
-    #[error("{text:?}: the admin port speaks http; write http://127.0.0.1:17110")]
+    #[error("{text:?}: the admin port speaks http or https; write http://127.0.0.1:17110")]
     Scheme {
         /// The text as it was given.
         text: String,

@@ -32,13 +32,14 @@ pub(super) fn run(args: BalancerArgs) -> Result<(), CliError> {
     });
     on_one_thread(async {
         let stop = stop_signals::stop_asked()?;
+        let reload = stop_signals::reload_asked()?;
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
         tokio::spawn(async move {
             stop.await;
             token.cancel();
         });
-        balancer::run(&args.config, shutdown)
+        balancer::run(&args.config, shutdown, reload)
             .await
             .map_err(|error| CliError::Refused(error.to_string()))
     })

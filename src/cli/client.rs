@@ -11,6 +11,7 @@ mod attempt;
 mod call;
 mod problem;
 mod stream;
+mod tls;
 pub mod token;
 pub mod urls;
 
@@ -38,6 +39,7 @@ use super::{
 pub use call::{ApiAnswer, ApiCall};
 pub use problem::ProblemAnswer;
 pub use stream::{AnswerStream, StreamStart};
+pub use tls::ClientTlsArgs;
 
 use attempt::{AttemptOutcome, bare, surely_not_done};
 
@@ -65,6 +67,9 @@ pub struct ClientArgs {
     /// Longest time for one answer, in seconds; six times as long for `apply` to have a file validated
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub timeout: u64,
+    /// How members and the caller prove who they are
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }
 
 /// A client of the cluster.
@@ -80,14 +85,20 @@ pub struct AdminClient {
 impl AdminClient {
     /// Makes the client that the options describe.
     pub fn new(args: &ClientArgs) -> Result<AdminClient, CliError> {
-        let timeout = Duration::from_secs(args.timeout);
+        AdminClient::with_timeout(args, Duration::from_secs(args.timeout))
+    }
+
+    /// Makes the client that the options describe, with another time for one answer.
+    pub fn with_timeout(args: &ClientArgs, timeout: Duration) -> Result<AdminClient, CliError> {
         if let Some(socket) = &args.socket {
             return AdminClient::at_socket(socket, timeout);
         }
+        let urls = args.admin.0.clone();
         let token = token::header(args.token_file.as_deref())?;
         let headers = token.map(|token| (AUTHORIZATION, token));
-        let http = builder(timeout).default_headers(HeaderMap::from_iter(headers));
-        AdminClient::built(http, args.admin.0.clone(), timeout, None)
+        let http = builder(timeout, args.tls.config(&urls)?);
+        let http = http.default_headers(HeaderMap::from_iter(headers));
+        AdminClient::built(http, urls, timeout, None)
     }
 
     /// Makes a client of a member's local socket. The socket's path may be longer than the 107 bytes
@@ -113,14 +124,24 @@ impl AdminClient {
         let short = Path::new("/proc/self/fd")
             .join(folder.as_raw_fd().to_string())
             .join(name);
-        let http = builder(timeout).unix_socket(short);
+        let http = builder(timeout, None).unix_socket(short);
         let url = Url::parse("http://localhost").expect("invariant: this is a URL");
         AdminClient::built(http, vec![url], timeout, Some(Arc::new(folder)))
     }
 
-    /// Makes a client of these URLs.
+    /// Makes a client of these URLs, which proves who asks where they are https.
+    pub fn with_tls(
+        urls: Vec<Url>,
+        timeout: Duration,
+        tls: &ClientTlsArgs,
+    ) -> Result<AdminClient, CliError> {
+        let tls = tls.config(&urls)?;
+        AdminClient::built(builder(timeout, tls), urls, timeout, None)
+    }
+
+    /// Makes a client of these URLs, for plain HTTP.
     pub fn with_urls(urls: Vec<Url>, timeout: Duration) -> Result<AdminClient, CliError> {
-        AdminClient::built(builder(timeout), urls, timeout, None)
+        AdminClient::built(builder(timeout, None), urls, timeout, None)
     }
 
     fn built(
@@ -240,8 +261,12 @@ impl AdminClient {
     }
 }
 
-fn builder(timeout: Duration) -> reqwest::ClientBuilder {
-    http_client::builder()
+fn builder(timeout: Duration, tls: Option<rustls::ClientConfig>) -> reqwest::ClientBuilder {
+    let mut builder = http_client::builder();
+    if let Some(tls) = tls {
+        builder = builder.tls_backend_preconfigured(tls);
+    }
+    builder
         .connect_timeout(Duration::from_secs(1).min(timeout))
         .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
 }

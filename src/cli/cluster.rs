@@ -64,7 +64,7 @@ async fn set(args: ClusterSetArgs) -> Result<(), CliError> {
         .map_or_else(|_| Value::from(args.value.clone()), Value::from);
     let call = ApiCall::new(Method::PUT, PATH).json(&json!({ args.setting: value }));
     let timeout = Duration::from_secs(args.client.timeout).max(SETTLED_WITHIN);
-    let client = AdminClient::with_urls(args.client.admin.0.clone(), timeout)?;
+    let client = AdminClient::with_timeout(&args.client, timeout)?;
     let settings: ClusterSettings = client.send(call).await?.good()?.json()?;
     match args.client.output {
         OutputFormat::Json => output::json(&settings)?,

@@ -5,6 +5,7 @@
 //! where everything is, and stops them. It restarts nothing: watching a member die is what a
 //! quickstart is for.
 
+mod certificates;
 mod folder;
 mod logs;
 mod process_fleet;
@@ -47,6 +48,9 @@ pub struct QuickstartArgs {
     /// can run beside the first
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=40_000))]
     port_offset: u16,
+    /// TLS between the members and at their admin ports, with certificates in DIR/tls
+    #[arg(long)]
+    secure: bool,
 }
 
 /// Runs until Ctrl-C, or until its terminal is closed.

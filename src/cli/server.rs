@@ -75,13 +75,14 @@ pub(super) fn run(args: ServerArgs) -> Result<(), CliError> {
             Err(error) => quorate_log::print_note(format_args!("{error}")),
         }
     }
-    let server = builder.build().map_err(failure)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::Refused(format!("can't start: {error}")))?;
     let outcome = runtime.block_on(async {
         let stop = stop_signals::stop_asked()?;
+        let reload = stop_signals::reload_asked()?;
+        let server = builder.reload_when(reload).build().map_err(failure)?;
         server.run(stop).await.map_err(failure)
     });
     // A thread that still blocks must not keep the process.

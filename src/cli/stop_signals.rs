@@ -2,7 +2,10 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 
 use super::error::CliError;
 
@@ -49,14 +52,10 @@ pub(super) fn listen(kind: SignalKind) -> Result<Signal, CliError> {
 /// once, and so does a watchdog that depends on nothing that could hang.
 ///
 /// Signals that are sent by habit, and that would end a process that doesn't listen for them, are
-/// logged and end nothing: SIGHUP, which a terminal sends when it is closed, and SIGUSR1 and
-/// SIGUSR2.
+/// logged and end nothing: SIGUSR1 and SIGUSR2. SIGHUP, which a terminal sends when it is closed,
+/// is for [`reload_asked`].
 pub(super) fn stop_asked() -> Result<impl Future<Output = ()>, CliError> {
     let mut signals = StopSignals::listen()?;
-    ignore(
-        SignalKind::hangup(),
-        "SIGHUP is ignored: settings are read at the start, and the log goes to stderr, which is not opened anew",
-    )?;
     ignore(SignalKind::user_defined1(), "SIGUSR1 is ignored")?;
     ignore(SignalKind::user_defined2(), "SIGUSR2 is ignored")?;
     Ok(async move {
@@ -70,6 +69,22 @@ pub(super) fn stop_asked() -> Result<impl Future<Output = ()>, CliError> {
             end("asked to stop a second time; ending at once");
         });
     })
+}
+
+/// Returns a word for each SIGHUP: certificates are to be read again.
+pub(super) fn reload_asked() -> Result<mpsc::Receiver<()>, CliError> {
+    let mut signal = listen(SignalKind::hangup())?;
+    let (asked, asking) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while signal.recv().await.is_some() {
+            tracing::info!(
+                "SIGHUP: certificates are looked at again, if there are any; settings are read at the start alone, and the log goes to stderr, which is not opened anew"
+            );
+            // One that waits is enough.
+            let _ = asked.try_send(());
+        }
+    });
+    Ok(asking)
 }
 
 fn ignore(kind: SignalKind, message: &'static str) -> Result<(), CliError> {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_service::Service;
 use quorate_types::Timing;
+use tokio::sync::mpsc;
 
 use super::{Server, ServerError, StartMode};
 use crate::settings::Settings;
@@ -14,9 +15,20 @@ pub struct ServerBuilder {
     start_mode: StartMode,
     join_token: Option<Arc<str>>,
     services: Vec<(String, Arc<dyn Service>)>,
+    reload: Option<mpsc::Receiver<()>>,
 }
 
 impl ServerBuilder {
+    pub(super) fn new(settings: Settings) -> ServerBuilder {
+        ServerBuilder {
+            settings,
+            start_mode: StartMode::Resume,
+            join_token: None,
+            services: Vec::new(),
+            reload: None,
+        }
+    }
+
     /// Sets how the member comes to be part of a cluster, the first time; [`StartMode::Resume`] is
     /// the default. A member that has been part of a cluster before resumes in any mode.
     pub fn start_mode(mut self, start_mode: StartMode) -> ServerBuilder {
@@ -34,6 +46,13 @@ impl ServerBuilder {
     /// Adds a service that this program carries in code, under a name of its own.
     pub fn service(mut self, name: impl Into<String>, service: impl Service) -> ServerBuilder {
         self.services.push((name.into(), Arc::new(service)));
+        self
+    }
+
+    /// Has certificates reloaded at once for each word on `asked`; without it they are looked at
+    /// every minute alone.
+    pub fn reload_when(mut self, asked: mpsc::Receiver<()>) -> ServerBuilder {
+        self.reload = Some(asked);
         self
     }
 
@@ -62,18 +81,8 @@ impl ServerBuilder {
             start_mode: self.start_mode,
             join_token: self.join_token,
             services,
+            // One that is closed: nobody asks.
+            reload: self.reload.unwrap_or_else(|| mpsc::channel(1).1),
         })
-    }
-}
-
-impl Server {
-    /// Begins to put a member together.
-    pub fn builder(settings: Settings) -> ServerBuilder {
-        ServerBuilder {
-            settings,
-            start_mode: StartMode::Resume,
-            join_token: None,
-            services: Vec::new(),
-        }
     }
 }

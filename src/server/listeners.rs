@@ -4,9 +4,10 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::{FutureExt, StreamExt, future::ready};
-use quorate_raft::Node;
+use quorate_raft::{Node, PeerIncoming};
 use quorate_service::{InvokeServer, Services, http};
 use quorate_state::State;
+use quorate_tls::{FaceListener, MemberTls};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -14,7 +15,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use super::critical_tasks::{CriticalTasks, PartError};
 use crate::{
@@ -90,6 +90,7 @@ impl MemberListeners {
         cluster: &ClusterHandle,
         services: Arc<Services>,
         users: LoopbackUsers,
+        tls: Option<&MemberTls>,
         tasks: &mut CriticalTasks,
     ) -> io::Result<()> {
         let node: &Node = cluster.node();
@@ -111,11 +112,10 @@ impl MemberListeners {
         let invoke = InvokeServer::new(node.cluster(), node.id(), services, here, pause, catch_up);
         let mut server = quorate_raft::peer_server();
         let routes = server.add_routes(node.routes()).add_service(invoke);
-        // Consensus is many small messages that each wait for an answer.
-        let incoming = TcpIncoming::from(TcpListener::from_std(listener.into_std()?)?)
-            .with_nodelay(Some(true))
+        let listener = TcpListener::from_std(listener.into_std()?)?;
+        let incoming = PeerIncoming::new(listener, tls.map(MemberTls::peer_acceptor))
             // One that can't be asked any more is dropped as well.
-            .filter(move |it| ready(it.as_ref().map_or(true, |it| users.admit(it))));
+            .filter(move |it| ready(it.as_ref().map_or(true, |it| users.admit(it.tcp()))));
         let stop = self.peer.token.clone().cancelled_owned();
         drop(within);
         let serving = consensus.spawn(routes.serve_with_incoming_shutdown(incoming, stop));
@@ -168,9 +168,11 @@ impl MemberListeners {
         listener: TcpListener,
         router: Router,
         users: LoopbackUsers,
+        tls: Option<&MemberTls>,
         tasks: &mut CriticalTasks,
     ) {
         let token = self.admin.token.clone();
+        let listener = FaceListener::new(listener, tls.map(MemberTls::admin_acceptor));
         self.admin.run("the admin port", tasks, async move {
             admin::serve(listener, router, users, token, ADMIN_DRAIN).await
         });

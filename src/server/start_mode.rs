@@ -55,6 +55,14 @@ pub(super) async fn decide(
 ) -> Result<StartDecision, ServerError> {
     let marker = Node::marker(&settings.data_dir)
         .map_err(|error| ServerError::Refused(error.to_string()))?;
+    if let StartMode::Join(urls) = &start_mode
+        && settings.tls.is_none()
+        && let Some(url) = urls.iter().find(|url| url.scheme() == "https")
+    {
+        return Err(ServerError::Refused(format!(
+            "{url} is asked by TLS, for which this member has no certificate: set tls.cert, tls.key and tls.ca (`quorate cert issue` makes them)"
+        )));
+    }
     let mut others = Vec::new();
     let node_start = match (marker, start_mode) {
         (Some(marker), StartMode::Join(urls)) => {

@@ -1,6 +1,7 @@
 //! The addresses of the listeners, and the checks of addresses in settings.
 //!
-//! The rule: loopback, unless the user has declared in so many words that the network is trusted.
+//! The rule: loopback, unless there is TLS, or the user has declared in so many words that the
+//! network is trusted.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -69,8 +70,12 @@ fn bind(r: &mut SettingsReader, key: &str, port: u16, insecure: bool) -> Option<
     }
     if !address.ip().is_loopback() && !insecure {
         let face = key.split('.').next().unwrap_or(key);
+        let tls = match face {
+            "admin" | "peer" => "give the member a certificate (tls.cert, tls.key and tls.ca), ",
+            _ => "",
+        };
         let problem = format!(
-            "listens beyond loopback without TLS; bind 127.0.0.1, or say `insecure = [\"{face}\"]` (`insecure = true` for all faces, or --insecure) if everyone who can reach it may do everything"
+            "listens beyond loopback without TLS; {tls}bind 127.0.0.1, or say `insecure = [\"{face}\"]` (`insecure = true` for all faces, or --insecure) if everyone who can reach it may do everything"
         );
         r.bad(key, Some(&given), problem);
         return None;

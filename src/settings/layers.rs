@@ -51,6 +51,7 @@ const SECTIONS: [&str; 11] = [
     "http",
     "admin",
     "peer",
+    "tls",
     "log",
     "snapshot",
     "ibm_mq",
@@ -65,12 +66,15 @@ const SECTIONS: [&str; 11] = [
 const PREFIX: &str = "QUORATE_";
 
 /// Variables that are read elsewhere.
-const OTHER_VARIABLES: [&str; 5] = [
+const OTHER_VARIABLES: [&str; 8] = [
     "QUORATE_ADMIN",
     "QUORATE_CONFIG",
     "QUORATE_SOCKET",
     "QUORATE_TOKEN",
     "QUORATE_TOKEN_FILE",
+    "QUORATE_CA",
+    "QUORATE_CERT",
+    "QUORATE_KEY",
 ];
 
 fn is_read_elsewhere(name: &str) -> bool {

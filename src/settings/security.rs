@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{insecure::InsecureFaces, reader::SettingsReader};
+use super::reader::SettingsReader;
 
 /// Whether callers of the admin port are asked who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,13 +26,14 @@ pub struct SecuritySettings {
     pub audit_file: Option<PathBuf>,
 }
 
-/// Reads the settings.
+/// Reads the settings. `may_carry_tokens`: the admin and peer ports have TLS, or a network that is
+/// trusted.
 pub(super) fn read(
     r: &mut SettingsReader,
     (folder, data_dir): (&Path, &Path),
-    insecure: InsecureFaces,
+    may_carry_tokens: bool,
 ) -> SecuritySettings {
-    let mode = mode(r, insecure);
+    let mode = mode(r, may_carry_tokens);
     let local_admin = r.boolean("security.local_admin", true);
     let is_served = mode == SecurityMode::On && local_admin;
     let audit_file = r.optional_path("audit.file");
@@ -53,7 +54,7 @@ pub fn socket_beside(data_dir: &Path) -> PathBuf {
     data_dir.with_file_name("run").join("admin.sock")
 }
 
-fn mode(r: &mut SettingsReader, insecure: InsecureFaces) -> SecurityMode {
+fn mode(r: &mut SettingsReader, may_carry_tokens: bool) -> SecurityMode {
     const KEY: &str = "security.mode";
     const WHAT: &str = "\"local\" (whoever reaches the admin port may do everything) or \"on\" (everybody is asked who he is)";
     let Some((text, given)) = r.text(KEY, WHAT) else {
@@ -61,9 +62,9 @@ fn mode(r: &mut SettingsReader, insecure: InsecureFaces) -> SecurityMode {
     };
     match text.as_str() {
         "local" => SecurityMode::Local,
-        "on" if insecure.admin && insecure.peer => SecurityMode::On,
+        "on" if may_carry_tokens => SecurityMode::On,
         "on" => {
-            let problem = "would send tokens over ports without TLS, where they can be read: say that the network is trusted, insecure = [\"admin\", \"peer\"], or leave the mode at \"local\"";
+            let problem = "would send tokens over ports without TLS, where they can be read: give the member a certificate (tls.cert, tls.key and tls.ca), say that the network is trusted, insecure = [\"admin\", \"peer\"], or leave the mode at \"local\"";
             r.bad(KEY, Some(&given), problem);
             SecurityMode::On
         }

@@ -209,7 +209,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "\"127.0.0.1:1\"",
         "did you mean http.bind?",
     ),
-    ("name = \"a\"\n[tls]\n", "tls", "{}", "no such setting"),
+    ("name = \"a\"\n[tsl]\n", "tsl", "{}", "no such setting"),
     (
         "name = \"a\"\n[[http]]\nbind = \"127.0.0.1:1\"",
         "http",
@@ -434,6 +434,45 @@ fn insecure_list_opens_only_named_listeners() {
     );
     let flags = load_with("name = \"a\"", &[("QUORATE_INSECURE", "http, peer")], &[]).unwrap();
     assert!(flags.insecure.http && flags.insecure.peer && !flags.insecure.admin);
+}
+
+// Tests 15 and 63 in part: TLS opens the ports that it protects, and no other.
+#[test]
+fn tls_opens_peer_and_admin_and_not_http() {
+    let tls = "tls.cert = \"a.pem\"\ntls.key = \"/k/a.key\"\ntls.ca = \"ca.pem\"\n";
+    let beyond = "admin.bind = \"192.0.2.1:81\"\npeer.bind = \"192.0.2.1:82\"\n";
+    let text = format!("name = \"a\"\n{tls}{beyond}");
+    let settings = load(&text).unwrap();
+    let files = settings.tls.unwrap();
+    assert_eq!(files.pair.cert, Path::new("/srv/member-1/a.pem"));
+    assert_eq!(files.pair.key, Path::new("/k/a.key"));
+    assert_eq!(files.ca.0, Path::new("/srv/member-1/ca.pem"));
+    let http = errors(load(&format!("{text}http.bind = \"192.0.2.1:80\"")));
+    assert_eq!((http.len(), http[0].key.as_str()), (1, "http.bind"));
+    let plain = errors(load(&format!("name = \"a\"\n{beyond}")));
+    assert_eq!(plain.len(), 2);
+    for error in plain {
+        assert!(error.problem.contains("tls.cert"), "{error}");
+    }
+    assert_eq!(load("name = \"a\"").unwrap().tls, None);
+}
+
+#[test]
+fn half_given_tls_is_refused() {
+    let missing = errors(load(
+        "name = \"a\"\ntls.pki = \"files\"\ntls.ca = \"ca.pem\"",
+    ));
+    let keys: Vec<&str> = missing.iter().map(|error| error.key.as_str()).collect();
+    assert_eq!(keys, ["tls.cert", "tls.key"]);
+    assert!(
+        missing[0].problem.contains("quorate cert issue"),
+        "{missing:?}"
+    );
+    for (pki, part) in [("cluster", "not there yet"), ("vault", "\"files\"")] {
+        let refused = errors(load(&format!("name = \"a\"\ntls.pki = \"{pki}\"")));
+        let pki_error = refused.iter().find(|error| error.key == "tls.pki").unwrap();
+        assert!(pki_error.problem.contains(part), "{refused:?}");
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod standbys;
 mod stopped;
 mod takeovers;
 mod through_balancer;
+mod tls;
 mod unwritable;
 mod watch;
 mod wrong_port;

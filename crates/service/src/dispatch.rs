@@ -37,7 +37,8 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
 use quorate_state::State;
-use quorate_types::{MemberId, MemberList};
+use quorate_tls::{ExpectedMember, MemberConnector, MemberDialer};
+use quorate_types::{Member, MemberId, MemberList};
 use tokio::sync::watch;
 
 use self::{
@@ -62,6 +63,7 @@ pub struct ServiceDispatcher {
     members: watch::Receiver<MemberList>,
     silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
     services: Arc<Services>,
+    tls: Option<Arc<MemberConnector>>,
     peers: Mutex<HashMap<MemberId, Arc<PeerChannel>>>,
     round_robin: RoundRobin,
     log_limit: RateLimit,
@@ -70,13 +72,15 @@ pub struct ServiceDispatcher {
 impl ServiceDispatcher {
     /// Creates a dispatcher. `members` follows the group's members, `silent` those that are dead or
     /// not heard. From now on [`Services::call_anywhere`] uses it for services that this member's
-    /// program doesn't carry, for as long as the dispatcher is kept.
+    /// program doesn't carry, for as long as the dispatcher is kept. With `tls` members are called
+    /// by nothing else.
     pub fn new(
         cluster: impl Into<String>,
         me: MemberId,
         members: watch::Receiver<MemberList>,
         silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
         services: Arc<Services>,
+        tls: Option<Arc<MemberConnector>>,
     ) -> Arc<ServiceDispatcher> {
         let dispatcher = Arc::new(ServiceDispatcher {
             cluster: cluster.into(),
@@ -84,6 +88,7 @@ impl ServiceDispatcher {
             members,
             silent,
             services: services.clone(),
+            tls,
             peers: Mutex::new(HashMap::new()),
             round_robin: RoundRobin::default(),
             log_limit: RateLimit::each_second(),
@@ -120,17 +125,16 @@ impl ServiceDispatcher {
     /// changed.
     fn peer(&self, id: MemberId) -> Option<Arc<PeerChannel>> {
         let members = self.members.borrow();
-        let address = members
-            .iter()
-            .find(|member| member.id == id)
-            .map(|member| &member.member.peer);
+        let member = members.iter().find(|member| member.id == id);
+        let member = member.map(|member| &member.member);
         let mut peers = self.peers.lock();
         peers.retain(|known, _| members.iter().any(|member| member.id == *known));
-        let address = address?;
+        let Member { name, peer, .. } = member?;
+        let address = peer;
         if let Some(peer) = peers.get(&id).filter(|peer| peer.address() == address) {
             return Some(peer.clone());
         }
-        let peer = PeerChannel::new(&self.cluster, id, address)
+        let peer = PeerChannel::new(&self.cluster, id, address, self.dialer(id, name))
             .inspect_err(|error| {
                 if let Some(left_out) = self.log_limit.due(address) {
                     tracing::warn!(
@@ -145,6 +149,13 @@ impl ServiceDispatcher {
             .ok()?;
         peers.insert(id, peer.clone());
         Some(peer)
+    }
+
+    /// Returns the TLS by which a member is called, if there is any.
+    fn dialer(&self, id: MemberId, name: &str) -> Option<MemberDialer> {
+        let name = (!name.is_empty()).then(|| name.to_owned());
+        let tls = self.tls.clone()?;
+        Some(MemberDialer::new(tls, ExpectedMember { id, name }))
     }
 
     /// Returns true for a member that is to be asked last.

@@ -176,7 +176,7 @@ fn check_time(file: &Path, validity: Validity, now: SystemTime) -> Result<(), Tl
         not_before,
         not_after,
     } = validity;
-    if now > not_after {
+    if validity.is_over(now) {
         return Err(TlsError::Expired {
             file,
             not_after,

@@ -107,7 +107,7 @@ impl MemberTls {
 
     /// Returns true once the certificate in use has expired.
     pub fn has_expired(&self) -> bool {
-        wall_time() > self.loaded.lock().pair.validity.not_after
+        self.loaded.lock().pair.validity.is_over(wall_time())
     }
 
     /// Returns whom this member's certificate names.

@@ -25,6 +25,13 @@ impl Validity {
         })
     }
 
+    /// Returns true if the time is over at `now`. Verifiers count whole seconds, and the last one is
+    /// part of it.
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        now.duration_since(self.not_after)
+            .is_ok_and(|since| since >= Duration::from_secs(1))
+    }
+
     /// Returns the time that is left at `now`; zero once it is over.
     pub fn left(&self, now: SystemTime) -> Duration {
         self.not_after.duration_since(now).unwrap_or_default()

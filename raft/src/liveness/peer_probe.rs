@@ -1,12 +1,22 @@
 //! Probe of one member's process: holds a connection, and finds out why it was lost.
+//!
+//! Under TLS the connection is one that has made the handshake: a listener cuts off what does not,
+//! and a stranger at the address would else be taken for the member. Only the beginning is
+//! different. What is held after it is the connection below, which its end closes or resets in the
+//! same moment and for the same reasons as a plain one, and what the other side writes on it is
+//! ignored as ever. A death is proved as before, by attempts that are refused: those stay plain,
+//! since whoever is refused gets to no handshake. So a dead process is seen dead no later.
 
 use std::{
     io::{Error, ErrorKind, Result},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
+use quorate_tls::{ExpectedMember, MemberConnector};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncReadExt,
@@ -35,18 +45,38 @@ const SETTLED: Duration = Duration::from_millis(200);
 /// out about one whose other end has vanished.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// Holds a connection to `address` until it is dropped, and reports what it shows.
-pub(super) async fn probe_peer(address: &str, report: impl Fn(PeerLiveness)) {
+/// Handshakes that fail are told once a minute for each address.
+static REFUSALS: RateLimit = RateLimit::new(Duration::from_secs(60));
+
+/// TLS to a member, and the member that must answer.
+pub(super) type ProbeTls = Option<(Arc<MemberConnector>, ExpectedMember)>;
+
+/// Holds a connection to `address` until it is dropped, and reports what it shows. `tls` says how
+/// the member is called at the time.
+pub(super) async fn probe_peer(
+    address: &str,
+    tls: impl Fn() -> ProbeTls,
+    report: impl Fn(PeerLiveness),
+) {
     let mut failed = 0;
     loop {
         let connecting = timeout(CONNECT_PATIENCE, TcpStream::connect(address));
         let connected = connecting.await.unwrap_or(Err(ErrorKind::TimedOut.into()));
         match connected {
-            Ok(stream) => {
-                failed = 0;
-                let last = until_lost(stream, &report).await;
-                report(last.unwrap_or(PeerLiveness::Unknown));
-            }
+            Ok(stream) => match through_handshake(stream, tls()).await {
+                Ok(stream) => {
+                    failed = 0;
+                    let last = until_lost(stream, &tls, &report).await;
+                    report(last.unwrap_or(PeerLiveness::Unknown));
+                }
+                Err(why) => {
+                    // It goes on until someone mends it.
+                    if let Some(left_out) = REFUSALS.due(address) {
+                        tracing::warn!(address, left_out, "no TLS to a member: {why}");
+                    }
+                    report(PeerLiveness::Unknown);
+                }
+            },
             Err(e) if e.kind() == ErrorKind::ConnectionRefused => report(PeerLiveness::Absent),
             Err(_) => report(PeerLiveness::Unknown),
         }
@@ -56,7 +86,11 @@ pub(super) async fn probe_peer(address: &str, report: impl Fn(PeerLiveness)) {
 }
 
 /// Returns the last state of the process, if that is known.
-async fn until_lost(mut stream: TcpStream, report: &impl Fn(PeerLiveness)) -> Option<PeerLiveness> {
+async fn until_lost(
+    mut stream: TcpStream,
+    tls: &impl Fn() -> ProbeTls,
+    report: &impl Fn(PeerLiveness),
+) -> Option<PeerLiveness> {
     let mut suspicion = DeathSuspicion::default();
     let address = stream.peer_addr().ok()?;
     loop {
@@ -74,11 +108,22 @@ async fn until_lost(mut stream: TcpStream, report: &impl Fn(PeerLiveness)) -> Op
                 ProbeDecision::Dead => return Some(PeerLiveness::Dead(Instant::now())),
                 ProbeDecision::GiveUp => return None,
                 ProbeDecision::Again => {}
-                ProbeDecision::Connected => break stream?,
+                ProbeDecision::Connected => {
+                    break through_handshake(stream?, tls()).await.ok()?;
+                }
             }
             sleep(PROBE_PAUSE).await;
         };
     }
+}
+
+/// Makes the handshake, where there is one, and returns the connection below.
+async fn through_handshake(stream: TcpStream, tls: ProbeTls) -> Result<TcpStream> {
+    let Some((connector, expected)) = tls else {
+        return Ok(stream);
+    };
+    let stream = connector.handshake(stream, &expected).await?;
+    Ok(stream.into_inner().0)
 }
 
 /// Waits until the connection is over; true when the other side has closed or reset it.

@@ -54,7 +54,8 @@ pub(crate) async fn probe_all_peers(prober: PeerProber) {
 
 async fn hold(prober: Arc<PeerProber>, id: MemberId, address: String) {
     let dialled = prober.peers.dialled(id, &address);
-    peer_probe::probe_peer(&dialled, |sign| {
+    let tls = || prober.peers.tls(id);
+    peer_probe::probe_peer(&dialled, tls, |sign| {
         tracing::debug!(member = id, ?sign, "liveness");
         prober.liveness.note(id, &address, sign);
         if sign == PeerLiveness::Alive {

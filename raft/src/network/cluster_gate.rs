@@ -88,7 +88,8 @@ impl Interceptor for ClusterGate {
     }
 }
 
-fn refusal(why: impl Display) -> Status {
+/// Returns a refusal that tells the caller that nothing was looked at.
+pub(super) fn refusal(why: impl Display) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert(UNTOUCHED, MetadataValue::from_static("true"));
     Status::with_metadata(Code::FailedPrecondition, why.to_string(), metadata)

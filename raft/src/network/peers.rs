@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use quorate_proto::peer::raft_client::RaftClient;
+use quorate_tls::{ExpectedMember, MemberConnector, MemberDialer};
 use quorate_types::{EffectiveTiming, Member, MemberId, Timing};
 use tokio::sync::watch;
 use tonic::{
@@ -29,6 +30,8 @@ pub(crate) type PeerDialer = Arc<dyn Fn(MemberId, &str) -> String + Send + Sync>
 #[derive(Clone)]
 pub(crate) struct PeerConnections {
     address: String,
+    /// The name that its certificate must bear, if that is known.
+    name: Option<String>,
     patience: ConnectionPatience,
     /// For the calls that a lease or an election hangs on: heartbeats and votes. Each answer is
     /// small and must not wait behind anything that is not.
@@ -76,6 +79,7 @@ pub(crate) struct PeerDirectory {
     cluster: String,
     timing: watch::Receiver<EffectiveTiming>,
     dial: Option<PeerDialer>,
+    tls: Option<Arc<MemberConnector>>,
     known: RwLock<BTreeMap<MemberId, PeerConnections>>,
     announced: RwLock<BTreeMap<MemberId, AnnouncedAddress>>,
 }
@@ -102,11 +106,13 @@ impl PeerDirectory {
         cluster: &str,
         timing: watch::Receiver<EffectiveTiming>,
         dial: Option<PeerDialer>,
+        tls: Option<Arc<MemberConnector>>,
     ) -> Self {
         PeerDirectory {
             cluster: cluster.to_owned(),
             timing,
             dial,
+            tls,
             known: RwLock::default(),
             announced: RwLock::default(),
         }
@@ -131,7 +137,8 @@ impl PeerDirectory {
 
     /// Takes in the address of a member in the membership; a new address means new connections.
     pub(crate) fn learn(&self, id: MemberId, member: &Member) {
-        self.reconnect_if_moved(id, &self.present(id, &member.peer));
+        let name = (!member.name.is_empty()).then_some(member.name.as_str());
+        self.reconnect_if_changed(id, &self.present(id, &member.peer), name);
     }
 
     /// Takes in the address that a member announces itself; returns whether that is news.
@@ -151,7 +158,8 @@ impl PeerDirectory {
             }
         }
         drop(announced);
-        self.reconnect_if_moved(id, address);
+        let name = self.name(id);
+        self.reconnect_if_changed(id, address, name.as_deref());
         news
     }
 
@@ -169,17 +177,33 @@ impl PeerDirectory {
         address.to_owned()
     }
 
-    fn reconnect_if_moved(&self, id: MemberId, address: &str) {
-        let unchanged = |peer: &PeerConnections| peer.address == address;
+    fn reconnect_if_changed(&self, id: MemberId, address: &str, name: Option<&str>) {
+        let unchanged = |peer: &PeerConnections| {
+            // Without TLS a name changes nothing.
+            peer.address == address && (self.tls.is_none() || peer.name.as_deref() == name)
+        };
         if !self.known.read().get(&id).is_some_and(unchanged) {
-            self.replace(id, address);
+            self.replace(id, address, name);
         }
+    }
+
+    fn name(&self, id: MemberId) -> Option<String> {
+        self.known
+            .read()
+            .get(&id)
+            .and_then(|peer| peer.name.clone())
+    }
+
+    /// Returns the TLS by which members are called, and the member that must answer.
+    pub(crate) fn tls(&self, id: MemberId) -> Option<(Arc<MemberConnector>, ExpectedMember)> {
+        let name = self.name(id);
+        Some((self.tls.clone()?, ExpectedMember { id, name }))
     }
 
     /// Returns connections to a member at an address that another member has named, for one
     /// question.
     pub(crate) fn at(&self, id: MemberId, address: &str) -> Option<PeerConnections> {
-        self.connect(id, address).ok()
+        self.connect(id, address, self.name(id).as_deref()).ok()
     }
 
     /// Connects anew where the timers have changed. Calls that are under way go on as they began.
@@ -187,10 +211,11 @@ impl PeerDirectory {
         let patience = self.patience();
         let known = self.known.read();
         let stale = known.iter().filter(|(_, peer)| peer.patience != patience);
-        let stale: Vec<_> = stale.map(|(id, it)| (*id, it.address.clone())).collect();
+        let stale = stale.map(|(id, it)| (*id, it.address.clone(), it.name.clone()));
+        let stale: Vec<_> = stale.collect();
         drop(known);
-        for (id, address) in stale {
-            self.replace(id, &address);
+        for (id, address, name) in stale {
+            self.replace(id, &address, name.as_deref());
         }
     }
 
@@ -198,8 +223,8 @@ impl PeerDirectory {
         ConnectionPatience::from_timing(&self.timing.borrow().patience)
     }
 
-    fn replace(&self, id: MemberId, address: &str) {
-        match self.connect(id, address) {
+    fn replace(&self, id: MemberId, address: &str, name: Option<&str>) {
+        match self.connect(id, address, name) {
             Ok(peer) => drop(self.known.write().insert(id, peer)),
             Err(why) => tracing::error!(member = id, address, "cannot call a peer: {why}"),
         }
@@ -219,7 +244,12 @@ impl PeerDirectory {
         }
     }
 
-    fn connect(&self, id: MemberId, address: &str) -> Result<PeerConnections, PeerAddressError> {
+    fn connect(
+        &self,
+        id: MemberId,
+        address: &str,
+        name: Option<&str>,
+    ) -> Result<PeerConnections, PeerAddressError> {
         let stamp = ClusterStamp::new(&self.cluster, id).ok_or(PeerAddressError::Cluster)?;
         let dialled = self.dialled(id, address);
         let patience = self.patience();
@@ -233,14 +263,24 @@ impl PeerDirectory {
                 ..patience
             },
         )?;
+        let name = name.map(str::to_owned);
+        let channel = |endpoint: &Endpoint| match &self.tls {
+            None => endpoint.connect_lazy(),
+            Some(tls) => {
+                let name = name.clone();
+                let dialer = MemberDialer::new(tls.clone(), ExpectedMember { id, name });
+                endpoint.connect_with_connector_lazy(dialer)
+            }
+        };
         let client = |endpoint: &Endpoint| {
-            let service = InterceptedService::new(endpoint.connect_lazy(), stamp.clone());
+            let service = InterceptedService::new(channel(endpoint), stamp.clone());
             RaftClient::new(service)
                 .max_decoding_message_size(MAX_MESSAGE)
                 .max_encoding_message_size(MAX_MESSAGE)
         };
         Ok(PeerConnections {
             address: address.to_owned(),
+            name: name.clone(),
             patience,
             urgent: client(&urgent),
             control: client(&urgent),
@@ -269,7 +309,7 @@ mod tests {
     async fn announced_address_holds_until_membership_changes() {
         let timing = Timing::from_failover_ms(500).unwrap();
         let (_sender, timings) = watch::channel(EffectiveTiming::from(timing));
-        let peers = PeerDirectory::new("aa11", timings, None);
+        let peers = PeerDirectory::new("aa11", timings, None, None);
         let at = |peer: &str| Member {
             peer: peer.to_owned(),
             ..Member::default()

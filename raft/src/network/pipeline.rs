@@ -310,7 +310,7 @@ mod tests {
         let (sender, timings) = watch::channel(EffectiveTiming::from(timing));
         let pressure = Arc::new(PressureGauge::new(1, timings.clone()));
         let tracker = LeadershipTracker::new(1, sender, timing.lease, pressure, Instant::now());
-        let peers = PeerDirectory::new("aa11", timings, None);
+        let peers = PeerDirectory::new("aa11", timings, None, None);
         let nobody = Member {
             peer: "127.0.0.1:1".to_owned(),
             ..Member::default()

@@ -14,7 +14,9 @@ use quorate_types::{ElectionReason, MemberId, MemberList};
 use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{AppendIntake, raft_messages::micros, snapshot_transfer};
+use super::{
+    AppendIntake, CallerCheck, caller_check::Caller, raft_messages::micros, snapshot_transfer,
+};
 use crate::{
     ballot::ElectionBallot,
     consensus::ConsensusHandle,
@@ -36,6 +38,7 @@ pub(crate) const MAX_INCOMING: usize = 2;
 #[derive(Clone)]
 pub(crate) struct PeerServer {
     pub(crate) cluster: String,
+    pub(crate) callers: CallerCheck,
     pub(crate) consensus: Arc<ConsensusHandle>,
     pub(crate) intake: Arc<AppendIntake>,
     pub(crate) participant: Arc<ElectionParticipant>,
@@ -60,10 +63,12 @@ impl raft_server::Raft for PeerServer {
         request: Request<peer::AppendRequest>,
     ) -> PeerReply<peer::AppendResponse> {
         let at = Instant::now();
+        let caller = self.callers.caller(request.extensions());
         let request = request.into_inner();
         let lease = Duration::from_micros(request.lease_us);
         let request = append_request(request)?;
         let ballot = ElectionBallot::from(&request.vote);
+        caller.speaks_for(ballot.member)?;
         let request = if request.entries.is_empty() {
             match self.intake.answer_heartbeat(request, at, lease).await? {
                 None => {
@@ -86,7 +91,9 @@ impl raft_server::Raft for PeerServer {
         request: Request<Streaming<peer::AppendRequest>>,
     ) -> PeerReply<Self::AppendStreamStream> {
         let arrivals = Arc::new(Mutex::new(VecDeque::new()));
-        let input = arriving(request.into_inner(), self.intake.clone(), arrivals.clone());
+        let caller = self.callers.caller(request.extensions());
+        let intake = self.intake.clone();
+        let input = arriving(request.into_inner(), caller, intake, arrivals.clone());
         let consensus = self.consensus.clone();
         let output = self.consensus.raft.stream_append(input).map(move |answer| {
             let arrival = arrivals.lock().pop_front();
@@ -98,9 +105,11 @@ impl raft_server::Raft for PeerServer {
     }
 
     async fn vote(&self, request: Request<peer::VoteRequest>) -> PeerReply<peer::VoteResponse> {
+        let caller = self.callers.caller(request.extensions());
         let asked = request.into_inner();
         let request = vote_request(&asked)?;
         let ballot = ElectionBallot::from(&request.vote);
+        caller.speaks_for(ballot.member)?;
         let state = self.election_state().await?;
         let free = self
             .participant
@@ -121,8 +130,10 @@ impl raft_server::Raft for PeerServer {
     }
 
     async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> PeerReply<peer::VoteResponse> {
+        let caller = self.callers.caller(request.extensions());
         let asked = request.into_inner();
         let request = vote_request(&asked)?;
+        caller.speaks_for(ElectionBallot::from(&request.vote).member)?;
         let state = self.election_state().await?;
         let (reason, last) = (asked.reason(), request.last_log_id);
         let granted = self
@@ -136,6 +147,7 @@ impl raft_server::Raft for PeerServer {
         request: Request<Streaming<peer::SnapshotChunk>>,
     ) -> PeerReply<peer::SnapshotResponse> {
         let at = Instant::now();
+        let caller = self.callers.caller(request.extensions());
         let mut chunks = request.into_inner();
         let Some(peer::snapshot_chunk::Part::Header(header)) =
             snapshot_transfer::next(&mut chunks).await?
@@ -147,6 +159,7 @@ impl raft_server::Raft for PeerServer {
         let vote = vote(header.ballot.as_ref())?;
         let lease = Duration::from_micros(header.lease_us);
         let ballot = ElectionBallot::from(&vote);
+        caller.speaks_for(ballot.member)?;
         self.intake.arrived(ballot, at, lease).await?;
         let Ok(_one) = self.incoming.try_acquire() else {
             return Err(Status::resource_exhausted("other snapshots are coming in"));
@@ -174,8 +187,10 @@ impl raft_server::Raft for PeerServer {
         &self,
         request: Request<peer::TransferRequest>,
     ) -> PeerReply<peer::TransferResponse> {
+        let caller = self.callers.caller(request.extensions());
         let request = request.into_inner();
         let from = vote(request.from.as_ref())?;
+        caller.speaks_for(ElectionBallot::from(&from).member)?;
         let last = convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?;
         if request.to == self.consensus.id {
             let term = from.leader_id.term + 1;
@@ -231,10 +246,12 @@ impl raft_server::Raft for PeerServer {
 
     async fn admit(&self, request: Request<peer::AdmitRequest>) -> PeerReply<peer::AdmitResponse> {
         use peer::admit_response::Outcome;
+        let caller = self.callers.caller(request.extensions());
         let request = request.into_inner();
         let deadline = deadline(request.deadline_ms);
         let member = request.member.map(convert::member_from_proto);
         let member = member.ok_or_else(|| Status::invalid_argument("the member is missing"))?;
+        caller.may_enter(request.id, &member.name)?;
         let tried = self
             .registry
             .admit_here(request.id, member, request.vote, deadline);
@@ -319,6 +336,7 @@ fn accepted(outcome: append_response::Outcome) -> peer::AppendResponse {
 /// sense.
 fn arriving(
     stream: Streaming<peer::AppendRequest>,
+    caller: Caller,
     intake: Arc<AppendIntake>,
     arrivals: Arc<Mutex<VecDeque<(ElectionBallot, Instant)>>>,
 ) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
@@ -326,11 +344,13 @@ fn arriving(
         .then(move |message| {
             let at = Instant::now();
             let (intake, arrivals) = (intake.clone(), arrivals.clone());
+            let caller = caller.clone();
             async move {
                 let message = message?;
                 let lease = Duration::from_micros(message.lease_us);
                 let request = append_request(message)?;
                 let ballot = ElectionBallot::from(&request.vote);
+                caller.speaks_for(ballot.member)?;
                 intake.arrived(ballot, at, lease).await?;
                 arrivals.lock().push_back((ballot, at));
                 Ok(request)

@@ -1,7 +1,8 @@
 //! Options with which a member is started.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use quorate_tls::MemberConnector;
 use quorate_types::{EffectiveTiming, Member, MemberId};
 
 /// Settings of a member.
@@ -17,6 +18,9 @@ pub struct NodeOptions {
     pub snapshot: SnapshotPolicy,
     /// Time to wait for the lock on `dir`.
     pub lock_wait: Duration,
+    /// TLS to the peer ports of others. Where it is set, calls of others are believed only by
+    /// their certificates: serve the routes behind TLS too.
+    pub tls: Option<Arc<MemberConnector>>,
 }
 
 /// Policy for snapshots: one is taken when the first of two limits is reached.

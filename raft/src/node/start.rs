@@ -28,8 +28,8 @@ use crate::{
     liveness::{self, LivenessTable, PeerProber},
     membership::{self, MemberRegistry},
     network::{
-        AppendIntake, MAX_INCOMING, PeerDialer, PeerDirectory, PeerLinkFactory, PeerServer,
-        RoundTrips,
+        AppendIntake, CallerCheck, MAX_INCOMING, PeerDialer, PeerDirectory, PeerLinkFactory,
+        PeerServer, RoundTrips,
     },
     storage::{
         self, FolderMarker, FolderRelease, LogCounters, LongestLease, OpenedStorage, SnapshotAccess,
@@ -82,7 +82,9 @@ impl Node {
         let config = Arc::new(config(&options, &own.cluster)?);
         let timing = watch::Sender::new(options.timing);
         let pressure = Arc::new(PressureGauge::new(own.id, timing.subscribe()));
-        let peers = Arc::new(PeerDirectory::new(&own.cluster, timing.subscribe(), dial));
+        let tls = options.tls.clone();
+        let peers = PeerDirectory::new(&own.cluster, timing.subscribe(), dial, tls);
+        let peers = Arc::new(peers);
         // A folder from before its first answer has no length.
         let longest = opened.longest.kept().max(options.timing.lease.lease);
         let tracker = Arc::new(LeadershipTracker::new(
@@ -125,6 +127,7 @@ impl Node {
             snapshots: Arc::new(SnapshotAccess::new(snapshots)),
             released,
             meter,
+            has_tls: options.tls.is_some(),
         };
         Ok(parts.run(options.snapshot))
     }
@@ -143,6 +146,7 @@ struct NodeParts {
     snapshots: Arc<SnapshotAccess>,
     released: FolderRelease,
     meter: MachineMeter,
+    has_tls: bool,
 }
 
 impl NodeParts {
@@ -236,6 +240,7 @@ impl NodeParts {
         });
         let peer_server = PeerServer {
             cluster: self.cluster.clone(),
+            callers: CallerCheck::new(self.has_tls, registry.subscribe()),
             consensus: consensus.clone(),
             intake: Arc::new(AppendIntake::new(consensus.clone(), self.longest)),
             participant: participant.clone(),

@@ -4,16 +4,19 @@ use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use quorate_clock::Instant;
-use quorate_raft::{AppliedProposal, Node, NodeOptions, NodeStartMode, SnapshotPolicy, StartError};
+use quorate_raft::{
+    AppliedProposal, Node, NodeOptions, NodeStartMode, PeerIncoming, SnapshotPolicy, StartError,
+};
 use quorate_testkit::ports;
+use quorate_tls::MemberTls;
 use quorate_types::{Member, MemberId, ProposeError, ReadError, Role, Timing};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
-use tonic::transport::server::TcpIncoming;
 
 use crate::{
     links::Links,
     machine::{Counting, View, write},
+    tls,
 };
 
 /// For whatever should happen soon.
@@ -33,6 +36,8 @@ pub struct One {
     pub snapshot: SnapshotPolicy,
     dir: TempDir,
     links: Links,
+    /// The member's certificate, where the group has TLS.
+    pub tls: Option<Arc<MemberTls>>,
     alive: Option<(Runtime, Node)>,
 }
 
@@ -52,6 +57,7 @@ impl One {
             snapshot: SNAPSHOTS,
             dir: TempDir::new().unwrap(),
             links: links.clone(),
+            tls: tls::if_asked(name),
             alive: None,
         }
     }
@@ -72,7 +78,9 @@ impl One {
             timing: self.timing.into(),
             snapshot: self.snapshot,
             lock_wait: Duration::from_secs(30),
+            tls: self.tls.as_ref().map(|tls| tls.connector()),
         };
+        let acceptor = self.tls.as_ref().map(|tls| tls.peer_acceptor());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -85,8 +93,7 @@ impl One {
             let listener = listen(&options.member.peer).await;
             let node = Node::start_through(options, mode, machine, Some(dial)).await?;
             let server = quorate_raft::peer_server().add_routes(node.routes());
-            // As the program does: with Nagle an election would cost several times 40 ms.
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let incoming = PeerIncoming::new(listener, acceptor);
             tokio::spawn(server.serve_with_incoming(incoming));
             Ok(node)
         });
@@ -209,13 +216,18 @@ impl Group {
     }
 
     pub async fn start_with(n: usize, failover_ms: u64, snapshot: SnapshotPolicy) -> Group {
+        Group::start_each(n, failover_ms, |one| one.snapshot = snapshot).await
+    }
+
+    /// The same, with each member prepared before its first start.
+    pub async fn start_each(n: usize, failover_ms: u64, prepare: impl Fn(&mut One)) -> Group {
         show_logs();
         let alone = ALONE.lock().await;
         let links = Links::new();
         let mut all: Vec<One> = Vec::new();
         for i in 0..n {
             let mut one = One::new(&format!("member-{}", i + 1), failover_ms, &links);
-            one.snapshot = snapshot;
+            prepare(&mut one);
             if i == 0 {
                 one.start(NodeStartMode::Bootstrap).await;
             } else {

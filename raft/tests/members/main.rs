@@ -17,9 +17,12 @@ mod links;
 mod machine;
 mod narrow;
 mod partition;
+#[cfg(feature = "mutants")]
+mod planted;
 mod process;
 mod snapshots;
 mod start_modes;
 mod throughput;
 mod timing_pressure;
+mod tls;
 mod transfer;

@@ -6,7 +6,7 @@
 use std::{
     env,
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ChildStdin, Stdio},
     sync::{Arc, mpsc},
     time::Duration,
@@ -15,7 +15,7 @@ use std::{
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_raft::{MemberIdentity, Node, NodeOptions, NodeStartMode};
+use quorate_raft::{MemberIdentity, Node, NodeOptions, NodeStartMode, PeerIncoming};
 use quorate_testkit::{
     eventually, ports,
     process::{ChildProcess, bound},
@@ -23,11 +23,11 @@ use quorate_testkit::{
 use quorate_types::{Member, MemberId, Timing};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader};
-use tonic::transport::server::TcpIncoming;
 
 use crate::{
     group::{SNAPSHOTS, SOON, listen},
     machine::{Counting, View, write},
+    tls,
 };
 
 const TOLD: &str = "QUORATE_TEST_MEMBER";
@@ -39,6 +39,8 @@ struct Told {
     member: Member,
     failover_ms: u64,
     join: Option<MemberIdentity>,
+    /// The folder of its certificate, behind TLS.
+    tls: Option<PathBuf>,
 }
 
 /// What a process says of itself, stamped when it was heard.
@@ -66,6 +68,7 @@ pub struct MemberProcess {
     dir: TempDir,
     pub member: Member,
     failover_ms: u64,
+    tls: Option<PathBuf>,
     join: Option<MemberIdentity>,
     running: Option<Running>,
     said: Arc<Mutex<Said>>,
@@ -82,6 +85,7 @@ impl MemberProcess {
                 peer: format!("127.0.0.1:{}", ports::free()),
             },
             failover_ms,
+            tls: None,
             join: None,
             running: None,
             said: Arc::default(),
@@ -94,6 +98,7 @@ impl MemberProcess {
             member: self.member.clone(),
             failover_ms: self.failover_ms,
             join: self.join.clone(),
+            tls: self.tls.clone(),
         };
         let mut command = bound(env::current_exe().unwrap());
         command
@@ -192,9 +197,15 @@ pub struct Processes {
 
 impl Processes {
     pub fn start(n: usize, failover_ms: u64) -> Processes {
+        Processes::start_with(n, failover_ms, None)
+    }
+
+    /// The same, behind TLS where there is a folder of certificates.
+    pub fn start_with(n: usize, failover_ms: u64, tls: Option<&Path>) -> Processes {
         let mut all: Vec<MemberProcess> = Vec::new();
         for i in 0..n {
             let mut one = MemberProcess::new(&format!("member-{}", i + 1), failover_ms);
+            one.tls = tls.map(Path::to_owned);
             if let Some(first) = all.first_mut() {
                 let newcomer = serde_json::to_string(&one.member).unwrap();
                 let admission = first.ask(&format!("admit {newcomer}"));
@@ -266,12 +277,14 @@ async fn a_member() {
         logs.with_ansi(false).with_writer(std::io::stderr).init();
     }
     let told: Told = serde_json::from_str(&told).unwrap();
+    let tls = told.tls.map(|dir| tls::load(&dir, &told.member.name));
     let options = NodeOptions {
         dir: told.dir,
         member: told.member.clone(),
         timing: Timing::from_failover_ms(told.failover_ms).unwrap().into(),
         snapshot: SNAPSHOTS,
         lock_wait: Duration::from_secs(10),
+        tls: tls.as_ref().map(|tls| tls.connector()),
     };
     let mode = told
         .join
@@ -280,7 +293,7 @@ async fn a_member() {
     let node = Node::start(options, mode, Counting::new(View::default()));
     let node = node.await.unwrap();
     let server = quorate_raft::peer_server().add_routes(node.routes());
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = PeerIncoming::new(listener, tls.map(|tls| tls.peer_acceptor()));
     tokio::spawn(server.serve_with_incoming(incoming));
     tokio::spawn(news(node.clone()));
     let mut orders = AsyncBufReader::new(tokio::io::stdin()).lines();

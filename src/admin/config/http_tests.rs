@@ -70,6 +70,7 @@ impl TestApi {
                 keep: 10,
             },
             lock_wait: Duration::ZERO,
+            tls: None,
         };
         let (replica, state) = StateReplica::new();
         let node = Node::start(options, NodeStartMode::Bootstrap, replica)

@@ -7,7 +7,7 @@ use axum::{
 use quorate_clock::Instant;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
-    net::ToSocketAddrs,
+    net::{TcpListener, TcpStream, ToSocketAddrs},
     time::interval,
 };
 
@@ -49,7 +49,7 @@ async fn server() -> (std::net::SocketAddr, CancellationToken) {
     let shutdown = CancellationToken::new();
     let users = LoopbackUsers::SameUser;
     tokio::spawn(serve(
-        listener,
+        FaceListener::new(listener, None),
         router,
         users,
         shutdown.clone(),

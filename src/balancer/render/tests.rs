@@ -3,11 +3,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::*;
+use crate::balancer::members_tls::CheckTls;
 
 fn settings() -> BalancerSettings {
     BalancerSettings {
         bind: "127.0.0.1:11223".parse().unwrap(),
         members: vec!["127.0.0.1:17110".to_owned()],
+        members_tls: None,
+        check_tls: None,
         haproxy: "haproxy".to_owned(),
         token_file: None,
         dir: PathBuf::from("/nowhere"),
@@ -71,6 +74,23 @@ fn ipv6_address_is_written_as_haproxy_reads() {
         text.contains("server six [::1]:17010 check addr ::1 port 17110 "),
         "{text}"
     );
+}
+
+// Test 3 in part, for the balancer: a server is checked by its name in the cluster.
+#[test]
+fn members_with_tls_are_checked_by_their_name() {
+    let tls = BalancerSettings {
+        check_tls: Some(CheckTls {
+            ca: PathBuf::from("/etc/q/my \"ca\".pem"),
+            server_name: "member.shop.quorate.internal".to_owned(),
+        }),
+        ..settings()
+    };
+    let text = render(&tls, Duration::ZERO, &[server(1)]);
+    let checked = "check check-ssl verify required ca-file '/etc/q/my \"ca\".pem' \
+                   check-sni member.shop.quorate.internal verifyhost member.shop.quorate.internal \
+                   addr 127.0.0.1 port 17110 ";
+    assert!(text.contains(checked), "{text}");
 }
 
 // guarantee: HTTP-7

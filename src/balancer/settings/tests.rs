@@ -18,7 +18,7 @@ fn default_settings_file_can_be_loaded() {
         "http://127.0.0.1:17110".to_owned(),
         "http://127.0.0.1:17111".to_owned(),
     ];
-    let path = write_default(&home, bind, &urls).unwrap();
+    let path = write_default(&home, bind, &urls, "").unwrap();
     assert_eq!(path, home.join("balancer.toml"));
     let settings = BalancerSettings::load(&path).unwrap();
     assert_eq!(settings.bind, bind);
@@ -28,7 +28,7 @@ fn default_settings_file_can_be_loaded() {
 
     // What somebody has written is theirs.
     fs::write(&path, "members = [\"http://h:1\"]\n").unwrap();
-    write_default(&home, bind, &urls).unwrap();
+    write_default(&home, bind, &urls, "").unwrap();
     assert_eq!(BalancerSettings::load(&path).unwrap().members, ["h:1"]);
 }
 
@@ -44,7 +44,7 @@ fn wrong_setting_error_names_setting_and_rule() {
         ),
         (
             "members = [\"https://h:1\"]",
-            &["members has \"https://h:1\""],
+            &["members has \"https://h:1\"", "members_tls"],
         ),
         (
             "members = [\"http://h:1/v1\"]",

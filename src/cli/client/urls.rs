@@ -50,7 +50,7 @@ fn one(text: &str) -> Result<Url, CliArgumentError> {
         text: given(),
         cause,
     })?;
-    if url.scheme() != "http" {
+    if !matches!(url.scheme(), "http" | "https") {
         return Err(CliArgumentError::Scheme { text: given() });
     }
     if url.path() != "/" || url.query().is_some() || !url.has_host() {
@@ -68,6 +68,7 @@ mod tests {
         let urls = parse("http://a:1, 127.0.0.1:2,").unwrap();
         let shown: Vec<_> = urls.0.iter().map(Url::as_str).collect();
         assert_eq!(shown, ["http://a:1/", "http://127.0.0.1:2/"]);
+        assert!(parse("https://a:1").is_ok());
         assert_eq!(parse(DEFAULT).unwrap().0.len(), 3);
     }
 
@@ -92,7 +93,7 @@ mod tests {
         for bad in [
             "",
             ",",
-            "https://a:1",
+            "wss://a:1",
             "http://a:1/v1",
             "http://a:1?x=1",
             "http://",

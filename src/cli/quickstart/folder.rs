@@ -13,7 +13,12 @@ use nix::{
 };
 use quorate_platform::trusted_path;
 
-use super::{QuickstartArgs, process_spec::ProcessSpec, settings_files};
+use super::{
+    QuickstartArgs,
+    certificates::{QuickstartCertificates, member_settings},
+    process_spec::ProcessSpec,
+    settings_files,
+};
 use crate::{balancer, cli::error::CliError, settings::Settings};
 
 /// The name of the balancer in reports.
@@ -50,6 +55,8 @@ pub(super) struct QuickstartFolder {
     pub members: Vec<QuickstartMember>,
     /// The balancer, if wanted.
     pub balancer: Option<QuickstartBalancer>,
+    /// The certificates, behind TLS.
+    pub certificates: Option<QuickstartCertificates>,
     /// The file with the addresses by which the cluster knew its members when they were ready last.
     whereabouts: PathBuf,
     /// The lock, held for as long as this quickstart runs.
@@ -62,18 +69,26 @@ impl QuickstartFolder {
         make(&args.dir)?;
         let dir = fs::canonicalize(&args.dir).map_err(|error| trouble("use", &args.dir, &error))?;
         let lock = lock(&dir)?;
-        let count = args.members.max(known(&dir));
+        let known = known(&dir);
+        let certificates = certificates(&dir, args.secure, known > 0)?;
+        let count = args.members.max(known);
         let members = (0..count)
-            .map(|at| member(&dir, at, args.port_offset))
+            .map(|at| member(&dir, at, args.port_offset, certificates.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
         let balancer = if args.no_balancer {
             None
         } else {
-            Some(balancer(&dir, args.port_offset, &members)?)
+            Some(balancer(
+                &dir,
+                args.port_offset,
+                &members,
+                certificates.as_ref(),
+            )?)
         };
         let folder = QuickstartFolder {
             members,
             balancer,
+            certificates,
             whereabouts: dir.join("whereabouts"),
             _lock: lock,
         };
@@ -87,9 +102,7 @@ impl QuickstartFolder {
             .members
             .iter()
             .filter(|member| Some(member.name.as_str()) != except);
-        others
-            .map(|member| format!("http://{}", member.settings.admin.advertise))
-            .collect()
+        others.map(QuickstartMember::admin_url).collect()
     }
 
     /// Returns true if the members may look for each other at former addresses, since their
@@ -185,12 +198,52 @@ fn known(dir: &Path) -> u16 {
         .count() as u16
 }
 
-fn member(dir: &Path, at: u16, offset: u16) -> Result<QuickstartMember, CliError> {
+impl QuickstartMember {
+    /// Returns the URL of the member's admin port.
+    pub(super) fn admin_url(&self) -> String {
+        let scheme = match self.settings.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}", self.settings.admin.advertise)
+    }
+}
+
+/// Makes the certificates of a folder that has them, or is new and to have them.
+fn certificates(
+    dir: &Path,
+    wanted: bool,
+    is_used: bool,
+) -> Result<Option<QuickstartCertificates>, CliError> {
+    let exist = QuickstartCertificates::exist(dir);
+    if wanted && is_used && !exist {
+        return Err(CliError::Refused(format!(
+            "{} has members without TLS: give --secure another folder, with --dir DIR",
+            dir.display()
+        )));
+    }
+    if !wanted && !exist {
+        return Ok(None);
+    }
+    QuickstartCertificates::prepare(dir).map(Some)
+}
+
+fn member(
+    dir: &Path,
+    at: u16,
+    offset: u16,
+    certificates: Option<&QuickstartCertificates>,
+) -> Result<QuickstartMember, CliError> {
     let name = format!("member-{}", at + 1);
     let folder = dir.join(&name);
     make(&folder)?;
     let config = folder.join("quorate.toml");
-    write_if_absent(&config, &settings_files::member(&name, offset + at))?;
+    let mut text = settings_files::member(&name, offset + at);
+    if let Some(certificates) = certificates {
+        certificates.ensure_member(&name)?;
+        text += &member_settings(&name);
+    }
+    write_if_absent(&config, &text)?;
     let settings =
         Settings::load(&config, [], &[]).map_err(|error| CliError::Refused(error.to_string()))?;
     Ok(QuickstartMember {
@@ -205,15 +258,16 @@ fn balancer(
     dir: &Path,
     offset: u16,
     members: &[QuickstartMember],
+    certificates: Option<&QuickstartCertificates>,
 ) -> Result<QuickstartBalancer, CliError> {
     let refused = |error: balancer::BalancerError| CliError::Refused(error.to_string());
     let folder = dir.join("balancer");
     let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, settings_files::BALANCER + offset));
-    let admins: Vec<String> = members
-        .iter()
-        .map(|member| format!("http://{}", member.settings.admin.advertise))
-        .collect();
-    let config = balancer::settings::write_default(&folder, bind, &admins).map_err(refused)?;
+    let admins: Vec<String> = members.iter().map(QuickstartMember::admin_url).collect();
+    let tls = certificates.map(QuickstartCertificates::balancer_settings);
+    let config =
+        balancer::settings::write_default(&folder, bind, &admins, &tls.unwrap_or_default())
+            .map_err(refused)?;
     let settings = balancer::BalancerSettings::load(&config).map_err(refused)?;
     if !installed(&settings.haproxy) {
         return Err(CliError::Refused(format!(
@@ -242,7 +296,8 @@ fn installed(program: &str) -> bool {
         .any(|folder| folder.join(program).is_file())
 }
 
-fn make(folder: &Path) -> Result<(), CliError> {
+/// Makes a folder of a quickstart.
+pub(super) fn make(folder: &Path) -> Result<(), CliError> {
     trusted_path::make_folder(folder).map_err(|error| trouble("work in", folder, &error))
 }
 

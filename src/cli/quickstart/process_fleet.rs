@@ -304,6 +304,7 @@ mod tests {
             members: 3,
             no_balancer: true,
             port_offset: 0,
+            secure: false,
         };
         let births = start_flags(&QuickstartFolder::prepare(&args).unwrap()).unwrap();
         assert_eq!(births["member-1"], ["--bootstrap"]);

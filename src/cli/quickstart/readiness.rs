@@ -7,10 +7,16 @@ use quorate_types::Role;
 use tokio::time::sleep;
 use url::Url;
 
-use super::process_fleet::{self, ProcessFleet};
+use super::{
+    certificates::QuickstartCertificates,
+    process_fleet::{self, ProcessFleet},
+};
 use crate::{
     admin::cluster_answers::{MemberState, MembersAnswer},
-    cli::{client::AdminClient, error::CliError},
+    cli::{
+        client::{AdminClient, ClientTlsArgs},
+        error::CliError,
+    },
 };
 
 /// The time for readiness: three members on a slow machine need a few seconds.
@@ -54,17 +60,19 @@ struct ReadinessProbes {
 
 impl ReadinessProbes {
     fn new(fleet: &ProcessFleet) -> Result<ReadinessProbes, CliError> {
+        let certificates = fleet.folder.certificates.as_ref();
+        let tls = certificates.map(QuickstartCertificates::client);
         let members = fleet.folder.members.iter().map(|member| {
             Ok((
                 member.name.clone(),
-                client(&member.settings.admin.advertise)?,
+                client(&member.admin_url(), tls.as_ref())?,
             ))
         });
         let balancer = fleet
             .folder
             .balancer
             .as_ref()
-            .map(|it| client(&it.bind.to_string()))
+            .map(|it| client(&format!("http://{}", it.bind), None))
             .transpose()?;
         Ok(ReadinessProbes {
             members: members.collect::<Result<_, CliError>>()?,
@@ -135,8 +143,9 @@ impl ReadinessProbes {
     }
 }
 
-fn client(address: &str) -> Result<AdminClient, CliError> {
-    let url = Url::parse(&format!("http://{address}"))
-        .map_err(|error| CliError::Refused(format!("{address:?} is no address: {error}")))?;
-    AdminClient::with_urls(vec![url], ONE_ANSWER)
+fn client(url: &str, tls: Option<&ClientTlsArgs>) -> Result<AdminClient, CliError> {
+    let url = Url::parse(url)
+        .map_err(|error| CliError::Refused(format!("{url:?} is no address: {error}")))?;
+    let tls = tls.cloned().unwrap_or_default();
+    AdminClient::with_tls(vec![url], ONE_ANSWER, &tls)
 }

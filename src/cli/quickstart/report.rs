@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    certificates::QuickstartCertificates,
     ending,
     folder::{QuickstartBalancer, QuickstartFolder, QuickstartMember},
     process_spec::ProcessSpec,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     admin::cluster_answers::LeaderAnswer,
     cli::{
-        client::{AdminClient, urls},
+        client::{AdminClient, ClientTlsArgs, urls},
         error::CliError,
         output::quoted,
     },
@@ -28,7 +29,10 @@ pub(super) async fn ready(folder: &QuickstartFolder, took: Duration) -> Result<S
     let admins = folder.admin_urls(None);
     let parsed = urls::parse(&admins.join(","));
     let parsed = parsed.map_err(|error| CliError::Refused(error.to_string()))?;
-    let leader: LeaderAnswer = AdminClient::with_urls(parsed.0, Duration::from_secs(5))?
+    let certificates = folder.certificates.as_ref();
+    let tls = certificates.map(QuickstartCertificates::client);
+    let tls = tls.unwrap_or_default();
+    let leader: LeaderAnswer = AdminClient::with_tls(parsed.0, Duration::from_secs(5), &tls)?
         .get_json("/v1/cluster/leader")
         .await?;
     Ok(block(folder, &leader.leader.name, &admins, took))
@@ -52,16 +56,16 @@ pub(super) fn block(
             short(&haproxy)
         );
     }
-    for QuickstartMember {
-        name,
-        settings,
-        log,
-        ..
-    } in &folder.members
-    {
-        let (http, admin) = (&settings.http.advertise, &settings.admin.advertise);
+    for member in &folder.members {
+        let QuickstartMember {
+            name,
+            settings,
+            log,
+            ..
+        } = member;
+        let (http, admin) = (&settings.http.advertise, member.admin_url());
         text += &format!(
-            "  {name}  http://{http}  admin http://{admin}  log {}\n",
+            "  {name}  http://{http}  admin {admin}  log {}\n",
             short(log)
         );
     }
@@ -79,6 +83,7 @@ pub(super) fn block(
     if admins.join(",") != urls::DEFAULT {
         text += &format!("  export QUORATE_ADMIN={}\n", admins.join(","));
     }
+    text += &environment(folder);
     text += &format!("  curl -i http://{entry}/zato/ping\n");
     text += &format!("  {quorate} status\n");
     if Path::new(EXAMPLE).is_file() {
@@ -90,6 +95,21 @@ pub(super) fn block(
     );
     text += "\nCtrl-C stops everything; the same command goes on from there.\n";
     text
+}
+
+/// Writes what commands and curl need behind TLS.
+fn environment(folder: &QuickstartFolder) -> String {
+    let Some(certificates) = &folder.certificates else {
+        return String::new();
+    };
+    let ClientTlsArgs { ca, cert, key } = certificates.client();
+    let path = |path: &Option<PathBuf>| path.as_deref().map(short).unwrap_or_default();
+    let (ca, cert, key) = (path(&ca), path(&cert), path(&key));
+    let url = folder.members[0].admin_url();
+    format!(
+        "  export QUORATE_CA={ca} QUORATE_CERT={cert} QUORATE_KEY={key}\n  \
+         curl --cacert {ca} --cert {cert} --key {key} {url}/v1/cluster/members\n"
+    )
 }
 
 /// Reports the end of a process.

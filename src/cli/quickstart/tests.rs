@@ -16,6 +16,7 @@ fn args(dir: &Path) -> QuickstartArgs {
         members: 3,
         no_balancer: true,
         port_offset: 0,
+        secure: false,
     }
 }
 
@@ -86,6 +87,44 @@ fn a_folder_is_made_once_and_then_read() {
     assert_eq!(second.members[3].settings.http.bind.port(), 17013);
     assert_eq!(second.process_specs().len(), 4);
     assert_eq!(second.admin_urls(Some("member-1")).len(), 3);
+}
+
+#[test]
+fn secure_folder_has_certificates_and_keeps_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let secure = QuickstartArgs {
+        secure: true,
+        ..args(dir.path())
+    };
+    let folder = QuickstartFolder::prepare(&secure).unwrap();
+    let tls = folder.members[1].settings.tls.clone().unwrap();
+    quorate_tls::MemberTls::load(tls.clone(), "member-2").unwrap();
+    assert!(folder.admin_urls(None)[0].starts_with("https://"));
+    assert!(block(&folder, "member-1", &[], Duration::ZERO).contains("QUORATE_CA="));
+    drop(folder);
+    // The second time without the flag; what is missing is made, what is there stays.
+    let ca = fs::read(&tls.ca.0).unwrap();
+    let cert = fs::read(&tls.pair.cert).unwrap();
+    fs::remove_file(dir.path().join("tls/member-3.pem")).unwrap();
+    let folder = QuickstartFolder::prepare(&args(dir.path())).unwrap();
+    assert_eq!(
+        (
+            fs::read(&tls.ca.0).unwrap(),
+            fs::read(&tls.pair.cert).unwrap()
+        ),
+        (ca, cert)
+    );
+    let third = folder.members[2].settings.tls.clone().unwrap();
+    quorate_tls::MemberTls::load(third, "member-3").unwrap();
+    drop(folder);
+    // A plain one isn't made secure behind its members' backs.
+    let plain = tempfile::tempdir().unwrap();
+    drop(QuickstartFolder::prepare(&args(plain.path())).unwrap());
+    let secure = QuickstartArgs {
+        secure: true,
+        ..args(plain.path())
+    };
+    assert!(refusal(QuickstartFolder::prepare(&secure)).contains("another folder"));
 }
 
 #[test]

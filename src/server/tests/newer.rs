@@ -124,7 +124,7 @@ async fn newer_command_in_log_keeps_member_from_serving() {
         let settings = settings(dir.path(), ports());
         let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
         let node = Node::start(
-            node_options(&settings, timing.into()),
+            node_options(&settings, timing.into(), None),
             quorate_raft::NodeStartMode::Bootstrap,
             Newer(Vec::new()),
         );
@@ -167,7 +167,7 @@ async fn member_with_newer_snapshot_field_does_not_serve() {
     settings.snapshot.entries = 100;
     let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
     let node = Node::start(
-        node_options(&settings, timing.into()),
+        node_options(&settings, timing.into(), None),
         quorate_raft::NodeStartMode::Bootstrap,
         Newer(newer_snapshot()),
     );

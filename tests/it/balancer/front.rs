@@ -86,7 +86,11 @@ async fn certificate_changes_without_a_failed_request() {
     let shutdown = tokio_util::sync::CancellationToken::new();
     let balancer = tokio::spawn({
         let (config, shutdown) = (config.clone(), shutdown.clone());
-        async move { quorate::balancer::run(&config, shutdown).await }
+        async move {
+            // Nobody asks for a reload.
+            let reload = tokio::sync::mpsc::channel(1).1;
+            quorate::balancer::run(&config, shutdown, reload).await
+        }
     });
     let url = format!("https://127.0.0.1:{port}/zato/ping");
     let (old, new, both) = (

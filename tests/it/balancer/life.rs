@@ -12,6 +12,7 @@ use hyper::StatusCode;
 use nix::sys::signal::Signal;
 use quorate::balancer;
 use quorate_clock::Instant;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use quorate_testkit::{
@@ -33,7 +34,7 @@ fn one() -> (Cluster, Fake) {
 
 async fn refusal(dir: &Path) -> String {
     let config = dir.join("balancer.toml");
-    let error = balancer::run(&config, CancellationToken::new()).await;
+    let error = balancer::run(&config, CancellationToken::new(), mpsc::channel(1).1).await;
     error.expect_err("it can't start").to_string()
 }
 

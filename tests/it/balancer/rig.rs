@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
+    sync::mpsc,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -43,7 +44,7 @@ pub fn folder(members: &[&Fake]) -> TempDir {
         .iter()
         .map(|m| format!("http://{}", m.admin))
         .collect();
-    balancer::settings::write_default(dir.path(), free_address(), &urls).unwrap();
+    balancer::settings::write_default(dir.path(), free_address(), &urls, "").unwrap();
     set(dir.path(), "poll_ms = 100\n");
     dir
 }
@@ -70,7 +71,7 @@ impl Balancer {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { balancer::run(&config, shutdown).await }
+            async move { balancer::run(&config, shutdown, mpsc::channel(1).1).await }
         });
         let dir = dir.to_owned();
         let it = Balancer {

@@ -10,6 +10,7 @@ use std::{
 
 use quorate_clock::Instant;
 use quorate_proto::peer::{Invocation, services_client::ServicesClient};
+use quorate_tls::MemberDialer;
 use quorate_types::{MemberId, backoff::Backoff, error_chain::causes};
 use tokio::time::{sleep, timeout_at};
 use tonic::{
@@ -80,8 +81,9 @@ impl PeerChannel {
         cluster: &str,
         id: MemberId,
         address: &str,
+        dialer: Option<MemberDialer>,
     ) -> Result<Arc<PeerChannel>, PeerChannelError> {
-        let channel = Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(PeerChannelError::Address)?
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -90,8 +92,11 @@ impl PeerChannel {
             .keep_alive_while_idle(true)
             // Bodies of messages are larger than the default window of HTTP/2.
             .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(8 << 20)
-            .connect_lazy();
+            .initial_connection_window_size(8 << 20);
+        let channel = match dialer {
+            None => endpoint.connect_lazy(),
+            Some(dialer) => endpoint.connect_with_connector_lazy(dialer),
+        };
         Ok(Arc::new(PeerChannel {
             address: address.to_owned(),
             channel,

@@ -170,6 +170,7 @@ impl DispatchCluster {
             listed.subscribe(),
             silent.subscribe(),
             members[0].services.clone(),
+            None,
         );
         DispatchCluster {
             group,
@@ -498,7 +499,7 @@ async fn misdirected_call_is_not_run() {
     let cluster = DispatchCluster::start(ALL);
     let there = cluster.members[1].address;
     for (name, id) in [("another-cluster", 2), (CLUSTER, 3)] {
-        let peer = PeerChannel::new(name, id, &there.to_string()).unwrap();
+        let peer = PeerChannel::new(name, id, &there.to_string(), None).unwrap();
         let invocation =
             invocation_codec::to_invocation("count", message(u64::MAX), Instant::now());
         let sent = peer

@@ -97,6 +97,8 @@ mutants! {
         "Who takes a channel over knows nothing of the tries that messages have had."
     ReturnToldAsRefused "return-told-as-refused"
         "Whatever comes back from the broker is told as refused, also what it has handed over nevertheless."
+    CallerNotCompared "caller-not-compared"
+        "Behind TLS a call is believed in the name of any member, whosever certificate its caller has."
     UnknownCommandPassedOver "unknown-command-passed-over"
         "A member passes over commands that it does not know, each member over some puts of its own, and goes on."
 }

@@ -46,8 +46,13 @@ impl TestCluster {
 
     /// One voter in each namespace of `net`.
     pub async fn start_in(net: &Arc<NamespaceNet>, failover_ms: u64, extra: &str) -> TestCluster {
-        let cluster = TestCluster::prepare_at(Some(net), net.size(), failover_ms, extra);
+        let cluster = TestCluster::prepare_in(net, failover_ms, extra);
         cluster.boot().await
+    }
+
+    /// As [`TestCluster::prepare`], with a member in each namespace of `net`.
+    pub fn prepare_in(net: &Arc<NamespaceNet>, failover_ms: u64, extra: &str) -> TestCluster {
+        TestCluster::prepare_at(Some(net), net.size(), failover_ms, extra)
     }
 
     /// Starts what was prepared, and waits until all are voters.
